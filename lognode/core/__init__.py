@@ -1,0 +1,1 @@
+"""Values that every part shares. Knows no I/O and imports nothing of lognode."""

@@ -1,0 +1,69 @@
+"""Who may do what: one function, one table.
+
+Owns the decision, not how a caller proved who it is. Deny by default: what the table does not allow is
+refused, and so is everything without a principal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+
+from lognode.core.ids import LogLine, TenantId
+
+
+class Role(IntEnum):
+    """What a person, agent or app may do in a tenant; each includes the ones below."""
+
+    VIEWER = 1
+    MEMBER = 2
+    ADMIN = 3
+    OWNER = 4
+
+
+class Action(StrEnum):
+    """What a route or frame does."""
+
+    NODE_READ = "node.read"
+    SPAN_APPEND = "span.append"
+    SPAN_READ = "span.read"
+    PROOF_READ = "proof.read"
+    STATS_READ = "stats.read"
+    ACTOR_ASSERT = "actor.assert"  # name an actor without the actor's signature
+
+
+# The least role in the tenant; node.read has no tenant and asks for the node's administrator.
+_LEAST: Mapping[Action, Role] = {
+    Action.SPAN_READ: Role.VIEWER,
+    Action.PROOF_READ: Role.VIEWER,
+    Action.STATS_READ: Role.VIEWER,
+    Action.SPAN_APPEND: Role.MEMBER,
+    Action.ACTOR_ASSERT: Role.OWNER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller whose identity was proved, with its roles. The node's administrator owns every tenant of it."""
+
+    name: str
+    id: LogLine
+    is_node_admin: bool = False
+    roles: Mapping[TenantId, Role] = field(default_factory=lambda: MappingProxyType({}))
+
+    @staticmethod
+    def admin(node: LogLine) -> "Principal":
+        """The holder of the admin token, which acts as the node itself."""
+        return Principal(name="admin", id=node, is_node_admin=True)
+
+
+def allow(principal: Principal | None, action: Action, tenant: TenantId | None) -> bool:
+    """Whether `principal` may do `action` in `tenant` (None: on the node as a whole)."""
+    if principal is None:
+        return False
+    if principal.is_node_admin:
+        return True
+    if tenant is None or action not in _LEAST:
+        return False
+    role = principal.roles.get(tenant)
+    return role is not None and role >= _LEAST[action]

@@ -1,0 +1,163 @@
+"""Strict CBOR and strict JSON.
+
+Two encodings, two rules. Arrays that are hashed (headers, bodies, signed arrays) are RFC 8949 section
+4.2.1 deterministic: they are decoded, encoded again and compared. Values that an author encoded (data,
+metadata, annotations) are never re-encoded, so they need no canonical form, only one meaning: unique text
+keys, 64-bit integers, finite floats, bounded depth, no tags, nothing after the end. Invariant: what is
+accepted here has the same meaning for every strict decoder.
+"""
+
+import json
+import math
+import re
+from typing import Final, NoReturn
+
+import cbor2
+import msgspec
+
+from lognode.core.errors import CallerError
+from lognode.core.limits import DEPTH_MAX
+
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
+_SMALL: Final = 2**62
+_KEY: Final = re.compile(rb'"\s*:')
+_decode_json = msgspec.json.Decoder().decode
+
+
+def encode(value: object) -> bytes:
+    """Deterministic CBOR of arrays, text, bytes, integers, booleans and null; maps keep their order."""
+    return cbor2.dumps(value)
+
+
+def decode_array(data: bytes, length: int) -> list[object]:
+    """The array of `length` elements that `data` encodes deterministically.
+
+    Raises CallerError("cbor.malformed") for any other bytes, also for another encoding of the same array.
+    """
+    try:
+        value = cbor2.loads(data, max_depth=DEPTH_MAX, allow_indefinite=False)
+        same = isinstance(value, list) and len(value) == length and cbor2.dumps(value) == data
+    except Exception as error:  # noqa: BLE001 - cbor2 raises many types on hostile bytes; all mean one thing
+        raise CallerError("cbor.malformed", str(error)) from None
+    if not same:
+        raise CallerError("cbor.malformed", f"not the deterministic encoding of an array of {length}")
+    return value  # type: ignore[no-any-return]
+
+
+def decode_value(data: bytes) -> object:
+    """The JSON value that the CBOR `data` holds; empty bytes are an absent value, None.
+
+    Raises CallerError("cbor.malformed", "json.number" or "json.too_deep").
+    """
+    if not data:
+        return None
+    try:
+        value = cbor2.loads(data, max_depth=DEPTH_MAX + 2, allow_indefinite=False, allow_duplicate_keys=False)
+        same = cbor2.dumps(value) == data
+    except Exception as error:  # noqa: BLE001 - as above
+        raise CallerError("cbor.malformed", str(error)) from None
+    check_value(value)
+    if not same and _item_end(data, 0) != len(data):
+        raise CallerError("cbor.malformed", "bytes follow the value")
+    return value
+
+
+def _item_end(data: bytes, start: int) -> int:
+    """Where the item at `start` ends, for bytes that decoded well; refuses tags, which decoders drop silently."""
+    major, info = data[start] >> 5, data[start] & 31
+    size = 1 << (info - 24) if 24 <= info <= 27 else 0
+    at = start + 1 + size
+    argument = int.from_bytes(data[start + 1 : at], "big") if size else info
+    if major in (2, 3):
+        return at + argument
+    if major in (4, 5):
+        for _ in range(argument * (major - 3)):
+            at = _item_end(data, at)
+    elif major == 6:
+        raise CallerError("cbor.malformed", "tags are not allowed")
+    return at
+
+
+def check_value(value: object, depth: int = 1) -> int:
+    """Count of map keys in a decoded value, at any depth.
+
+    Raises CallerError "json.number", "json.too_deep" or "cbor.malformed" (a key that is no text, a type that JSON
+    has not).
+    """
+    kind = value.__class__
+    if kind is dict or kind is list:
+        if depth > DEPTH_MAX:
+            raise CallerError("json.too_deep", f"more than {DEPTH_MAX} levels")
+        keys = 0
+        items = value
+        if kind is dict:
+            keys = len(value)  # type: ignore[arg-type]
+            for key in value:  # type: ignore[attr-defined]
+                if key.__class__ is not str:
+                    raise CallerError("cbor.malformed", "a key is no text")
+            items = value.values()  # type: ignore[attr-defined]
+        for item in items:  # type: ignore[attr-defined]
+            # Inline for the two most common types, since every appended value passes here.
+            if item.__class__ is str or (item.__class__ is int and -_SMALL < item < _SMALL):
+                continue
+            keys += check_value(item, depth + 1)
+        return keys
+    if kind is int:
+        if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
+            raise CallerError("json.number", f"{str(value)[:40]} does not fit 64 bits")
+    elif kind is float:
+        if not math.isfinite(value):  # type: ignore[arg-type]
+            raise CallerError("json.number", f"{value} is not finite")
+    elif value is not None and kind is not bool and kind is not str:
+        raise CallerError("cbor.malformed", f"{kind.__name__} is no JSON type")
+    return 0
+
+
+def parse_json(raw: bytes) -> object:
+    """The value of strict JSON text: UTF-8, unique keys, numbers in range, bounded depth.
+
+    Raises CallerError json.malformed, json.not_utf8, json.duplicate_key, json.number or json.too_deep.
+    """
+    try:
+        value = _decode_json(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _blame(raw, error)
+    except RecursionError:
+        raise CallerError("json.too_deep", f"more than {DEPTH_MAX} levels") from None
+    check_keys(raw, check_value(value))
+    return value
+
+
+def check_keys(raw: bytes, keys: int) -> None:
+    """Refuse JSON text in which a key appears twice; `keys` is how many its decoded value holds.
+
+    The decoder keeps the last of two equal keys. Every key is followed by a colon, so a text with as many
+    quote-colon pairs as decoded keys has none twice; only a text with more is looked at again.
+    """
+    if raw.count(b'":') == keys or len(_KEY.findall(raw)) == keys:
+        return
+    try:
+        json.loads(raw, object_pairs_hook=_unique)
+    except ValueError:
+        raise CallerError("json.malformed", "not readable as JSON") from None
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise CallerError("json.duplicate_key", f"{key!r:.80}")
+        found[key] = value
+    return found
+
+
+def _blame(raw: bytes, error: Exception) -> NoReturn:
+    """Raise the code that says what is wrong with `raw`, which the JSON decoder refused."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as bad:
+        raise CallerError("json.not_utf8", f"byte {bad.start + 1} is {raw[bad.start]:#04x}") from None
+    if "out of range" in str(error) or re.search(r"(?<![\"\w])-?(NaN|Infinity)\b", text):
+        raise CallerError("json.number", str(error)) from None
+    raise CallerError("json.malformed", str(error)) from None

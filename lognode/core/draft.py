@@ -1,0 +1,264 @@
+"""Drafts: spans before the writer gave them place, time and hash, as JSON or as signed CBOR.
+
+Owns what a caller may say and its checks. Knows no keys and no tenants' rules. Invariant: a Draft that
+exists can be written; whatever is wrong with it was said here.
+Source: docs/protocol.md, Drafts.
+"""
+
+from hashlib import sha256
+from typing import Any, Final
+
+import cbor2
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from lognode.core.codec import check_keys, check_value, decode_array, decode_value, parse_json
+from lognode.core.errors import CallerError
+from lognode.core.ids import (
+    IDEM_BYTES,
+    SPAN_ID_BYTES,
+    LogLine,
+    SpanId,
+    TenantId,
+    is_logline,
+    parse_logline,
+    parse_span_id,
+)
+from lognode.core.limits import (
+    BODY_BYTES_MAX,
+    DRAFT_LINE_BYTES_MAX,
+    IDEMPOTENCY_KEY_BYTES_MAX,
+    RELATED_MAX,
+    TAGS_MAX,
+    TEXT_BYTES_MAX,
+)
+from lognode.core.span import EXECUTED, ORGANIZATION, SIGNATURE_BYTES, STATUSES, VISIBILITIES, is_kind
+
+_SIGNED_FIELDS: Final = 14
+_BODY_OVERHEAD_BYTES: Final = 256  # nonce, signature, idempotency key and array heads of a body
+
+
+class Draft(msgspec.Struct, frozen=True, gc=False):
+    """One action to record. Values are CBOR bytes (b"" is absent); `tags` are sorted, without duplicates."""
+
+    kind: str
+    title: str | None = None
+    data: bytes = b""
+    tags: tuple[str, ...] = ()
+    subject: str | None = None
+    contract_id: str | None = None
+    workflow_id: str | None = None
+    flow_id: str | None = None
+    related: tuple[SpanId, ...] = ()
+    metadata: bytes = b""
+    visibility: int = ORGANIZATION
+    status: int = EXECUTED
+    caused_by: SpanId | None = None
+    actor: LogLine | None = None
+    actor_signature: bytes | None = None
+    idem: bytes | None = None
+
+    def content_bytes(self) -> int:
+        """About how many bytes of memory and disk this draft takes; for the mailbox's bound."""
+        return len(self.data) + len(self.metadata) + len(self.title or "") + _BODY_OVERHEAD_BYTES
+
+
+class JsonDraft(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A draft as JSON."""
+
+    kind: str
+    title: str | UnsetType | None = UNSET
+    data: Any = UNSET
+    tags: list[str] | UnsetType = UNSET
+    subject: str | UnsetType | None = UNSET
+    contract_id: str | UnsetType | None = UNSET
+    workflow_id: str | UnsetType | None = UNSET
+    flow_id: str | UnsetType | None = UNSET
+    related: list[str] | UnsetType = UNSET
+    metadata: Any = UNSET
+    visibility: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    caused_by: str | UnsetType | None = UNSET
+    actor: str | UnsetType | None = UNSET
+    idempotency_key: str | UnsetType | None = UNSET
+
+
+_decode = msgspec.json.Decoder(JsonDraft).decode
+_TEXTS: Final = ("title", "subject", "contract_id", "workflow_id", "flow_id")
+
+
+def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
+    """The draft of one JSON object, and the idempotency key that it brings.
+
+    Raises CallerError: json.*, draft.invalid (place: the field), draft.too_large, kind.invalid, id.malformed.
+    """
+    if len(line) > DRAFT_LINE_BYTES_MAX:
+        raise CallerError("draft.too_large", f"{len(line)} bytes of JSON, at most {DRAFT_LINE_BYTES_MAX}")
+    try:
+        given = _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        parse_json(line)  # says what is wrong with the text, if the text is wrong
+        raise CallerError("draft.invalid", str(error)) from None
+    # Every field but kind, data and metadata, which _value counts: how many keys the text should hold.
+    keys = 13 - (
+        (given.title is UNSET) + (given.tags is UNSET) + (given.subject is UNSET) + (given.contract_id is UNSET)
+        + (given.workflow_id is UNSET) + (given.flow_id is UNSET) + (given.related is UNSET)
+        + (given.visibility is UNSET) + (given.status is UNSET) + (given.caused_by is UNSET)
+        + (given.actor is UNSET) + (given.idempotency_key is UNSET)
+    )  # fmt: skip
+    data, data_keys = _value(given.data, "data")
+    metadata, metadata_keys = _value(given.metadata, "metadata")
+    check_keys(line, keys + data_keys + metadata_keys)
+    draft = Draft(
+        given.kind,
+        given.title or None,
+        data,
+        _tags(given.tags) if given.tags else (),
+        given.subject or None,
+        given.contract_id or None,
+        given.workflow_id or None,
+        given.flow_id or None,
+        _related(given.related) if given.related else (),
+        metadata,
+        ORGANIZATION if given.visibility is UNSET else _index(VISIBILITIES, given.visibility, "visibility"),
+        EXECUTED if given.status is UNSET else _index(STATUSES, given.status, "status"),
+        parse_span_id(given.caused_by) if given.caused_by else None,
+        parse_logline(given.actor) if given.actor else None,
+    )
+    _check(draft)
+    return draft, given.idempotency_key or None
+
+
+def _value(value: object, field: str) -> tuple[bytes, int]:
+    """CBOR of a JSON value (b"" when it is absent or null), and how many keys its text holds with its own."""
+    if value is UNSET:
+        return b"", 0
+    try:
+        keys = 1 + check_value(value)
+    except CallerError as error:
+        raise CallerError(error.code, error.detail, place=field) from None
+    if value is None:
+        return b"", keys
+    try:
+        return cbor2.dumps(value), keys
+    except UnicodeEncodeError:
+        raise CallerError("json.not_utf8", "a lone surrogate", place=field) from None
+
+
+def _tags(tags: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(tags)))
+
+
+def _related(related: list[str]) -> tuple[SpanId, ...]:
+    return tuple(parse_span_id(text) for text in related)
+
+
+def _index(names: tuple[str, ...], name: str, field: str) -> int:
+    try:
+        return names.index(name)
+    except ValueError:
+        raise CallerError("draft.invalid", f"{name!r:.80} is none of {', '.join(names)}", place=field) from None
+
+
+def _check(draft: Draft) -> None:
+    """Refuse what no span may hold, however it was encoded."""
+    if not is_kind(draft.kind):
+        raise CallerError("kind.invalid", f"{draft.kind!r:.100}", place="kind")
+    texts = (draft.title, draft.subject, draft.contract_id, draft.workflow_id, draft.flow_id)
+    for field, text in zip(_TEXTS, texts, strict=True):
+        if text is not None:
+            _check_text(text, field)
+    if draft.tags:
+        if len(draft.tags) > TAGS_MAX:
+            raise CallerError("draft.invalid", f"{len(draft.tags)} tags, at most {TAGS_MAX}", place="tags")
+        for tag in draft.tags:
+            if not tag:
+                raise CallerError("draft.invalid", "an empty tag", place="tags")
+            _check_text(tag, "tags")
+    if len(draft.related) > RELATED_MAX:
+        raise CallerError("draft.invalid", f"{len(draft.related)} spans, at most {RELATED_MAX}", place="related")
+    size = draft.content_bytes()
+    if size * 4 > BODY_BYTES_MAX and _exact_bytes(draft) > BODY_BYTES_MAX:
+        raise CallerError("draft.too_large", f"about {size} bytes, at most {BODY_BYTES_MAX}")
+
+
+def _check_text(text: str, field: str) -> None:
+    if len(text) * 4 <= TEXT_BYTES_MAX:  # no character takes more than four bytes
+        return
+    size = len(text.encode())
+    if size > TEXT_BYTES_MAX:
+        raise CallerError("draft.invalid", f"{size} bytes, at most {TEXT_BYTES_MAX}", place=field)
+
+
+def _exact_bytes(draft: Draft) -> int:
+    """An upper bound of the body's size, a few bytes above it."""
+    return len(signed_array(draft)) + _BODY_OVERHEAD_BYTES
+
+
+def parse_cbor_draft(raw: bytes) -> tuple[Draft, str | None]:
+    """The draft of a deterministic CBOR array [14 signed fields, actor_signature, idempotency key or null].
+
+    Raises CallerError cbor.malformed, json.*, draft.*, kind.invalid.
+    """
+    if len(raw) > DRAFT_LINE_BYTES_MAX:
+        raise CallerError("draft.too_large", f"{len(raw)} bytes of CBOR, at most {DRAFT_LINE_BYTES_MAX}")
+    array: list[Any] = decode_array(raw, _SIGNED_FIELDS + 2)
+    actor, status, kind, title, data, tags, subject, contract, workflow, flow, related, metadata = array[:12]
+    visibility, caused_by, signature, key = array[12:]
+    texts = (title, subject, contract, workflow, flow, key)
+    _require(kind.__class__ is str, "kind")
+    _require(all(text is None or (text.__class__ is str and text) for text in texts), "texts are text or null")
+    _require(data.__class__ is bytes and metadata.__class__ is bytes, "data and metadata are byte strings")
+    _require(tags.__class__ is list and all(tag.__class__ is str for tag in tags), "tags")
+    _require(sorted(set(tags)) == tags, "tags are not sorted text without duplicates")
+    _require(related.__class__ is list and all(_is_span_id(item) for item in related), "related")
+    _require(caused_by is None or _is_span_id(caused_by), "caused_by")
+    _require(actor is None or (actor.__class__ is bytes and is_logline(actor)), "actor")
+    _require(signature is None or (signature.__class__ is bytes and len(signature) == SIGNATURE_BYTES), "signature")
+    _require(signature is None or actor is not None, "a signature without an actor")
+    _require(status.__class__ is int and 0 <= status < len(STATUSES), "status")
+    _require(visibility.__class__ is int and 0 <= visibility < len(VISIBILITIES), "visibility")
+    decode_value(data)
+    decode_value(metadata)
+    draft = Draft(
+        kind, title, data, tuple(tags), subject, contract, workflow, flow, tuple(related), metadata, visibility, status,
+        caused_by, actor, signature,
+    )  # fmt: skip
+    _check(draft)
+    return draft, key
+
+
+def _is_span_id(value: object) -> bool:
+    return value.__class__ is bytes and len(value) == SPAN_ID_BYTES
+
+
+def _require(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as an assertion
+    if not holds:
+        raise CallerError("draft.invalid", what)
+
+
+def signed_array(draft: Draft) -> bytes:
+    """CBOR of the fields that an actor signs, and by which two uses of an idempotency key are compared."""
+    return cbor2.dumps(
+        [
+            draft.actor, draft.status, draft.kind, draft.title, draft.data, list(draft.tags), draft.subject,
+            draft.contract_id, draft.workflow_id, draft.flow_id, list(draft.related), draft.metadata, draft.visibility,
+            draft.caused_by,
+        ]
+    )  # fmt: skip
+
+
+def signing_message(tenant: TenantId, draft: Draft) -> bytes:
+    """The bytes under an actor's Ed25519 signature."""
+    return b"lognode draft v1" + tenant + signed_array(draft)
+
+
+def idem_key(tenant: TenantId, principal: bytes, key: str) -> bytes:
+    """The 16 bytes by which a span remembers its idempotency key.
+
+    Raises CallerError("idempotency.invalid") for an empty or over-long key.
+    """
+    raw = key.encode()
+    if not 0 < len(raw) <= IDEMPOTENCY_KEY_BYTES_MAX:
+        raise CallerError("idempotency.invalid", f"{len(raw)} bytes, 1 to {IDEMPOTENCY_KEY_BYTES_MAX}")
+    return sha256(tenant + principal + raw).digest()[:IDEM_BYTES]

@@ -1,0 +1,99 @@
+"""Drafts: what a caller may say."""
+
+import json
+
+import cbor2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lognode.core.draft import Draft, idem_key, parse_cbor_draft, parse_json_draft, signed_array
+from lognode.core.errors import CallerError
+from lognode.core.ids import LogLine, SpanId, TenantId, b32encode
+
+TEXTS = st.none() | st.text(min_size=1, max_size=20)
+DRAFTS = st.builds(
+    Draft,
+    kind=st.sampled_from(["order.paid", "note", "a_1.b2.c3"]),
+    title=TEXTS,
+    data=st.dictionaries(st.text(max_size=5), st.integers(-5, 5), max_size=3).map(cbor2.dumps),
+    tags=st.lists(st.text(min_size=1, max_size=5), unique=True).map(lambda tags: tuple(sorted(tags))),
+    subject=TEXTS,
+    contract_id=TEXTS,
+    workflow_id=TEXTS,
+    flow_id=TEXTS,
+    related=st.lists(st.binary(min_size=24, max_size=24).map(SpanId), max_size=2).map(tuple),
+    visibility=st.integers(0, 2),
+    status=st.integers(0, 1),
+    caused_by=st.none() | st.binary(min_size=24, max_size=24).map(SpanId),
+    actor=st.none() | st.binary(min_size=32, max_size=32).map(lambda key: LogLine(b"\x02" + key)),
+)
+
+
+@given(DRAFTS)
+def test_a_cbor_draft_is_read_as_it_was_signed(draft: Draft) -> None:
+    raw = cbor2.dumps([*cbor2.loads(signed_array(draft)), None, "key"])
+    assert parse_cbor_draft(raw) == (draft, "key")
+
+
+def test_every_field_of_a_json_draft_is_kept() -> None:
+    span = b32encode(bytes(24))
+    given = {
+        "kind": "order.paid", "title": "t", "data": {"a": [1, 2.5, None]}, "tags": ["b", "a", "b"], "subject": "s",
+        "contract_id": "c", "workflow_id": "w", "flow_id": "f", "related": [span], "metadata": {"m": 1},
+        "visibility": "public", "status": "simulated", "caused_by": span,
+        "actor": f"logline-id://person/{b32encode(bytes(32))}", "idempotency_key": "k",
+    }  # fmt: skip
+    draft, key = parse_json_draft(json.dumps(given).encode())
+    assert key == "k"
+    assert draft == Draft(
+        "order.paid", "t", cbor2.dumps({"a": [1, 2.5, None]}), ("a", "b"), "s", "c", "w", "f", (SpanId(bytes(24)),),
+        cbor2.dumps({"m": 1}), 2, 1, SpanId(bytes(24)), LogLine(b"\x02" + bytes(32)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "place"),
+    [
+        (b"[]", "draft.invalid", None),
+        (b"{}", "draft.invalid", None),
+        (b'{"kind":1}', "draft.invalid", None),
+        (b'{"kind":"a","color":1}', "draft.invalid", None),
+        (b'{"kind":"a","kind":"b"}', "json.duplicate_key", None),
+        (b'{"kind":"a","title":null,"title":"b"}', "json.duplicate_key", None),
+        (b'{"kind":"a","data":{"x":1,"x":2}}', "json.duplicate_key", None),
+        (b'{"kind":"Order"}', "kind.invalid", "kind"),
+        (b'{"kind":"a..b"}', "kind.invalid", "kind"),
+        (b'{"kind":"a.b\\n"}', "kind.invalid", "kind"),
+        (b'{"kind":"' + b"a" * 65 + b'"}', "kind.invalid", "kind"),
+        (b'{"kind":"a","tags":[""]}', "draft.invalid", "tags"),
+        (b'{"kind":"a","tags":' + json.dumps([str(n) for n in range(65)]).encode() + b"}", "draft.invalid", "tags"),
+        (b'{"kind":"a","title":"' + b"x" * 4097 + b'"}', "draft.invalid", "title"),
+        (b'{"kind":"a","visibility":"secret"}', "draft.invalid", "visibility"),
+        (b'{"kind":"a","status":"ghost"}', "draft.invalid", "status"),
+        (b'{"kind":"a","caused_by":"x"}', "id.malformed", None),
+        (b'{"kind":"a","actor":"me"}', "id.malformed", None),
+        (b'{"kind":"a","data":NaN}', "json.number", None),
+        (b'{"kind":"a","data":' + b"[" * 17 + b"]" * 17 + b"}", "json.too_deep", "data"),
+        (b'{"kind":"a","data":"' + b"x" * 2**20 + b'"}', "draft.too_large", None),
+        (b'{"kind":"a","data":"' + b"x" * 2**21 + b'"}', "draft.too_large", None),
+        (b'{"kind":"a","data":"\xff"}', "json.not_utf8", None),
+        (b"nonsense", "json.malformed", None),
+    ],
+)
+def test_what_is_wrong_with_a_draft_is_said(line: bytes, code: str, place: str | None) -> None:
+    with pytest.raises(CallerError) as caught:
+        parse_json_draft(line)
+    assert (caught.value.code, caught.value.place) == (code, place)
+
+
+def test_null_and_absent_are_the_same_draft() -> None:
+    assert parse_json_draft(b'{"kind":"a","title":null,"data":null,"tags":[]}')[0] == Draft("a")
+
+
+def test_an_idempotency_key_belongs_to_tenant_and_principal() -> None:
+    keys = {idem_key(TenantId(tenant * 20), who * 33, "k") for tenant in (b"a", b"b") for who in (b"c", b"d")}
+    assert len(keys) == 4
+    for bad in ("", "x" * 257):
+        with pytest.raises(CallerError, match="Idempotency"):
+            idem_key(TenantId(bytes(20)), b"", bad)
