@@ -1,0 +1,264 @@
+"""Plans one commit of one tenant: place, time, hashes, tree, one signature, and the rows to write.
+
+Pure: it knows no SQL and no clock. Nothing that it makes may leave memory before its rows are committed.
+Invariant: a plan continues exactly the state that it was given, so a state is used for one plan only, unless
+that plan is known not to be in the database.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from itertools import accumulate, chain, islice
+from typing import Any, NamedTuple
+
+from cbor2 import dumps
+
+from lognode.core.clock import tick
+from lognode.core.draft import Draft, signed_array
+from lognode.core.errors import CallerError
+from lognode.core.ids import NONCE_BYTES, LogLine, SpanId
+from lognode.core.limits import FORMAT_VERSION
+from lognode.core.span import decode_body, decode_header
+from lognode.engine.receipt import Receipt
+from lognode.identity.keys import KeyPair
+from lognode.timeline.checkpoint import sign_checkpoint
+from lognode.timeline.record import FeedRef, Record, id_of, leaf_of, row_of
+from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
+from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
+
+_BYTE = [bytes([value]) for value in range(256)]
+# Fields of the labels table.
+TAG, SUBJECT, CONTRACT, WORKFLOW, FLOW = range(5)
+
+# What a call of the mailbox comes to: the receipts of its drafts, up to the first one that was refused.
+Outcome = tuple[list[Receipt], CallerError | None]
+
+
+class AppendPlan(NamedTuple):
+    """What to write, what the tenant's state is once that is committed, and what to answer then."""
+
+    write: WritePlan
+    state: TenantState
+    numbers: Numbers
+    outcomes: list[Outcome]
+
+
+class Chosen(NamedTuple):
+    """The drafts of a group that need a span, and how each call's receipts come from them."""
+
+    drafts: list[Draft]
+    # One list a call: the index of a new draft, or the receipt of a span that was there before.
+    places: Sequence[Sequence[int | Receipt]]
+    errors: list[CallerError | None]
+
+
+def plan_append(
+    state: TenantState,
+    numbers: Numbers,
+    calls: Sequence[Sequence[Draft]],
+    known: Mapping[bytes, Record],
+    feeds: Mapping[int, FeedRef],
+    *,
+    log_key: KeyPair,
+    now_ms: int,
+    random_bytes: Callable[[int], bytes],
+) -> AppendPlan:
+    """One commit of `calls` at the head of the tenant's open feed.
+
+    `known` maps idempotency keys to spans written under them before. A call stops at the first draft whose key
+    stands for other content (idempotency.mismatch); the other calls are not touched by that.
+    """
+    head = state.head
+    assert head is not None, "the feed is opened before anything is planned into it"
+    chosen = choose(calls, known, feeds, head.border.size)
+    rows = _Rows(state, numbers, head, tick(state.hlc, now_ms) - 1)
+    rows.fill(chosen.drafts, random_bytes(NONCE_BYTES * len(chosen.drafts)))
+    growth = grow(head.border, rows.leaves)
+    tiles, tile_rows = fold_tiles(head, growth.nodes)
+    size = growth.border.size
+    checkpoints = []
+    if chosen.drafts:
+        note = sign_checkpoint(log_key, state.tenant.tenant_id, head.feed.feed_id, size, root_of(growth.border))
+        checkpoints.append((head.feed.number, size, note))
+    receipts = rows.receipts(size)
+    outcomes = [
+        ([receipts[place] if isinstance(place, int) else place for place in places], error)
+        for places, error in zip(chosen.places, chosen.errors, strict=True)
+    ]
+    after = state._replace(
+        position=state.position + len(chosen.drafts),
+        hlc=rows.hlc if chosen.drafts else state.hlc,
+        head=FeedState(head.feed, growth.border, tiles),
+        kinds=rows.kinds,
+        actors=rows.actors,
+    )
+    return AppendPlan(WritePlan(rows.tables, tile_rows, checkpoints), after, rows.numbers, outcomes)
+
+
+def choose(
+    calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Record], feeds: Mapping[int, FeedRef], size: int
+) -> Chosen:
+    """Which drafts are new, by their idempotency keys; two of one group may share a key as well."""
+    if not any(draft.idem for call in calls for draft in call):
+        starts = accumulate([len(call) for call in calls], initial=0)
+        spread = [range(start, start + len(call)) for start, call in zip(starts, calls, strict=False)]
+        return Chosen(list(chain.from_iterable(calls)), spread, [None] * len(calls))
+    drafts: list[Draft] = []
+    places: list[list[int | Receipt]] = []
+    errors: list[CallerError | None] = []
+    first: dict[bytes, int] = {}
+    for call in calls:
+        placed: list[int | Receipt] = []
+        error = None
+        for draft in call:
+            idem = draft.idem
+            if idem is not None and idem in known:
+                record = known[idem]
+                if signed_array(draft) != signed_array(draft_of(record)):
+                    error = _mismatch()
+                    break
+                placed.append(_receipt_of(record, feeds[record.feed], size))
+                continue
+            if idem is not None and idem in first:
+                if signed_array(draft) != signed_array(drafts[first[idem]]):
+                    error = _mismatch()
+                    break
+                placed.append(first[idem])
+                continue
+            if idem is not None:
+                first[idem] = len(drafts)
+            placed.append(len(drafts))
+            drafts.append(draft)
+        places.append(placed)
+        errors.append(error)
+    return Chosen(drafts, places, errors)
+
+
+def draft_of(record: Record) -> Draft:
+    """The draft that a stored span was made from."""
+    assert record.body is not None, "a span with an idempotency key has its body"
+    header, body = decode_header(record.header), decode_body(record.body)
+    return Draft(
+        header.kind, body.title, body.data, tuple(body.tags), body.subject, body.contract_id, body.workflow_id,
+        body.flow_id, tuple(body.related), body.metadata, record.visibility, header.status, header.caused_by,
+        header.actor, body.actor_signature, body.idem,
+    )  # fmt: skip
+
+
+def _mismatch() -> CallerError:
+    return CallerError("idempotency.mismatch", "this key stands for a span with other content")
+
+
+def _receipt_of(record: Record, feed: FeedRef, size: int) -> Receipt:
+    leaf = leaf_of(record, feed.feed_id)
+    size = max(size, record.seq + 1)
+    return Receipt(
+        id_of(record, feed.feed_id), feed.feed_id, record.seq, record.position, leaf, size, duplicate=True
+    )
+
+
+class _Rows:
+    """The rows of a plan as it grows, one span after the other."""
+
+    def __init__(self, state: TenantState, numbers: Numbers, head: FeedState, hlc: int) -> None:
+        self.tenant = state.tenant.number
+        self.feed = head.feed
+        self.start = head.border.size
+        self.first_position = state.position + 1
+        self.hlc = hlc
+        self.kinds = state.kinds
+        self.actors = state.actors
+        self.numbers = numbers
+        self.leaves: list[bytes] = []
+        self.ids: list[SpanId] = []
+        self.tables: dict[str, list[Any]] = {
+            name: [] for name in ("kinds", "actors", "spans", "bodies", "labels", "idems")
+        }
+        self._row = row_of(self.tenant, self.first_position)
+
+    def fill(self, drafts: Sequence[Draft], nonces: bytes) -> None:
+        """Place drafts one after the other: encode, hash, and note their rows.
+
+        This runs for every span ever written, so names are local and core.span's formulas are written out.
+        """
+        leaves, ids = self.leaves, self.ids
+        spans, bodies = self.tables["spans"], self.tables["bodies"]
+        tenant, feed, prefix = self.tenant, self.feed.number, b"\x00" + self.feed.feed_id
+        row, seq, hlc, at = self._row, self.start, self.hlc, 0
+        for draft in drafts:
+            hlc += 1
+            tags, actor, cause, status = draft.tags, draft.actor, draft.caused_by, draft.status
+            subject, contract, workflow, flow = draft.subject, draft.contract_id, draft.workflow_id, draft.flow_id
+            visibility, idem, kind_name = draft.visibility, draft.idem, draft.kind
+            body = dumps(
+                [
+                    nonces[at : at + NONCE_BYTES], draft.title, draft.data, tags, subject, contract, workflow, flow,
+                    draft.related, draft.metadata, b"", draft.actor_signature, idem,
+                ]
+            )  # fmt: skip
+            header = dumps([FORMAT_VERSION, kind_name, actor, status, cause, sha256(body).digest(), len(body)])
+            stub = hlc.to_bytes(8, "big")
+            leaf = sha256(
+                prefix + seq.to_bytes(8, "big") + stub + _BYTE[visibility] + sha256(header).digest()
+            ).digest()
+            leaves.append(leaf)
+            ids.append(SpanId(stub + leaf[:16]))
+            kind = self.kinds.get(kind_name) or self._kind(kind_name)
+            who = None if actor is None else self.actors.get(actor) or self._actor(actor)
+            spans += (row, tenant, feed, seq, hlc, visibility, kind, who, status, cause, header)
+            bodies += (row, body)
+            if tags or subject or contract or workflow or flow:
+                for field, value in labels_of(draft):
+                    self.tables["labels"] += (tenant, field, value, hlc, row)
+            if idem is not None:
+                self.tables["idems"] += (tenant, idem, row)
+            row, seq, at = row + 1, seq + 1, at + NONCE_BYTES
+        self.hlc = hlc
+
+    def receipts(self, size: int) -> list[Receipt]:
+        """The receipts of all placed drafts, once the size of the tree is known."""
+        feed, seq, position = self.feed.feed_id, self.start, self.first_position
+        return [
+            Receipt(span, feed, seq + at, position + at, leaf, size)
+            for at, (span, leaf) in enumerate(zip(self.ids, self.leaves, strict=True))
+        ]
+
+    def _kind(self, name: str) -> int:
+        number = self.numbers.kind
+        self.numbers = self.numbers._replace(kind=number + 1)
+        self.kinds = {**self.kinds, name: number}
+        self.tables["kinds"] += (number, self.tenant, name)
+        return number
+
+    def _actor(self, actor: LogLine) -> int:
+        number = self.numbers.actor
+        self.numbers = self.numbers._replace(actor=number + 1)
+        self.actors = {**self.actors, actor: number}
+        self.tables["actors"] += (number, self.tenant, actor)
+        return number
+
+
+def labels_of(draft: Draft) -> list[tuple[int, str]]:
+    """What a span is found by: (field, value) rows of the labels table."""
+    found = [(TAG, tag) for tag in draft.tags]
+    named = (draft.subject, draft.contract_id, draft.workflow_id, draft.flow_id)
+    return found + [(field, value) for field, value in enumerate(named, start=SUBJECT) if value]
+
+
+def fold_tiles(
+    head: FeedState, nodes: Mapping[int, list[bytes]]
+) -> tuple[dict[int, tuple[int, bytes]], list[tuple[int, int, int, bytes]]]:
+    """The open tile of each level after `nodes` were completed, and the tile rows to write."""
+    tiles = dict(head.tiles)
+    rows: list[tuple[int, int, int, bytes]] = []
+    for tree_level, hashes in nodes.items():
+        level = tree_level // TILE_LEVELS
+        index = head.border.size >> tree_level
+        rest = iter(hashes)
+        while chunk := list(islice(rest, TILE_WIDTH - index % TILE_WIDTH)):
+            tile = index // TILE_WIDTH
+            held = tiles[level][1] if index % TILE_WIDTH else b""
+            tiles[level] = (tile, held + b"".join(chunk))
+            assert len(tiles[level][1]) <= TILE_WIDTH * HASH_BYTES
+            rows.append((head.feed.number, level, *tiles[level]))
+            index += len(chunk)
+    return tiles, rows

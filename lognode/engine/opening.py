@@ -1,0 +1,111 @@
+"""Plans the commits that open a tenant and a feed.
+
+Pure, as all plans. A node's feeds in a tenant follow one another by `parent`. The founder's first feed holds
+`feed.open` as entry 0 and `tenant.create` as entry 1, both in one commit.
+"""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from lognode.core.codec import decode_array
+from lognode.core.draft import Draft
+from lognode.core.ids import NONCE_BYTES, SpanId
+from lognode.core.span import PUBLIC, decode_body, decode_header
+from lognode.engine.commit import AppendPlan, plan_append
+from lognode.identity.keys import NodeKeys
+from lognode.timeline.control import (
+    FeedOpen,
+    TenantCreate,
+    feed_id,
+    feed_open_data,
+    tenant_create_data,
+    tenant_id,
+)
+from lognode.timeline.record import FeedRef, Record, TenantRef, id_of
+from lognode.timeline.state import FeedState, Numbers, TenantState
+from lognode.timeline.tree import EMPTY, root_of
+
+NONCES_BYTES = 4 * NONCE_BYTES  # of the tenant, of the feed, and of the two bodies
+
+
+class Moment(NamedTuple):
+    """What a plan needs of the world: now, and NONCES_BYTES random bytes."""
+
+    now_ms: int
+    nonces: bytes
+
+    def nonce(self, index: int) -> bytes:
+        """One of the nonces."""
+        return self.nonces[index * NONCE_BYTES : (index + 1) * NONCE_BYTES]
+
+
+def plan_tenant(keys: NodeKeys, numbers: Numbers, alias: str, moment: Moment) -> AppendPlan:
+    """A new tenant, founded by this node and called `alias` here, with its first feed."""
+    nonce = moment.nonce(0)
+    tenant = TenantRef(numbers.tenant, tenant_id(keys.public, nonce), alias)
+    state = TenantState(tenant, 0, 0, None, {}, {})
+    numbers = numbers._replace(tenant=numbers.tenant + 1)
+    opened = _plan_opening(keys, state, numbers, [], "founding", moment, [])
+    # Entry 1 names entry 0 in `after`; with the same nonces, planning again gives entry 0 the same id.
+    data = tenant_create_data(keys, tenant.tenant_id, nonce, [opened.outcomes[0][0][0].id])
+    create = Draft(kind="tenant.create", data=data, visibility=PUBLIC)
+    plan = _plan_opening(keys, state, numbers, [], "founding", moment, [create])
+    seal = alias_seal(tenant, alias)
+    plan.write.rows.update(tenants=[tenant.number, tenant.tenant_id], aliases=[alias, tenant.number, seal])
+    return plan
+
+
+def plan_feed(
+    keys: NodeKeys, state: TenantState, numbers: Numbers, after: list[SpanId], reason: str, moment: Moment
+) -> AppendPlan:
+    """A new feed of this node in a tenant; `state.hlc` says after which time it begins."""
+    return _plan_opening(keys, state, numbers, after, reason, moment, [])
+
+
+def _plan_opening(
+    keys: NodeKeys,
+    state: TenantState,
+    numbers: Numbers,
+    after: list[SpanId],
+    reason: str,
+    moment: Moment,
+    more: list[Draft],
+) -> AppendPlan:
+    tenant, nonce = state.tenant, moment.nonce(1)
+    new_id = feed_id(tenant.tenant_id, keys.public, nonce)
+    log_key = keys.log_key(new_id)
+    old = state.head
+    parent = (old.feed.feed_id, old.border.size, root_of(old.border)) if old else None
+    data = feed_open_data(keys, tenant.tenant_id, new_id, nonce, after, parent, reason)
+    feed = FeedRef(numbers.feed, tenant.number, new_id, keys.public, log_key.public, own=True)
+    plan = plan_append(
+        state._replace(head=FeedState(feed, EMPTY, {})),
+        numbers._replace(feed=numbers.feed + 1),
+        [[Draft(kind="feed.open", data=data, visibility=PUBLIC), *more]],
+        {},
+        {},
+        log_key=log_key,
+        now_ms=moment.now_ms,
+        random_bytes=lambda size: moment.nonces[2 * NONCE_BYTES :][:size],
+    )
+    plan.write.rows["feeds"] = [feed.number, tenant.number, new_id, keys.public, log_key.public, 1]
+    return plan
+
+
+def alias_seal(tenant: TenantRef, alias: str) -> bytes:
+    """What lets 'verify' notice a changed alias: nothing signed covers a node's own names."""
+    return sha256(b"lognode alias v1" + tenant.tenant_id + alias.encode()).digest()[:16]
+
+
+def newest_control(records: Iterable[Record], feeds: Mapping[int, FeedRef]) -> list[SpanId]:
+    """The ids of those control spans that no other one names in its `after`."""
+    ids: set[SpanId] = set()
+    named: set[SpanId] = set()
+    for record in records:
+        assert record.body is not None, "bodies of control spans are never erased"
+        ids.add(id_of(record, feeds[record.feed].feed_id))
+        data = decode_body(record.body).data
+        parts = FeedOpen if decode_header(record.header).kind == "feed.open" else TenantCreate
+        named.update(decode_array(data, len(parts._fields))[0])  # type: ignore[arg-type]
+    return sorted(ids - named)

@@ -1,0 +1,241 @@
+"""The one writer: takes what waits, plans it, commits it, and only then answers.
+
+Owns the state of every open feed. Invariants: one group is in flight at a time; nothing signed leaves memory
+before COMMIT returned; after a COMMIT that failed, or whose end is unknown, the state is read from the
+database again before anything else is signed.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+import trio
+
+from lognode.core.clock import hlc_from_ms, is_ahead
+from lognode.core.draft import Draft
+from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.limits import BUSY_RETRY_S, CLOCK_AHEAD_MS_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
+from lognode.core.world import World
+from lognode.engine.commit import AppendPlan, plan_append
+from lognode.engine.opening import NONCES_BYTES, Moment, newest_control, plan_feed, plan_tenant
+from lognode.engine.receipt import AppendStopped, Receipt
+from lognode.engine.service.heads import Heads
+from lognode.engine.service.mailbox import Job, Mailbox
+from lognode.identity.keys import KeyPair, NodeKeys
+from lognode.timeline.record import TenantRef
+from lognode.timeline.state import Numbers, TenantState, WritePlan
+from lognode.timeline.store.database import Store
+from lognode.timeline.store.write import (
+    apply_write,
+    find_control,
+    find_idems,
+    find_newest_hlc,
+    find_note,
+    load_numbers,
+    load_tenant,
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class Writer:
+    """Appends drafts to tenants' timelines, in groups of one fsync each."""
+
+    def __init__(self, store: Store, keys: NodeKeys, world: World, heads: Heads) -> None:
+        self._store = store
+        self._keys = keys
+        self._world = world
+        self._heads = heads
+        self._mailbox = Mailbox()
+        self._states: dict[int, TenantState] = {}
+        self._log_keys: dict[int, KeyPair] = {}
+        self._numbers: Numbers | None = None
+        self._is_broken = False
+        self._is_stopping = False
+
+    @property
+    def waiting_spans(self) -> int:
+        """Drafts in the mailbox."""
+        return self._mailbox.waiting_spans
+
+    async def append(self, tenant: TenantRef, drafts: Sequence[Draft], *, wait: bool = False) -> list[Receipt]:
+        """Receipts of `drafts`, in their order, once they are durable; they land in one transaction.
+
+        At most GROUP_SPANS_MAX drafts and about GROUP_BYTES_MAX bytes. With `wait`, a full mailbox is waited for
+        instead of answered with writer.busy. Cancelling may lose the reply, never the write.
+        Raises AppendStopped, CallerError writer.busy, NodeFault writer.failed, disk.full or node.stopping.
+        """
+        assert 0 < len(drafts) <= GROUP_SPANS_MAX
+        if self._is_stopping:
+            raise NodeFault("node.stopping")
+        job = Job(tenant, drafts, sum([draft.content_bytes() for draft in drafts]))
+        assert job.size_bytes <= 2 * GROUP_BYTES_MAX
+        if wait:
+            await self._mailbox.put(job)
+        else:
+            self._mailbox.put_nowait(job)
+        await job.done.wait()
+        if isinstance(job.error, CallerError):
+            raise AppendStopped(job.receipts, job.error)
+        if job.error is not None:
+            raise job.error
+        return job.receipts
+
+    async def create_tenant(self, alias: str) -> TenantRef:
+        """A new tenant founded by this node. For start-up, before `run`: the writer has one user at a time."""
+        plan = plan_tenant(self._keys, await self._load_numbers(), alias, self._moment())
+        await self._store.write(apply_write, plan.write)
+        self._adopt(plan)
+        await self._store.refresh()
+        return plan.state.tenant
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the mailbox until cancelled; then answer what waits with node.stopping.
+
+        A group that has begun is finished first.
+        """
+        for tenant in set(self._store.tenants.values()):
+            self._heads.publish(tenant.number, (await self._state(tenant)).position)
+        task_status.started()
+        try:
+            while True:
+                group = await self._mailbox.take_group()
+                with trio.CancelScope(shield=True):
+                    await self._serve(group)
+        finally:
+            self._is_stopping = True
+            for job in self._mailbox.drain():
+                job.finish([], NodeFault("node.stopping"))
+
+    async def _serve(self, group: list[Job]) -> None:
+        """Commit a group, then answer its jobs; or answer each with what went wrong."""
+        by_tenant: dict[int, list[Job]] = {}
+        for job in group:
+            by_tenant.setdefault(job.tenant.number, []).append(job)
+        try:
+            if self._is_broken:
+                await self._recover()
+            plans = [await self._plan(jobs) for jobs in by_tenant.values()]
+            await self._commit([plan for plan in plans if plan.write.checkpoints])
+        except Exception as error:
+            fault = _fault(error)
+            for job in group:
+                job.finish([], fault)
+            if not isinstance(error, LognodeError | sqlite3.Error):
+                raise
+            return
+        for jobs, plan in zip(by_tenant.values(), plans, strict=True):
+            for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
+                job.finish(receipts, refused)
+
+    async def _plan(self, jobs: list[Job]) -> AppendPlan:
+        """The plan of one tenant's jobs, at the head of a feed that is open."""
+        tenant = jobs[0].tenant
+        state = await self._state(tenant)
+        if state.head is None or is_ahead(state.hlc, self._world.now_ms()):
+            state = await self._open_feed(state)
+        assert state.head is not None
+        idems = [draft.idem for job in jobs for draft in job.drafts if draft.idem is not None]
+        known = await self._store.write(find_idems, tenant.number, idems) if idems else {}
+        feed = state.head.feed
+        if feed.number not in self._log_keys:
+            self._log_keys[feed.number] = self._keys.log_key(feed.feed_id)
+        plan = plan_append(
+            state,
+            await self._load_numbers(),
+            [job.drafts for job in jobs],
+            known,
+            self._store.feeds,
+            log_key=self._log_keys[feed.number],
+            now_ms=self._world.now_ms(),
+            random_bytes=self._world.random_bytes,
+        )
+        self._numbers = plan.numbers
+        return plan
+
+    async def _open_feed(self, state: TenantState) -> TenantState:
+        """The tenant's state in a new feed of this node, opened by a commit of its own."""
+        now_ms = self._world.now_ms()
+        reason = "first" if state.head is None else "clock"
+        beyond = hlc_from_ms(now_ms + CLOCK_AHEAD_MS_MAX)
+        hlc = await self._store.write(find_newest_hlc, state.tenant.number, beyond)
+        after = newest_control(await self._store.write(find_control, state.tenant), self._store.feeds)
+        numbers = await self._load_numbers()
+        plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, after, reason, self._moment())
+        await self._commit([plan])
+        await self._store.refresh()
+        return plan.state
+
+    async def _commit(self, plans: list[AppendPlan]) -> None:
+        """Make plans durable in one transaction, and their states ours."""
+        if not plans:
+            return
+        write = plans[0].write if len(plans) == 1 else _joined([plan.write for plan in plans])
+        try:
+            await self._store.write(apply_write, write)
+        except sqlite3.Error as error:
+            _log.error("commit_failed", error=str(error), code=getattr(error, "sqlite_errorname", None))
+            self._is_broken = True
+            await self._recover()
+            if not await self._is_durable(write):
+                raise
+        for plan in plans:
+            self._adopt(plan)
+
+    async def _recover(self) -> None:
+        """Forget what was planned, and learn from the database what is in it."""
+        self._states.clear()
+        self._numbers = None
+        await self._store.reopen_writer()
+        await self._store.refresh()
+        self._is_broken = False
+
+    async def _is_durable(self, write: WritePlan) -> bool:
+        """Whether a COMMIT that reported an error took place all the same."""
+        for feed, size, note in write.checkpoints:
+            if await self._store.write(find_note, feed, size) != note:
+                return False
+        return True
+
+    def _adopt(self, plan: AppendPlan) -> None:
+        self._states[plan.state.tenant.number] = plan.state
+        self._numbers = plan.numbers if self._numbers is None else _later(self._numbers, plan.numbers)
+        self._heads.publish(plan.state.tenant.number, plan.state.position)
+
+    async def _state(self, tenant: TenantRef) -> TenantState:
+        if tenant.number not in self._states:
+            self._states[tenant.number] = await self._store.write(load_tenant, tenant)
+        return self._states[tenant.number]
+
+    async def _load_numbers(self) -> Numbers:
+        if self._numbers is None:
+            self._numbers = await self._store.write(load_numbers)
+        return self._numbers
+
+    def _moment(self) -> Moment:
+        return Moment(self._world.now_ms(), self._world.random_bytes(NONCES_BYTES))
+
+
+def _later(one: Numbers, other: Numbers) -> Numbers:
+    return Numbers(*map(max, one, other))
+
+
+def _joined(writes: list[WritePlan]) -> WritePlan:
+    rows: dict[str, list[Any]] = {}
+    for write in writes:
+        for table, values in write.rows.items():
+            rows.setdefault(table, []).extend(values)
+    tiles = [row for write in writes for row in write.tiles]
+    return WritePlan(rows, tiles, [row for write in writes for row in write.checkpoints])
+
+
+def _fault(error: Exception) -> NodeFault:
+    """What a group's jobs are told when its commit failed."""
+    if isinstance(error, NodeFault):
+        return error
+    if isinstance(error, sqlite3.Error):
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            return NodeFault("disk.full", "nothing of this request was stored", retry_after_s=BUSY_RETRY_S)
+        return NodeFault("writer.failed", str(error), retry_after_s=BUSY_RETRY_S)
+    return NodeFault("node.internal", type(error).__name__)

@@ -1,0 +1,1 @@
+"""The record of a tenant: tree, checkpoints, proofs, queries, and the store that keeps them."""

@@ -1,0 +1,138 @@
+"""One stored span as it lies in the database, and its JSON form.
+
+A Record is undecoded: reading a page costs no parsing. Ids are derived here, on demand. Knows no SQL
+beyond the list of columns that make a Record.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from lognode.core.clock import hlc_ms
+from lognode.core.codec import decode_value
+from lognode.core.errors import CallerError
+from lognode.core.ids import FeedId, LogLine, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
+from lognode.core.limits import TENANT_SHIFT_BITS
+from lognode.core.span import (
+    STATUSES,
+    VISIBILITIES,
+    Header,
+    decode_body,
+    decode_header,
+    entry_bytes,
+    is_control,
+    leaf_hash,
+    span_id,
+)
+from lognode.timeline.control import control_json
+
+POSITION_MASK: Final = (1 << TENANT_SHIFT_BITS) - 1
+RECORD_COLUMNS: Final = f"s.row & {POSITION_MASK}, s.feed, s.seq, s.hlc, s.visibility, s.header, b.body"
+
+
+class TenantRef(NamedTuple):
+    """A tenant of this node."""
+
+    number: int
+    tenant_id: TenantId
+    alias: str | None
+
+
+class FeedRef(NamedTuple):
+    """A feed that this node holds; `own` when this node writes it."""
+
+    number: int
+    tenant: int
+    feed_id: FeedId
+    node_key: bytes
+    log_key: bytes
+    own: bool
+
+
+class Record(NamedTuple):
+    """A span's row and body as stored; `feed` is the local number, `body` is None where it is not held."""
+
+    position: int
+    feed: int
+    seq: int
+    hlc: int
+    visibility: int
+    header: bytes
+    body: bytes | None
+
+
+def row_of(tenant: int, position: int) -> int:
+    """The row that holds a tenant's span at `position`."""
+    return tenant << TENANT_SHIFT_BITS | position
+
+
+def entry_of(record: Record, feed_id: FeedId) -> bytes:
+    """The entry bytes of a stored span."""
+    return entry_bytes(feed_id, record.seq, record.hlc, record.visibility, record.header)
+
+
+def leaf_of(record: Record, feed_id: FeedId) -> bytes:
+    """The leaf hash of a stored span."""
+    return leaf_hash(entry_of(record, feed_id))
+
+
+def id_of(record: Record, feed_id: FeedId) -> SpanId:
+    """The id of a stored span."""
+    return span_id(record.hlc, leaf_of(record, feed_id))
+
+
+def time_text(unix_ms: int) -> str:
+    """RFC 3339 with milliseconds, UTC; times beyond year 9999 as the number of milliseconds."""
+    try:
+        moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(unix_ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+
+
+def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
+    """A span as the API shows it: every field of header and body, and where it stands.
+
+    Where the body is missing or malformed, "body" says so instead of the body's fields.
+    """
+    header = decode_header(record.header)
+    leaf = leaf_of(record, feed.feed_id)
+    shown: dict[str, Any] = {
+        "id": b32encode(span_id(record.hlc, leaf)),
+        "kind": header.kind,
+        "at": time_text(hlc_ms(record.hlc)),
+        "actor": format_logline(header.actor) if header.actor else None,
+        "status": STATUSES[header.status],
+        "visibility": VISIBILITIES[record.visibility],
+        "caused_by": b32encode(header.caused_by) if header.caused_by else None,
+    }
+    shown.update(_body_json(record.body, header))
+    shown.update(
+        node=format_logline(LogLine(logline(LogLineKind.NODE, feed.node_key))),
+        feed=b32encode(feed.feed_id),
+        seq=record.seq,
+        position=record.position,
+        leaf=leaf.hex(),
+    )
+    return shown
+
+
+def _body_json(raw: bytes | None, header: Header) -> dict[str, Any]:
+    if raw is None:
+        return {"body": "missing"}
+    try:
+        body = decode_body(raw)
+        return {
+            "actor_signed": header.actor is not None and body.actor_signature is not None,
+            "title": body.title,
+            "data": control_json(header.kind, body.data) if is_control(header.kind) else decode_value(body.data),
+            "tags": body.tags,
+            "subject": body.subject,
+            "contract_id": body.contract_id,
+            "workflow_id": body.workflow_id,
+            "flow_id": body.flow_id,
+            "related": [b32encode(item) for item in body.related],
+            "metadata": decode_value(body.metadata),
+            "annotations": decode_value(body.annotations),
+        }
+    except CallerError as error:
+        return {"body": "malformed", "body_fault": error.detail}

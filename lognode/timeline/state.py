@@ -1,0 +1,49 @@
+"""Where the feeds of a node stand, and what one commit adds to them.
+
+Plain values that plans are made from and that the store reads and writes. Knows neither SQL nor keys.
+"""
+
+from typing import Any, NamedTuple
+
+from lognode.core.ids import LogLine
+from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.tree import Border
+
+
+class WritePlan(NamedTuple):
+    """The rows of one transaction. `rows`: table -> its values, flat. Tiles and checkpoints replace older ones."""
+
+    rows: dict[str, list[Any]]
+    tiles: list[tuple[int, int, int, bytes]]  # feed, level, tile, hashes
+    checkpoints: list[tuple[int, int, bytes]]  # feed, size, note
+
+
+class FeedState(NamedTuple):
+    """Where an own feed stands: its tree's border, and the partly filled tile of each level."""
+
+    feed: FeedRef
+    border: Border
+    tiles: dict[int, tuple[int, bytes]]  # level -> (tile, hashes)
+
+
+class TenantState(NamedTuple):
+    """Where a tenant stands on this node; `head` is the open feed, None before the first write.
+
+    `hlc` is that of the newest span in the open feed.
+    """
+
+    tenant: TenantRef
+    position: int
+    hlc: int
+    head: FeedState | None
+    kinds: dict[str, int]
+    actors: dict[LogLine, int]
+
+
+class Numbers(NamedTuple):
+    """The next free local numbers."""
+
+    tenant: int
+    feed: int
+    kind: int
+    actor: int

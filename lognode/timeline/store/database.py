@@ -1,0 +1,143 @@
+"""The opened database of a node: one writing connection, several reading ones, and one daemon per directory.
+
+Owns connections and what must be known of tenants and feeds to read anything. Decides nothing about content.
+"""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+import trio
+
+from lognode.core.errors import NodeFault
+from lognode.core.ids import b32encode
+from lognode.core.limits import READERS
+from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.store.connection import Connection, open_connection
+from lognode.timeline.store.migrate import connect_reader, connect_writer
+from lognode.timeline.store.write import load_feeds, load_tenants
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+class Store:
+    """Runs synchronous functions on connections: `write` on the one writer, `read` on a free reader."""
+
+    def __init__(self, path: Path, writer: Connection, readers: list[Connection]) -> None:
+        self.path = path
+        self.tenants: Mapping[str, TenantRef] = {}
+        self.feeds: dict[int, FeedRef] = {}
+        self._writer = writer
+        self._readers = readers
+        self._free = trio.Semaphore(len(readers))
+
+    async def read(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
+        """What `fn(connection, *args)` finds in one snapshot. Readers never wait for the writer."""
+        async with self._free:
+            reader = self._readers.pop()
+            try:
+                return await reader.run(_in_snapshot, fn, *args)
+            finally:
+                self._readers.append(reader)
+
+    async def write(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
+        """What `fn(connection, *args)` returns on the writing connection; one call after the other."""
+        return await self._writer.run(fn, *args)
+
+    async def reopen_writer(self) -> None:
+        """A fresh writing connection, and everything that the old one wrote made durable or known not to be.
+
+        After a failed fsync the page cache may show what the disk has not: copying the WAL into the database
+        writes it again and fsyncs again. Raises sqlite3.Error when the disk still refuses.
+        """
+        await self._writer.close()
+        self._writer = await open_connection(partial(connect_writer, self.path))
+        await self._writer.run(_checkpoint)
+
+    async def refresh(self) -> None:
+        """Read again which tenants and feeds there are; the writer calls it after a commit that adds one."""
+        tenants = await self.write(load_tenants)
+        self.tenants = {
+            name: tenant for tenant in tenants for name in (tenant.alias, b32encode(tenant.tenant_id)) if name
+        }
+        self.feeds = {feed.number: feed for feed in await self.write(load_feeds)}
+
+    async def close(self) -> None:
+        """Close all connections, the writer last: it then removes the WAL."""
+        with trio.CancelScope(shield=True):
+            for reader in self._readers:
+                await reader.close()
+            await self._writer.close()
+
+
+def _in_snapshot(conn: sqlite3.Connection, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
+    conn.execute("BEGIN")
+    try:
+        return fn(conn, *args)
+    finally:
+        conn.execute("COMMIT")
+
+
+def _checkpoint(conn: sqlite3.Connection) -> None:
+    busy = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if busy:
+        raise sqlite3.OperationalError("the WAL could not be copied into the database")
+
+
+@asynccontextmanager
+async def open_store(path: Path) -> AsyncIterator[Store]:
+    """The database at `path`, made or migrated when needed; closed at the end.
+
+    Raises NodeFault data_dir.unwritable, disk.full, database.newer or database.damaged.
+    """
+    try:
+        writer = await open_connection(partial(connect_writer, path))
+        readers = [await open_connection(partial(connect_reader, path)) for _ in range(READERS)]
+    except sqlite3.DatabaseError as error:
+        raise open_fault(path, error) from error
+    store = Store(path, writer, readers)
+    try:
+        await store.refresh()
+        yield store
+    finally:
+        await store.close()
+
+
+def open_fault(path: Path, error: sqlite3.DatabaseError) -> NodeFault:
+    """What a failure to open the database means."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return NodeFault("disk.full", f"{path}: {error}")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR):
+        return NodeFault("data_dir.unwritable", f"{path}: {error}")
+    return NodeFault("database.damaged", f"{path}: {error}")
+
+
+@asynccontextmanager
+async def lock_directory(folder: Path) -> AsyncIterator[None]:
+    """Hold the data directory for this process. Raises NodeFault data_dir.locked or data_dir.unwritable.
+
+    The kernel drops the lock with the process, however that ends.
+    """
+    path = folder / "lognode.lock"
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise NodeFault("data_dir.unwritable", f"{path}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            raise NodeFault("data_dir.locked", f"{folder} is held by process {holder or 'unknown'}") from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,87 @@
+"""The database file: how it is opened, and how its schema moves forward.
+
+Schema changes are numbered SQL files, each applied in one transaction that also sets `user_version`. A
+database of a newer lognode is refused untouched.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from lognode.core.errors import NodeFault
+
+CACHE_KIB: Final = 64 * 1024
+WAL_PAGES: Final = 4096  # 16 MiB between checkpoints: hot index pages are copied back once, not every 4 MiB
+BUSY_MS: Final = 10_000
+
+
+@cache
+def migrations() -> Sequence[str]:
+    """The SQL of every migration; number n brings user_version n - 1 to n."""
+    folder = files("lognode.timeline.store") / "schema"
+    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1)), names
+    return [(folder / name).read_text("utf-8") for name in names]
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """The one writing connection, with the schema brought up to date.
+
+    Raises NodeFault database.newer or database.damaged, and sqlite3.OperationalError when it cannot be opened.
+    """
+    conn = _connect(path, "rwc")
+    try:
+        check_version(conn)  # before the first write: a newer database stays as it is
+        conn.execute("PRAGMA journal_mode = WAL")
+        conn.execute("PRAGMA synchronous = FULL")
+        conn.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        conn.execute(f"PRAGMA journal_size_limit = {4 * WAL_PAGES * 4096}")
+        apply_migrations(conn)
+    except sqlite3.DatabaseError as error:
+        conn.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise NodeFault("database.damaged", f"{path}: {error}") from error
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can only read."""
+    conn = _connect(path, "ro")
+    conn.execute("PRAGMA query_only = ON")
+    return conn
+
+
+def check_version(conn: sqlite3.Connection) -> int:
+    """The schema version of a database. Raises NodeFault("database.newer")."""
+    version: int = conn.execute("PRAGMA user_version").fetchone()[0]
+    newest = len(migrations())
+    if version > newest:
+        raise NodeFault("database.newer", f"its schema is version {version}, this lognode knows {newest}")
+    return version
+
+
+def apply_migrations(conn: sqlite3.Connection) -> None:
+    """Bring the schema to the newest version, one transaction a step."""
+    for number, sql in enumerate(migrations()[check_version(conn) :], start=check_version(conn) + 1):
+        try:
+            conn.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
+        except sqlite3.Error:
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+            raise
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    conn = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=512)
+    conn.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    conn.execute("PRAGMA temp_store = MEMORY")
+    return conn

@@ -1,0 +1,173 @@
+"""What one commit writes, and what the writer reads back.
+
+Synchronous functions for the writing connection's thread. They decide nothing: plans come from the engine.
+Rows stand flat, value after value, because a statement with 250 rows steps once: it costs less than 250
+statements, and the interpreter is free for other tasks meanwhile.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from lognode.core.ids import FeedId, LogLine, TenantId
+from lognode.core.limits import TENANT_SHIFT_BITS
+from lognode.timeline.checkpoint import parse_checkpoint
+from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of
+from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
+from lognode.timeline.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, Border, grow
+
+CHUNK_ROWS = 250
+_LEAF_COLUMNS = RECORD_COLUMNS.replace("b.body", "NULL")
+
+_COLUMNS = {
+    "tenants": 2,
+    "aliases": 3,
+    "feeds": 6,
+    "kinds": 3,
+    "actors": 3,
+    "spans": 11,
+    "bodies": 2,
+    "labels": 5,
+    "idems": 3,
+}
+
+
+def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
+    """Commit a plan: when this returns, it is fsynced. Any error leaves no transaction open."""
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for table, width in _COLUMNS.items():
+            values = plan.rows.get(table)
+            if values:
+                _insert(conn, table, width, values)
+        if plan.tiles:
+            conn.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", plan.tiles)
+        for feed, size, note in plan.checkpoints:
+            conn.execute("DELETE FROM checkpoints WHERE feed = ?", (feed,))
+            conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (feed, size, note))
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+def _insert(conn: sqlite3.Connection, table: str, width: int, values: list[Any]) -> None:
+    row = f"({', '.join('?' * width)})"
+    step = width * CHUNK_ROWS
+    full = len(values) - len(values) % step
+    for start in range(0, full, step):
+        conn.execute(f"INSERT INTO {table} VALUES {', '.join([row] * CHUNK_ROWS)}", values[start : start + step])
+    if full < len(values):
+        rest = [values[start : start + width] for start in range(full, len(values), width)]
+        conn.executemany(f"INSERT INTO {table} VALUES {row}", rest)
+
+
+def write_heartbeat(conn: sqlite3.Connection, unix_ms: int) -> None:
+    """One small durable write: what /readyz asks for."""
+    conn.execute("INSERT OR REPLACE INTO heartbeat VALUES (1, ?)", (unix_ms,))
+
+
+def load_numbers(conn: sqlite3.Connection) -> Numbers:
+    """The next free number of each dictionary; tenants count from 0, the others from 1."""
+    tenant = conn.execute("SELECT coalesce(max(tenant) + 1, 0) FROM tenants").fetchone()[0]
+    names = Numbers._fields[1:]
+    return Numbers(tenant, *(conn.execute(f"SELECT coalesce(max({n}), 0) + 1 FROM {n}s").fetchone()[0] for n in names))
+
+
+def load_tenants(conn: sqlite3.Connection) -> list[TenantRef]:
+    """Every tenant of this node."""
+    sql = "SELECT t.tenant, t.tenant_id, a.alias FROM tenants t LEFT JOIN aliases a ON a.tenant = t.tenant"
+    return [TenantRef(number, TenantId(tenant_id), alias) for number, tenant_id, alias in conn.execute(sql)]
+
+
+def load_feeds(conn: sqlite3.Connection) -> list[FeedRef]:
+    """Every feed of this node."""
+    sql = "SELECT feed, tenant, feed_id, node_key, log_key, own FROM feeds ORDER BY feed"
+    return [FeedRef(n, t, FeedId(i), node, log, bool(own)) for n, t, i, node, log, own in conn.execute(sql)]
+
+
+def load_tenant(conn: sqlite3.Connection, tenant: TenantRef) -> TenantState:
+    """Where a tenant stands, read from its rows and the tiles of its open feed."""
+    number = tenant.number
+    low, high = number << TENANT_SHIFT_BITS, (number + 1) << TENANT_SHIFT_BITS
+    row = conn.execute("SELECT max(row) FROM spans WHERE row >= ? AND row < ?", (low, high)).fetchone()[0]
+    own = [feed for feed in load_feeds(conn) if feed.tenant == number and feed.own]
+    head = load_feed(conn, own[-1]) if own else None
+    hlc = 0
+    if head and head.border.size:
+        sql = "SELECT hlc FROM spans WHERE feed = ? AND seq = ?"
+        hlc = conn.execute(sql, (head.feed.number, head.border.size - 1)).fetchone()[0]
+    kinds = conn.execute("SELECT name, kind FROM kinds WHERE tenant = ?", (number,)).fetchall()
+    actors = conn.execute("SELECT logline, actor FROM actors WHERE tenant = ?", (number,)).fetchall()
+    return TenantState(
+        tenant,
+        0 if row is None else row - low,
+        hlc,
+        head,
+        dict(kinds),
+        {LogLine(logline): actor for logline, actor in actors},
+    )
+
+
+def find_newest_hlc(conn: sqlite3.Connection, tenant: int, below: int) -> int:
+    """The newest HLC of a tenant that is less than `below`, or 0."""
+    found = conn.execute("SELECT max(hlc) FROM spans WHERE tenant = ? AND hlc < ?", (tenant, below)).fetchone()[0]
+    return found or 0
+
+
+def load_feed(conn: sqlite3.Connection, feed: FeedRef) -> FeedState:
+    """Where a feed stands: border from its newest tiles and at most 255 entries, so never slower with age."""
+    found = conn.execute("SELECT note FROM checkpoints WHERE feed = ? ORDER BY size DESC", (feed.number,)).fetchone()
+    size = parse_checkpoint(found[0]).size if found else 0
+    nodes: list[bytes | None] = [None] * size.bit_length()
+    tiles: dict[int, tuple[int, bytes]] = {}
+    for level in range(1, size.bit_length() // TILE_LEVELS + 1):
+        count = size >> (TILE_LEVELS * level)
+        if not count % TILE_WIDTH:
+            continue  # the newest tile is full, and the level above covers it
+        tile = count // TILE_WIDTH
+        sql = "SELECT hashes FROM tiles WHERE feed = ? AND level = ? AND tile = ?"
+        hashes = conn.execute(sql, (feed.number, level, tile)).fetchone()[0]
+        tiles[level] = (tile, hashes)
+        part = grow(EMPTY, [hashes[at : at + 32] for at in range(0, len(hashes), 32)]).border
+        for height, node in enumerate(part.nodes):
+            nodes[TILE_LEVELS * level + height] = node
+    rest = grow(EMPTY, leaves_of(conn, feed, size - size % TILE_WIDTH, size)).border
+    nodes[: len(rest.nodes)] = rest.nodes
+    return FeedState(feed, Border(size, tuple(nodes)), tiles)
+
+
+def leaves_of(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[bytes]:
+    """Leaf hashes of entries [start, stop) of a feed, recomputed from their rows."""
+    sql = f"SELECT {_LEAF_COLUMNS} FROM spans s WHERE feed = ? AND seq >= ? AND seq < ? ORDER BY seq"
+    return [leaf_of(Record(*row), feed.feed_id) for row in conn.execute(sql, (feed.number, start, stop))]
+
+
+def find_idems(conn: sqlite3.Connection, tenant: int, idems: Sequence[bytes]) -> dict[bytes, Record]:
+    """The spans already written under these idempotency keys."""
+    found: dict[bytes, Record] = {}
+    for start in range(0, len(idems), CHUNK_ROWS):
+        chunk = idems[start : start + CHUNK_ROWS]
+        sql = (
+            f"SELECT i.idem, {RECORD_COLUMNS} FROM idems i JOIN spans s ON s.row = i.row "
+            f"LEFT JOIN bodies b ON b.row = i.row WHERE i.tenant = ? AND i.idem IN ({', '.join('?' * len(chunk))})"
+        )
+        found.update((row[0], Record(*row[1:])) for row in conn.execute(sql, (tenant, *chunk)))
+    return found
+
+
+def find_note(conn: sqlite3.Connection, feed: int, size: int) -> bytes | None:
+    """The checkpoint of a feed at exactly `size`, where it is kept."""
+    found = conn.execute("SELECT note FROM checkpoints WHERE feed = ? AND size = ?", (feed, size)).fetchone()
+    return found[0] if found else None
+
+
+def find_control(conn: sqlite3.Connection, tenant: TenantRef) -> list[Record]:
+    """A tenant's control spans by arrival."""
+    sql = (
+        f"SELECT {RECORD_COLUMNS} FROM kinds k JOIN spans s ON s.kind = k.kind LEFT JOIN bodies b ON b.row = s.row "
+        "WHERE k.tenant = ? AND (k.name GLOB 'feed.*' OR k.name GLOB 'tenant.*' OR k.name GLOB 'member.*' "
+        "OR k.name GLOB 'invite.*' OR k.name GLOB 'identity.*' OR k.name GLOB 'quorum.*') ORDER BY s.row"
+    )
+    return [Record(*row) for row in conn.execute(sql, (tenant.number,))]

@@ -1,0 +1,260 @@
+"""The writer: acknowledged is durable, one place has one span, and failures cost nothing that was said."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from lognode.core.draft import Draft, idem_key
+from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.limits import GROUP_SPANS_MAX, MAILBOX_SPANS_MAX
+from lognode.core.span import decode_body, decode_header
+from lognode.engine.receipt import AppendStopped, Receipt
+from lognode.timeline.checkpoint import parse_checkpoint, verify_checkpoint, vkey
+from lognode.timeline.record import RECORD_COLUMNS, Record, id_of, leaf_of
+from lognode.timeline.tree import EMPTY, grow, root_of
+from tests.engine.nodes import Engine, Wall, run_engine
+
+
+def all_records(conn: sqlite3.Connection) -> list[Record]:
+    sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row ORDER BY s.row"
+    return [Record(*row) for row in conn.execute(sql)]
+
+
+def all_notes(conn: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    return conn.execute("SELECT feed, note FROM checkpoints ORDER BY feed").fetchall()
+
+
+async def assert_sound(engine: Engine) -> list[Record]:
+    """Every feed is contiguous, rises in time, and its signed root is that of its rows."""
+    records = await engine.store.read(all_records)
+    assert [record.position for record in records] == list(range(1, len(records) + 1))
+    for number, note in await engine.store.read(all_notes):
+        feed = engine.store.feeds[number]
+        held = sorted((record for record in records if record.feed == number), key=lambda record: record.seq)
+        assert [record.seq for record in held] == list(range(len(held)))
+        assert all(one.hlc < other.hlc for one, other in zip(held, held[1:], strict=False))
+        head = verify_checkpoint(note, vkey(parse_checkpoint(note).origin, feed.log_key))
+        leaves = [leaf_of(record, feed.feed_id) for record in held]
+        assert (head.size, head.root) == (len(held), root_of(grow(EMPTY, leaves).border))
+    return records
+
+
+def drafts(count: int, start: int = 0) -> list[Draft]:
+    return [Draft(kind="note", title=str(number)) for number in range(start, start + count)]
+
+
+async def test_a_tenant_opens_with_its_feed_and_itself(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        records = await assert_sound(engine)
+        assert [decode_header(record.header).kind for record in records] == ["feed.open", "tenant.create"]
+        assert all(record.visibility == 2 for record in records)
+
+
+async def test_receipts_name_what_is_stored(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        receipts = await engine.writer.append(engine.tenant, drafts(5))
+        records = (await assert_sound(engine))[2:]
+        for receipt, record in zip(receipts, records, strict=True):
+            feed = engine.store.feeds[record.feed]
+            assert receipt == Receipt(
+                id_of(record, feed.feed_id), feed.feed_id, record.seq, record.position, leaf_of(record, feed.feed_id), 7
+            )
+        assert engine.heads.position(engine.tenant.number) == 7
+
+
+async def test_a_restarted_node_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    sizes = [1, 255, 256, 257, 511, 600]
+    for size in sizes:
+        async with run_engine(tmp_path) as engine:
+            for start in range(0, size, GROUP_SPANS_MAX):
+                await engine.writer.append(engine.tenant, drafts(min(size, GROUP_SPANS_MAX), start))
+            records = await assert_sound(engine)
+    assert len(records) == 2 + sum(sizes)
+    assert len({record.feed for record in records}) == 1
+
+
+async def test_many_callers_share_commits_and_keep_their_order(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        places: dict[int, list[int]] = {}
+
+        async def call(caller: int) -> None:
+            receipts = [await engine.writer.append(engine.tenant, drafts(3)) for _ in range(20)]
+            places[caller] = [receipt.seq for call in receipts for receipt in call]
+
+        async with trio.open_nursery() as nursery:
+            for caller in range(30):
+                nursery.start_soon(call, caller)
+        assert sorted(seq for seqs in places.values() for seq in seqs) == list(range(2, 2 + 30 * 20 * 3))
+        assert all(seqs == sorted(seqs) for seqs in places.values())
+        await assert_sound(engine)
+
+
+async def test_two_tenants_share_a_commit_and_nothing_else(tmp_path: Path) -> None:
+    async with run_engine(tmp_path, tenants=("default", "other")) as engine:
+        both = [engine.store.tenants[name] for name in ("default", "other")]
+        got: dict[int, list[Receipt]] = {}
+
+        async def call(number: int) -> None:
+            keyed = Draft(kind="note", subject="same", idem=bytes(16))
+            got[number] = await engine.writer.append(both[number], [keyed, *drafts(2)])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, 0)
+            nursery.start_soon(call, 1)
+        assert [receipt.position for receipt in got[0]] == [receipt.position for receipt in got[1]] == [3, 4, 5]
+        assert not any(receipt.duplicate for receipts in got.values() for receipt in receipts)
+        assert got[0][0].feed != got[1][0].feed
+        assert [engine.heads.position(tenant.number) for tenant in both] == [5, 5]
+
+
+async def test_one_key_makes_one_span(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        key = idem_key(engine.tenant.tenant_id, engine.keys.logline, "k")
+        keyed = Draft(kind="note", title="once", idem=key)
+        first = (await engine.writer.append(engine.tenant, [keyed]))[0]
+        again = (await engine.writer.append(engine.tenant, [keyed]))[0]
+        assert (again.id, again.position, again.duplicate) == (first.id, first.position, True)
+        twice = await engine.writer.append(engine.tenant, [Draft(kind="a", idem=bytes(16)), Draft(kind="a", idem=bytes(16))])
+        assert twice[0] == twice[1]
+        assert len(await assert_sound(engine)) == 4
+    async with run_engine(tmp_path) as engine:
+        assert (await engine.writer.append(engine.tenant, [keyed]))[0].id == first.id
+        assert decode_body((await assert_sound(engine))[2].body or b"").idem == key
+
+
+async def test_a_key_used_for_other_content_stops_its_call_there(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        await engine.writer.append(engine.tenant, [Draft(kind="a", idem=bytes(16))])
+        with pytest.raises(AppendStopped) as caught:
+            await engine.writer.append(engine.tenant, [*drafts(2), Draft(kind="b", idem=bytes(16)), *drafts(3)])
+        assert len(caught.value.receipts) == 2
+        assert caught.value.error.code == "idempotency.mismatch"
+        assert len(await assert_sound(engine)) == 5
+
+
+async def test_a_full_mailbox_says_so_and_waits_for_those_who_wait(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        batch = drafts(GROUP_SPANS_MAX)
+        busy: list[CallerError] = []
+
+        async def hurry() -> None:
+            try:
+                await engine.writer.append(engine.tenant, batch)
+            except CallerError as error:
+                busy.append(error)
+
+        async def queue() -> None:
+            await engine.writer.append(engine.tenant, batch, wait=True)
+
+        calls = MAILBOX_SPANS_MAX // GROUP_SPANS_MAX
+        async with trio.open_nursery() as nursery:
+            for _ in range(calls):
+                nursery.start_soon(queue)
+            await trio.testing.wait_all_tasks_blocked(0)
+            for _ in range(5):
+                nursery.start_soon(hurry)
+            for _ in range(5):
+                nursery.start_soon(queue)
+        assert all((error.code, error.retry_after_s) == ("writer.busy", 1) for error in busy)
+        stored = len(await assert_sound(engine)) - 2
+        assert stored == (calls + 10 - len(busy)) * GROUP_SPANS_MAX
+
+
+async def test_cancelling_loses_the_reply_never_the_write(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(engine.writer.append, engine.tenant, drafts(2, number))
+            await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        last = await engine.writer.append(engine.tenant, drafts(1))
+        records = await assert_sound(engine)
+        assert len(records) == last[0].position
+        assert (len(records) - 3) % 2 == 0  # whole calls or nothing
+
+
+async def test_a_full_disk_is_said_and_passes(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        await engine.store.write(lambda conn: conn.execute("PRAGMA max_page_count = 60").fetchall())
+        stored = 0
+        with pytest.raises(NodeFault) as caught:
+            for _ in range(100):
+                stored += len(await engine.writer.append(engine.tenant, drafts(200)))
+        assert caught.value.code == "disk.full"
+        # The writer reopened its connection, which knows of no bound: there is room again.
+        stored += len(await engine.writer.append(engine.tenant, drafts(200)))
+        assert len(await assert_sound(engine)) == 2 + stored
+
+
+class CutConnection:
+    """A database connection whose COMMIT works or not, and reports an error either way."""
+
+    def __init__(self, conn: sqlite3.Connection, *, commits: bool) -> None:
+        self._conn = conn
+        self._commits = commits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+    def execute(self, sql: str, *args: Any) -> Any:
+        if sql == "COMMIT" and self._conn.in_transaction:
+            self._conn.execute("COMMIT" if self._commits else "ROLLBACK")
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._conn.execute(sql, *args)
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_a_commit_whose_end_is_unknown_is_looked_up_before_anything_else(tmp_path: Path, commits: bool) -> None:
+    async with run_engine(tmp_path) as engine:
+        await engine.writer.append(engine.tenant, drafts(3))
+        connection = engine.store._writer
+        connection._connection = CutConnection(connection._conn, commits=commits)  # type: ignore[assignment]
+        if commits:
+            assert (await engine.writer.append(engine.tenant, drafts(1)))[0].position == 6
+        else:
+            with pytest.raises(LognodeError) as caught:
+                await engine.writer.append(engine.tenant, drafts(1))
+            assert caught.value.code == "writer.failed"
+        after = await engine.writer.append(engine.tenant, drafts(2))
+        assert after[0].position == (7 if commits else 6)
+        await assert_sound(engine)
+
+
+async def test_a_clock_set_back_by_more_than_ten_minutes_opens_a_new_feed_at_now(tmp_path: Path) -> None:
+    wall = Wall()
+    async with run_engine(tmp_path, wall) as engine:
+        await engine.writer.append(engine.tenant, drafts(2))
+        wall.ms -= 590_000
+        await engine.writer.append(engine.tenant, drafts(2))
+        assert len({record.feed for record in await assert_sound(engine)}) == 1
+        wall.ms -= 60_000
+        receipts = await engine.writer.append(engine.tenant, drafts(2))
+        records = await assert_sound(engine)
+        assert len({record.feed for record in records}) == 2
+        assert receipts[0].seq == 1
+        assert records[-1].hlc >> 16 == wall.ms
+    async with run_engine(tmp_path, wall) as engine:
+        await engine.writer.append(engine.tenant, drafts(2))
+        assert len({record.feed for record in await assert_sound(engine)}) == 2
+
+
+async def test_a_writer_that_stops_answers_everybody(tmp_path: Path) -> None:
+    errors: list[str] = []
+
+    async def call(engine: Engine) -> None:
+        try:
+            await engine.writer.append(engine.tenant, drafts(500))
+        except NodeFault as error:
+            errors.append(error.code)
+
+    async with trio.open_nursery() as nursery:
+        async with run_engine(tmp_path) as engine:
+            for _ in range(8):
+                nursery.start_soon(call, engine)
+            await trio.lowlevel.checkpoint()
+    async with run_engine(tmp_path) as engine:
+        assert len(await assert_sound(engine)) - 2 == (8 - len(errors)) * 500
+    assert set(errors) <= {"node.stopping"}
