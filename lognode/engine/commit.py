@@ -151,9 +151,7 @@ def _mismatch() -> CallerError:
 def _receipt_of(record: Record, feed: FeedRef, size: int) -> Receipt:
     leaf = leaf_of(record, feed.feed_id)
     size = max(size, record.seq + 1)
-    return Receipt(
-        id_of(record, feed.feed_id), feed.feed_id, record.seq, record.position, leaf, size, duplicate=True
-    )
+    return Receipt(id_of(record, feed.feed_id), feed.feed_id, record.seq, record.position, leaf, size, duplicate=True)
 
 
 class _Rows:
@@ -197,9 +195,7 @@ class _Rows:
             )  # fmt: skip
             header = dumps([FORMAT_VERSION, kind_name, actor, status, cause, sha256(body).digest(), len(body)])
             stub = hlc.to_bytes(8, "big")
-            leaf = sha256(
-                prefix + seq.to_bytes(8, "big") + stub + _BYTE[visibility] + sha256(header).digest()
-            ).digest()
+            leaf = sha256(prefix + seq.to_bytes(8, "big") + stub + _BYTE[visibility] + sha256(header).digest()).digest()
             leaves.append(leaf)
             ids.append(SpanId(stub + leaf[:16]))
             kind = self.kinds.get(kind_name) or self._kind(kind_name)

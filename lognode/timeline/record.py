@@ -5,6 +5,7 @@ beyond the list of columns that make a Record.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from lognode.core.clock import hlc_ms
@@ -83,10 +84,21 @@ def id_of(record: Record, feed_id: FeedId) -> SpanId:
 def time_text(unix_ms: int) -> str:
     """RFC 3339 with milliseconds, UTC; times beyond year 9999 as the number of milliseconds."""
     try:
-        moment = datetime.fromtimestamp(unix_ms // 1000, UTC)
+        return f"{_second_text(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
     except (ValueError, OverflowError, OSError):
         return str(unix_ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1000:03d}Z"
+
+
+# One page shows few seconds, feeds and nodes many times.
+@lru_cache(maxsize=1024)
+def _second_text(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=1024)
+def _names(feed: FeedRef) -> tuple[str, str]:
+    """The texts of a feed's node and of its id."""
+    return format_logline(LogLine(logline(LogLineKind.NODE, feed.node_key))), b32encode(feed.feed_id)
 
 
 def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
@@ -106,9 +118,10 @@ def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
         "caused_by": b32encode(header.caused_by) if header.caused_by else None,
     }
     shown.update(_body_json(record.body, header))
+    node, feed_text = _names(feed)
     shown.update(
-        node=format_logline(LogLine(logline(LogLineKind.NODE, feed.node_key))),
-        feed=b32encode(feed.feed_id),
+        node=node,
+        feed=feed_text,
         seq=record.seq,
         position=record.position,
         leaf=leaf.hex(),

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 from lognode.core.codec import decode_array, decode_value, encode, parse_json
 from lognode.core.errors import CallerError
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | FLOATS | st.text()
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
 
 
 @given(VALUES)
@@ -63,7 +68,7 @@ def test_an_author_may_encode_a_value_in_other_ways_than_ours() -> None:
 
 def test_an_array_has_one_encoding_only() -> None:
     assert decode_array(encode([1, "a", None]), 3) == [1, "a", None]
-    for other in ("831801" "6161f6", "9f016161f6ff", "83016161f600", "8301"):
+    for other in ("8318016161f6", "9f016161f6ff", "83016161f600", "8301"):
         with pytest.raises(CallerError, match="CBOR"):
             decode_array(bytes.fromhex(other), 3)
     with pytest.raises(CallerError, match="array of 2"):

@@ -1,5 +1,7 @@
 """Ids: one text for one id, and order kept."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,15 +31,13 @@ def test_text_sorts_as_bytes_do(one: bytes, other: bytes) -> None:
 
 @given(st.text(alphabet=ALPHABET, min_size=39, max_size=39))
 def test_no_second_text_stands_for_an_id(text: str) -> None:
-    try:
-        data = parse_span_id(text)
-    except CallerError as error:
-        assert "pad bits" in error.detail
-    else:
-        assert b32encode(data) == text
+    with suppress(CallerError):  # three in four have pad bits that are not zero
+        assert b32encode(parse_span_id(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "0" * 38, "0" * 40, "O" + "0" * 38, "i" + "0" * 38, "A" + "0" * 38, "0" * 38 + "1"])
+@pytest.mark.parametrize(
+    "text", ["", "0" * 38, "0" * 40, "O" + "0" * 38, "i" + "0" * 38, "A" + "0" * 38, "0" * 38 + "1"]
+)
 def test_a_malformed_span_id_is_refused(text: str) -> None:
     with pytest.raises(CallerError) as caught:
         parse_span_id(text)
@@ -51,7 +51,9 @@ def test_a_logline_id_names_its_kind(kind: LogLineKind) -> None:
     assert parse_logline(text) == bytes([kind]) + bytes(range(32))
 
 
-@pytest.mark.parametrize("text", ["node/abc", "logline-id://robot/" + "0" * 52, "logline-id://node", "logline-id://node/0"])
+@pytest.mark.parametrize(
+    "text", ["node/abc", "logline-id://robot/" + "0" * 52, "logline-id://node", "logline-id://node/0"]
+)
 def test_a_malformed_logline_id_is_refused(text: str) -> None:
     with pytest.raises(CallerError):
         parse_logline(text)

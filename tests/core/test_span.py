@@ -1,5 +1,7 @@
 """Headers, bodies and entries have one encoding each."""
 
+from contextlib import suppress
+
 import cbor2
 import pytest
 from hypothesis import given
@@ -71,10 +73,8 @@ def test_no_bytes_crash_the_decoders(data: bytes) -> None:
 def test_a_changed_byte_of_a_header_is_refused_or_another_header(place: int, change: int) -> None:
     raw = bytearray(encode_header(HEADER))
     raw[place % len(raw)] ^= change
-    try:
+    with suppress(CallerError):
         assert decode_header(bytes(raw)) != HEADER
-    except CallerError:
-        pass
 
 
 def test_a_longer_encoding_of_the_same_header_is_refused() -> None:

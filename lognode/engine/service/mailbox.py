@@ -59,9 +59,7 @@ class Mailbox:
     def put_nowait(self, job: Job) -> None:
         """Queue a job. Raises CallerError("writer.busy") when there is no room."""
         if not self._has_room() or len(self._producers):
-            raise CallerError(
-                "writer.busy", f"{self._spans} spans wait for the writer", retry_after_s=BUSY_RETRY_S
-            )
+            raise CallerError("writer.busy", f"{self._spans} spans wait for the writer", retry_after_s=BUSY_RETRY_S)
         self._add(job)
 
     async def put(self, job: Job) -> None:

@@ -71,6 +71,11 @@ class _Reply:
 class Connection(aiosqlite.Connection):
     """An aiosqlite connection for trio. Hand it whole batches: one call, one hop to its thread."""
 
+    def __init__(self, connector: Callable[[], sqlite3.Connection], iter_chunk_size: int) -> None:
+        super().__init__(connector, iter_chunk_size)
+        # A node that fails must end: the thread of an unclosed connection may not keep the process alive.
+        self._thread.daemon = True
+
     async def run(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` returns, run in the connection's thread.
 

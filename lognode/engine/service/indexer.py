@@ -1,0 +1,70 @@
+"""Fills the full-text index behind the timeline, for the tenants that the settings name.
+
+Works in small steps on the writing connection, between the writer's commits. Knows no queries. Invariant: it
+never holds up a commit by more than one step, and what fails here loses nothing: the index is made from
+bodies, and its position moves with it in one transaction.
+"""
+
+import sqlite3
+from collections.abc import Collection
+
+import structlog
+import trio
+
+from lognode.core.errors import CallerError
+from lognode.engine.service.heads import Heads
+from lognode.timeline.record import TenantRef
+from lognode.timeline.store.database import Store
+from lognode.timeline.store.search import index_next, search_disable, search_enable, search_position
+
+STEP_SPANS = 200  # some milliseconds
+RETRY_S = 5
+
+_log = structlog.get_logger(__name__)
+
+
+class Indexer:
+    """The index of a node's tenants."""
+
+    def __init__(self, store: Store, heads: Heads) -> None:
+        self._store = store
+        self._heads = heads
+
+    async def choose(self, names: Collection[str]) -> list[TenantRef]:
+        """Turn the index on for the tenants called `names`, off for all others; those it is on for.
+
+        Raises CallerError("tenant.unknown") for a name that this node does not know.
+        """
+        unknown = [name for name in names if name not in self._store.tenants]
+        if unknown:
+            raise CallerError("tenant.unknown", f"{unknown[0]!r:.80} in the setting 'search'", place="search")
+        chosen = {self._store.tenants[name] for name in names}
+        for tenant in set(self._store.tenants.values()):
+            await self._store.write(_switch, tenant.number, tenant in chosen)
+        return sorted(chosen)
+
+    async def run(self, tenant: TenantRef) -> None:
+        """Keep one tenant's index up to its timeline, until cancelled."""
+        while True:
+            try:
+                position = await self._store.write(_step, tenant.number)
+            except (sqlite3.Error, ValueError) as error:
+                # A full disk, or a connection that the writer is opening again: both pass.
+                _log.warning("index_step_failed", error=str(error), retry_s=RETRY_S)
+                await trio.sleep(RETRY_S)
+                continue
+            await self._heads.wait_beyond(tenant.number, position)
+
+
+def _switch(conn: sqlite3.Connection, tenant: int, is_on: bool) -> None:  # noqa: FBT001 - goes through a thread
+    with conn:
+        conn.execute("BEGIN IMMEDIATE")
+        (search_enable if is_on else search_disable)(conn, tenant)
+
+
+def _step(conn: sqlite3.Connection, tenant: int) -> int:
+    """Index a few more spans; the position that is reached."""
+    with conn:
+        conn.execute("BEGIN IMMEDIATE")
+        index_next(conn, tenant, STEP_SPANS)
+        return search_position(conn, tenant)

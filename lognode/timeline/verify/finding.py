@@ -1,0 +1,72 @@
+"""What an audit says: findings, their codes, and the report that gathers them.
+
+Invariant: a finding names its place so that a person can look there: table, row and column.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from lognode.core.ids import TenantId
+
+FINDINGS_MAX: Final = 1000  # beyond, a list tells a person nothing more
+
+Severity = Literal["damage", "note"]
+
+# Code -> severity and meaning. A note leaves the history whole: the author signed it as it stands.
+CODES: Final[dict[str, tuple[Severity, str]]] = {
+    "database.damaged": ("damage", "SQLite's own check failed, or a read did."),
+    "schema.wrong": ("damage", "A table, index or trigger, or the version, is not what lognode made."),
+    "tenant.wrong": ("damage", "A tenant's row is not what its tenant.create proves."),
+    "alias.wrong": ("damage", "An alias is not what its seal covers."),
+    "feed.wrong": ("damage", "A feed's row is not what its feed.open proves."),
+    "dictionary.wrong": ("damage", "A kind or actor is not what headers say, or no header says it."),
+    "span.wrong": ("damage", "A stub, a header, or a column that repeats it, is not what was signed."),
+    "span.missing": ("damage", "Spans that were counted or signed are not there."),
+    "body.wrong": ("damage", "A body is not what its header hashes, or has no span."),
+    "body.missing": ("damage", "A span has no body."),
+    "body.malformed": ("note", "A body is what its author signed, but no strict decoder reads it."),
+    "signature.wrong": ("damage", "An actor's signature does not match its span."),
+    "label.wrong": ("damage", "A label that no body says, or one that is missing."),
+    "idem.wrong": ("damage", "An idempotency key that no body says, or one that is missing."),
+    "tile.wrong": ("damage", "A tile is missing, superfluous, or not what the spans hash to."),
+    "checkpoint.wrong": ("damage", "A checkpoint is missing, not signed, or of another tree."),
+    "report.cut": ("note", "There are more findings than are listed."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be, such as place "spans row 1042 header"."""
+
+    code: str
+    tenant: TenantId | None
+    place: str
+    detail: str
+
+    @property
+    def severity(self) -> Severity:
+        """Whether the history is damaged, or only worth a note."""
+        return CODES[self.code][0]
+
+
+class Report:
+    """Findings in the order in which they were made: one for each code and place, FINDINGS_MAX at most."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], Finding] = {}
+        self._left_out = 0
+
+    def add(self, code: str, tenant: TenantId | None, place: str, detail: str) -> None:
+        """Note a finding."""
+        assert code in CODES
+        if (code, place) in self._found:
+            return
+        if len(self._found) == FINDINGS_MAX:
+            self._left_out += 1
+            return
+        self._found[code, place] = Finding(code, tenant, place, detail)
+
+    def findings(self) -> list[Finding]:
+        """All of them; the last one says so when there are more than are listed."""
+        cut = [Finding("report.cut", None, "", f"{self._left_out} more")] if self._left_out else []
+        return [*self._found.values(), *cut]

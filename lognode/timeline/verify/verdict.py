@@ -1,0 +1,134 @@
+"""Decides which side of a contradiction is wrong, once a feed was read.
+
+A tile or a signed root that the spans do not hash to says that something is wrong among at most 256 entries,
+not what. So they are tried: the one bit that, flipped back, hashes to what was signed is named. Knows no SQL;
+entries are loaded by a callable.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, NamedTuple
+
+from lognode.core.clock import HLC_MAX
+from lognode.core.ids import FeedId, TenantId
+from lognode.core.span import VISIBILITIES, entry_bytes, leaf_hash
+from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, inclusion_proof, perfect_rows, verify_inclusion
+from lognode.timeline.verify.feed import FeedWalk
+from lognode.timeline.verify.finding import Report
+
+SEARCHES_MAX: Final = 16  # a search takes a quarter of a second; wholesale damage needs no bit named
+
+
+class Entry(NamedTuple):
+    """What the leaf of a stored span is made of, and the row that it stands in."""
+
+    row: int
+    seq: int
+    hlc: int
+    visibility: int
+    header: bytes
+
+
+class Verdict:
+    """Reports what the walk of one feed left open."""
+
+    def __init__(self, walk: FeedWalk, tenant: TenantId, report: Report, load: Callable[[range], list[Entry]]) -> None:
+        self.doubtful = {suspect.row for suspect in walk.suspects}  # rows of spans that say nothing for certain
+        self._walk = walk
+        self._tenant = tenant
+        self._report = report
+        self._load = load
+        self._searches = 0
+
+    def judge(self) -> None:
+        """Report every suspect, every node of a tile that differs, and a root that was not met."""
+        walk = self._walk
+        named: list[range] = []  # entries of which one is not as it was signed, and is reported
+        unnamed: list[range] = []
+        for (level, node), signed in walk.bad_nodes.items():
+            block = range(node * TILE_WIDTH, (node + 1) * TILE_WIDTH)
+            if level == 1 and block.stop > walk.agreed and len(signed) == HASH_BYTES:
+                is_named = self._name_culprit(block, (), TILE_WIDTH, signed)
+                (named if is_named else unnamed).append(block)
+        if walk.refuted and not named:
+            border, root = walk.refuted
+            tail = range(border.size - border.size % TILE_WIDTH, border.size)
+            above = [node for node in border.nodes[TILE_LEVELS:] if node is not None]
+            if self._name_culprit(tail, above, border.size, root):
+                named = [tail]
+            else:
+                named = unnamed or [range(walk.agreed, border.size)]
+                place = f"spans feed {walk.ref.number} seq {named[0].start} to {named[-1].stop - 1}"
+                self._add("span.wrong", place, f"they do not hash to the signed root of size {border.size}")
+        self._report_nodes(named)
+        for suspect in walk.suspects:
+            if not any(suspect.seq in block for block in named):
+                self._add(*suspect.if_right)
+
+    def _name_culprit(self, block: range, above: Sequence[bytes], size: int, root: bytes) -> bool:
+        """Report what keeps the entries of `block`, the last ones of a tree of `size`, from hashing to `root`."""
+        suspects = {s.row: s.if_wrong for s in self._walk.suspects if s.seq in block and s.if_wrong}
+        entries = self._load(block) if self._searches < SEARCHES_MAX else []
+        self._searches += 1
+        if [entry.seq for entry in entries] == list(block):
+            found = find_flip(self._walk.ref.feed_id, entries, suspects.keys(), above, size, root)
+            if found:
+                row, column, detail = found
+                self.doubtful.add(row)
+                self._add("span.wrong", f"spans row {row} {column}", detail)
+                return True
+        for blame in suspects.values():
+            self._add(*blame)
+        return bool(suspects)
+
+    def _report_nodes(self, named: list[range]) -> None:
+        """Report tiles whose nodes differ, but for those that differ because an entry below them does."""
+        for level, node in self._walk.bad_nodes:
+            start, stop = node << TILE_LEVELS * level, (node + 1) << TILE_LEVELS * level
+            if not any(start <= block.start < stop for block in named):
+                place = f"tiles feed {self._walk.ref.number} level {level} tile {node // TILE_WIDTH}"
+                self._add("tile.wrong", place, f"hash {node % TILE_WIDTH} is not that of entries {start} to {stop - 1}")
+
+    def _add(self, code: str, place: str, detail: str) -> None:
+        self._report.add(code, self._tenant, place, detail)
+
+
+def find_flip(
+    feed: FeedId,
+    entries: Sequence[Entry],
+    suspects: AbstractSet[int],
+    above: Sequence[bytes],
+    size: int,
+    root: bytes,
+) -> tuple[int, str, str] | None:
+    """Row, column and bit of the one change that makes `entries` hash to `root`; None when none does.
+
+    The entries are the last ones of a tree of `size`, to whose proofs `above` is added. Headers are tried for
+    the rows `suspects` alone, since a damaged header contradicts its body or its columns.
+    """
+    rows = perfect_rows([_leaf(feed, entry) for entry in entries])
+    # Suspects first: the bit is nearly always theirs.
+    for at, entry in sorted(enumerate(entries), key=lambda item: item[1].row not in suspects):
+        proof = [*inclusion_proof(at, len(entries), lambda level, index: rows[level][index]), *above]
+        index = size - len(entries) + at
+        for column, bit, changed in _changes(entry, with_header=entry.row in suspects):
+            if verify_inclusion(_leaf(feed, changed), index, size, proof, root):
+                return entry.row, column, f"its bit {bit} is not the one that was signed"
+    return None
+
+
+def _leaf(feed: FeedId, entry: Entry) -> bytes:
+    return leaf_hash(entry_bytes(feed, *entry[1:]))
+
+
+def _changes(entry: Entry, *, with_header: bool) -> Iterator[tuple[str, int, Entry]]:
+    """Every entry that differs in one bit: column, bit (0 is the lowest; of a header, of its last byte), entry."""
+    for bit in range(HLC_MAX.bit_length()):
+        yield "hlc", bit, entry._replace(hlc=entry.hlc ^ 1 << bit)
+    for bit in range(8):
+        if entry.visibility ^ 1 << bit < len(VISIBILITIES):
+            yield "visibility", bit, entry._replace(visibility=entry.visibility ^ 1 << bit)
+    if with_header:
+        number = int.from_bytes(entry.header, "big")
+        for bit in range(8 * len(entry.header)):
+            yield "header", bit, entry._replace(header=(number ^ 1 << bit).to_bytes(len(entry.header), "big"))

@@ -1,0 +1,91 @@
+"""A history with something of everything, written by the real writer; the same bytes every time."""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from lognode.core.codec import encode
+from lognode.core.draft import Draft, idem_key, signing_message
+from lognode.core.ids import LogLineKind, SpanId, logline
+from lognode.core.limits import CLOCK_AHEAD_MS_MAX
+from lognode.core.world import World
+from lognode.engine.receipt import Receipt
+from lognode.identity.keys import KeyPair
+from lognode.timeline.record import TenantRef
+from tests.engine.nodes import Engine, Wall, run_engine
+
+START_MS = 1_760_000_000_000
+SPANS = 1000
+ALICE = KeyPair(bytes(31) + b"\x01")
+BOB = KeyPair(bytes(31) + b"\x02")
+
+
+@dataclass
+class SeededWall(Wall):
+    """A world in which nothing is left to chance."""
+
+    ms: int = START_MS
+    rng: random.Random = field(default_factory=lambda: random.Random(2))
+
+    def world(self) -> World:
+        return World(lambda: self.ms, time.monotonic, self.rng.randbytes)
+
+
+def write_history(folder: Path, spans: int = SPANS) -> Path:
+    """The closed database of a node with two tenants; the first has `spans` drafts in two feeds."""
+    trio.run(_write, folder, spans)
+    return folder / "lognode.db"
+
+
+async def _write(folder: Path, spans: int) -> None:
+    wall = SeededWall()
+    async with run_engine(folder, wall, ("default", "second")) as engine:
+        causes: list[SpanId] = []
+        for start in range(0, spans, 50):
+            wall.ms += 1000
+            batch = [_draft(engine.tenant, n, causes) for n in range(start, min(start + 50, spans))]
+            causes += [receipt.id for receipt in await _append(engine, engine.tenant, batch)]
+        second = engine.store.tenants["second"]
+        await _append(engine, second, [_draft(second, n, []) for n in range(20)])
+        # A clock that is set back far opens a new feed, which follows the old one by `parent`.
+        wall.ms -= 2 * CLOCK_AHEAD_MS_MAX
+        await _append(engine, engine.tenant, [_draft(engine.tenant, spans + n, causes) for n in range(20)])
+
+
+async def _append(engine: Engine, tenant: TenantRef, drafts: Sequence[Draft]) -> list[Receipt]:
+    return await engine.writer.append(tenant, drafts)
+
+
+def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:
+    rng = random.Random(n)
+    actor = ALICE if n % 70 == 3 else BOB if n % 7 == 5 else None
+    text = rng.randbytes(20).hex() * (300 if n % 97 == 0 else 2)
+    draft = Draft(
+        kind=("order.paid", "order.sent", "note")[n % 3],
+        title=f"Number {n}" if n % 2 else None,
+        data=encode({"n": n, "text": text, "amount": n / 4, "list": [1, None, True]}),
+        tags=tuple(sorted({f"n:{n % 10}", "all", f"größe:{n % 4}"})) if n % 5 else (),
+        subject=f"order-{n % 50}" if n % 3 else None,
+        contract_id=f"contract-{n % 5}" if n % 11 == 0 else None,
+        workflow_id=f"workflow-{n % 6}" if n % 13 == 0 else None,
+        flow_id=f"flow-{n % 7}" if n % 17 == 0 else None,
+        related=tuple(causes[-2:]) if n % 19 == 0 else (),
+        metadata=encode({"source": "test"}) if n % 4 == 0 else b"",
+        visibility=rng.choice((0, 1, 1, 2)),
+        status=int(n % 23 == 0),
+        caused_by=rng.choice(causes) if causes and n % 4 == 1 else None,
+        actor=logline(LogLineKind.PERSON, actor.public) if actor else None,
+        idem=idem_key(tenant.tenant_id, b"tester", f"key {n}") if n % 2 == 0 else None,
+    )
+    if actor is ALICE:
+        return _signed(tenant, draft, actor)
+    return draft
+
+
+def _signed(tenant: TenantRef, draft: Draft, key: KeyPair) -> Draft:
+    fields = {name: getattr(draft, name) for name in draft.__struct_fields__}
+    return Draft(**{**fields, "actor_signature": key.sign(signing_message(tenant.tenant_id, draft))})

@@ -1,0 +1,208 @@
+"""Spans by id, what led to them and what followed, and what a timeline amounts to."""
+
+from hashlib import sha256
+
+import pytest
+
+from lognode.core.clock import Clock, hlc_from_ms, state_hash
+from lognode.core.errors import CallerError
+from lognode.core.ids import SpanId, b32encode, format_logline
+from lognode.timeline.checkpoint import verify_checkpoint
+from lognode.timeline.record import Record, id_of
+from lognode.timeline.store.lookup import (
+    Walk,
+    causes,
+    disk_bytes,
+    effects,
+    find_span,
+    find_spans,
+    records_at,
+    statistics,
+)
+from lognode.timeline.store.proofs import latest_note
+from lognode.timeline.tree import EMPTY, grow, root_of
+from tests.timeline.rows import KEYS, Row, Rows
+
+UNKNOWN = SpanId(bytes(24))
+
+
+class Timeline(Rows):
+    """One tenant with two feeds, beside another tenant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other, self.tenant = self.add_tenant(), self.add_tenant()
+        self.feed, self.second = self.add_feed(self.tenant), self.add_feed(self.tenant, own=False)
+        self.hlc = 0
+
+    def follow(self, cause: Row | None = None) -> Row:
+        self.hlc += 1
+        return self.add(self.feed, self.hlc, caused_by=cause.id if cause else None)
+
+    def shown(self, walk: Walk) -> list[tuple[int, int]]:
+        return [(depth, record.position) for depth, record in walk.steps]
+
+    def id_of(self, record: Record) -> SpanId:
+        return id_of(record, self.feeds[record.feed].feed_id)
+
+
+def test_a_span_is_found_by_its_id_among_others_of_its_time() -> None:
+    timeline = Timeline()
+    rows = [timeline.add(feed, 7) for feed in (timeline.feed, timeline.second)]
+    for row in rows:
+        record = find_span(timeline.conn, timeline.tenant, timeline.feeds, row.id)
+        assert record is not None
+        assert (record.position, timeline.id_of(record)) == (row.position, row.id)
+
+
+def test_an_id_is_not_found_when_a_byte_differs_or_the_tenant_does() -> None:
+    timeline = Timeline()
+    row = timeline.follow()
+    for place in range(24):
+        wrong = SpanId(bytes(byte ^ (place == at) for at, byte in enumerate(row.id)))
+        assert find_span(timeline.conn, timeline.tenant, timeline.feeds, wrong) is None
+    assert find_span(timeline.conn, timeline.other, timeline.feeds, row.id) is None
+    assert find_span(timeline.conn, timeline.tenant, timeline.feeds, SpanId(b"\xff" * 24)) is None
+
+
+def test_of_many_ids_those_that_are_held_come_back() -> None:
+    timeline = Timeline()
+    rows = [timeline.follow() for _ in range(3)]
+    found = find_spans(timeline.conn, timeline.tenant, timeline.feeds, [rows[2].id, UNKNOWN, rows[0].id])
+    assert {span_id: record.position for span_id, record in found.items()} == {rows[2].id: 3, rows[0].id: 1}
+
+
+def test_records_come_by_position() -> None:
+    timeline = Timeline()
+    for _ in range(5):
+        timeline.follow()
+    timeline.add(timeline.add_feed(timeline.other), 1)
+    assert [record.position for record in records_at(timeline.conn, timeline.tenant, 2, 5)] == [2, 3, 4]
+    assert [record.position for record in records_at(timeline.conn, timeline.tenant, 0, 2**40 - 1)] == [1, 2, 3, 4, 5]
+
+
+def test_causes_go_back_step_by_step_to_the_first() -> None:
+    timeline = Timeline()
+    first = timeline.follow()
+    second = timeline.follow(first)
+    timeline.follow(first)
+    last = timeline.follow(second)
+    walk = causes(timeline.conn, timeline.tenant, timeline.feeds, last.id, 10)
+    assert timeline.shown(walk) == [(1, 2), (2, 1)]
+    assert (walk.missing, walk.truncated) == ([], False)
+
+
+def test_a_cause_that_is_not_held_is_named() -> None:
+    timeline = Timeline()
+    middle = timeline.add(timeline.feed, 10, caused_by=UNKNOWN)
+    last = timeline.add(timeline.feed, 11, caused_by=middle.id)
+    walk = causes(timeline.conn, timeline.tenant, timeline.feeds, last.id, 10)
+    assert (timeline.shown(walk), walk.missing, walk.truncated) == ([(1, 1)], [UNKNOWN], False)
+
+
+def test_walks_end_at_their_limit_and_say_so() -> None:
+    timeline = Timeline()
+    rows = [timeline.follow()]
+    for _ in range(5):
+        rows.append(timeline.follow(rows[-1]))
+    for limit in range(1, 7):
+        back = causes(timeline.conn, timeline.tenant, timeline.feeds, rows[-1].id, limit)
+        on = effects(timeline.conn, timeline.tenant, timeline.feeds, rows[0].id, limit)
+        assert timeline.shown(back) == [(depth, 6 - depth) for depth in range(1, 6)][:limit]
+        assert timeline.shown(on) == [(depth, 1 + depth) for depth in range(1, 6)][:limit]
+        assert back.truncated == on.truncated == (limit < 5)
+
+
+def test_effects_come_breadth_first_and_siblings_by_time() -> None:
+    timeline = Timeline()
+    root = timeline.follow()
+    late = timeline.add(timeline.feed, 50, caused_by=root.id)
+    early = timeline.add(timeline.second, 40, caused_by=root.id)
+    timeline.add(timeline.second, 45, caused_by=late.id)
+    timeline.add(timeline.second, 60, caused_by=early.id)
+    walk = effects(timeline.conn, timeline.tenant, timeline.feeds, root.id, 10)
+    assert timeline.shown(walk) == [(1, 3), (1, 2), (2, 5), (2, 4)]
+    assert (walk.missing, walk.truncated) == ([], False)
+
+
+def test_more_siblings_than_the_limit_are_cut_at_it() -> None:
+    timeline = Timeline()
+    root = timeline.follow()
+    for _ in range(5):
+        timeline.follow(root)
+    walk = effects(timeline.conn, timeline.tenant, timeline.feeds, root.id, 4)
+    assert (timeline.shown(walk), walk.truncated) == ([(1, 2), (1, 3), (1, 4), (1, 5)], True)
+
+
+def test_effects_of_a_span_that_is_not_held_are_found_and_it_is_missing() -> None:
+    timeline = Timeline()
+    timeline.add(timeline.feed, 10, caused_by=UNKNOWN)
+    walk = effects(timeline.conn, timeline.tenant, timeline.feeds, UNKNOWN, 10)
+    assert (timeline.shown(walk), walk.missing) == ([(1, 1)], [UNKNOWN])
+
+
+def test_a_span_that_nobody_names_is_unknown() -> None:
+    timeline = Timeline()
+    row = timeline.follow()
+    for walk in (causes, effects):
+        assert walk(timeline.conn, timeline.tenant, timeline.feeds, row.id, 10) == Walk([], [], truncated=False)
+        with pytest.raises(CallerError) as caught:
+            walk(timeline.conn, timeline.tenant, timeline.feeds, UNKNOWN, 10)
+        assert caught.value.code == "span.unknown"
+
+
+def test_statistics_count_one_tenant_and_give_its_feeds_heads_under_their_keys() -> None:
+    timeline = Timeline()
+    for number, kind in enumerate(("note", "note", "order.paid")):
+        timeline.add(timeline.feed, hlc_from_ms(1760000000000 + number), kind)
+    timeline.add(timeline.second, hlc_from_ms(1750000000000))
+    timeline.add(timeline.add_feed(timeline.other), 1, "secret")
+    timeline.sign(timeline.tenant)
+    stats = statistics(timeline.conn, timeline.tenant, timeline.feeds)
+    roots = {
+        feed: root_of(grow(EMPTY, timeline.leaves[feed.number]).border) for feed in (timeline.feed, timeline.second)
+    }
+    heads = {feed.feed_id: (len(timeline.leaves[feed.number]), root) for feed, root in roots.items()}
+    vkeys = [feed.pop("vkey") for feed in stats["feeds"]]
+    assert stats == {
+        "spans": 4,
+        "first_at": "2025-06-15T15:06:40.000Z",
+        "last_at": "2025-10-09T08:53:20.002Z",
+        "kinds": {"note": 3, "order.paid": 1},
+        "feeds": [
+            {
+                "feed": b32encode(feed.feed_id), "node": format_logline(KEYS.logline), "size": size,
+                "root": roots[feed].hex(), "open": feed.own,
+            }
+            for feed, size in ((timeline.feed, 3), (timeline.second, 1))
+        ],
+        "state": state_hash(Clock(heads)).hex(),
+    }  # fmt: skip
+    for feed, vkey in zip((timeline.feed, timeline.second), vkeys, strict=True):
+        assert verify_checkpoint(latest_note(timeline.conn, feed), vkey).root == roots[feed]
+
+
+def test_only_the_newest_own_feed_is_open() -> None:
+    timeline = Timeline()
+    newest = timeline.add_feed(timeline.tenant)
+    for feed in (timeline.feed, timeline.second, newest):
+        timeline.add(feed, 1)
+    timeline.sign(timeline.tenant)
+    stats = statistics(timeline.conn, timeline.tenant, timeline.feeds)
+    assert [feed["open"] for feed in stats["feeds"]] == [False, False, True]
+
+
+def test_an_empty_tenant_has_statistics() -> None:
+    rows = Rows()
+    stats = statistics(rows.conn, rows.add_tenant(), rows.feeds)
+    assert stats == {
+        "spans": 0, "first_at": None, "last_at": None, "kinds": {}, "feeds": [], "state": sha256().hexdigest()
+    }  # fmt: skip
+
+
+def test_the_size_on_disk_is_that_of_all_pages() -> None:
+    rows = Rows()
+    feed = rows.add_feed(rows.add_tenant())
+    before = disk_bytes(rows.conn)
+    rows.add(feed, 1, title="x" * 100_000)
+    assert 95_000 < disk_bytes(rows.conn) - before < 105_000

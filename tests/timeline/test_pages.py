@@ -1,0 +1,305 @@
+"""Every walk by cursors gives exactly what a plain filter over all spans gives, and by the right index."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lognode.core.errors import CallerError
+from lognode.core.ids import LogLineKind, SpanId, logline
+from lognode.timeline.query import FILTER_KINDS_MAX, ORDERS, Cursor, Query, arrival_cursor, timeline_cursor
+from lognode.timeline.record import Record
+from lognode.timeline.store import pages
+from lognode.timeline.store.pages import Page, select_new, select_page
+from lognode.timeline.store.search import index_next, search_enable
+from tests.timeline.rows import Row, Rows
+
+ACTORS = [logline(LogLineKind.PERSON, bytes([number]) * 32) for number in range(2)]
+KINDS = ("note", "order.paid", "order.sent.late", "orders", "order")
+WORDS = ("red", "green", "blue")
+HALF_MS = 1 << 15  # the hlc counter has 16 bits, so two of these make a millisecond
+
+
+class Timeline(Rows):
+    """Two tenants with spans alike; the queries are for the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other, self.tenant = self.add_tenant(), self.add_tenant()
+
+    def page(self, query: Query, **cursors: Cursor) -> Page:
+        return select_page(self.conn, self.tenant, self.feeds, query, **cursors)
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> Timeline:
+    timeline = Timeline()
+    text = st.sampled_from([None, "x", "y"])
+    spans = draw(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "feed": st.integers(0, 2),
+                    "gap": st.integers(1, 2),
+                    "kind": st.sampled_from(KINDS),
+                    "actor": st.sampled_from([None, *ACTORS]),
+                    "tags": st.sets(st.sampled_from(WORDS)),
+                    "title": st.sampled_from([None, "Red sky", "a GREEN-blue sea"]),
+                    "data": st.sampled_from([None, {"red": ["green", {"k": "blue"}], "n": 1}]),
+                    "subject": text,
+                    "contract_id": text,
+                    "workflow_id": text,
+                    "flow_id": text,
+                    "status": st.integers(0, 1),
+                    "visibility": st.integers(0, 2),
+                    "cause": st.sampled_from([None, 1, 2]),
+                }
+            ),
+            max_size=30,
+        )
+    )
+    for tenant in (timeline.other, timeline.tenant):
+        feeds = [timeline.add_feed(tenant) for _ in range(3)]
+        hlcs = [0, 0, 0]
+        for span in spans:
+            fields: dict[str, Any] = dict(span)
+            number, cause = fields.pop("feed"), fields.pop("cause")
+            hlcs[number] += fields.pop("gap")
+            rows = timeline.rows[tenant.number]
+            caused_by = rows[-cause].id if cause and cause <= len(rows) else None
+            timeline.add(feeds[number], hlcs[number] * HALF_MS, caused_by=caused_by, **fields)
+        search_enable(timeline.conn, tenant.number)
+        timeline.conn.execute("BEGIN")
+        while index_next(timeline.conn, tenant.number, 7):
+            pass
+        timeline.conn.execute("COMMIT")
+    return timeline
+
+
+@st.composite
+def queries(draw: st.DrawFn, timeline: Timeline) -> Query:
+    filters: dict[str, st.SearchStrategy[Any]] = {
+        "kinds": st.lists(st.sampled_from([*KINDS, "order.*", "order.sent.*", "none"]), max_size=3).map(tuple),
+        "actor": st.sampled_from(ACTORS),
+        "subject": st.sampled_from(["x", "y", "none"]),
+        "tags": st.lists(st.sampled_from(WORDS), max_size=2).map(tuple),
+        "status": st.integers(0, 1),
+        "visibility": st.integers(0, 2),
+        "since_ms": st.integers(0, 10),
+        "until_ms": st.integers(5, 15),
+        "caused_by": st.sampled_from([row.id for row in timeline.rows[1][:5]] or [SpanId(bytes(24))]),
+        "contract_id": st.sampled_from(["x", "y"]),
+        "workflow_id": st.sampled_from(["x", "y"]),
+        "flow_id": st.sampled_from(["x", "y"]),
+        "text": st.sampled_from(["red", "green blue", "SKY", '"green blue"', "gre*"]),
+    }
+    names = draw(st.lists(st.sampled_from(sorted(filters)), max_size=3, unique=True))
+    chosen: dict[str, Any] = {name: draw(filters[name]) for name in names}
+    order = draw(st.sampled_from(ORDERS))
+    return Query(**chosen, order=order, descending=draw(st.booleans()), limit=draw(st.integers(1, 5)))
+
+
+def matching(rows: Sequence[Row], query: Query) -> list[Row]:
+    """What the query means, in a few plain lines."""
+    found = [row for row in rows if _passes(row, query)]
+    found.sort(key=lambda row: (row.hlc, row.leaf) if query.order == "timeline" else (row.position, b""))
+    return found[::-1] if query.descending else found
+
+
+def _passes(row: Row, query: Query) -> bool:
+    ms = row.hlc >> 16
+    same = all(
+        getattr(query, name) in (None, getattr(row, name))
+        for name in ("actor", "subject", "status", "visibility", "caused_by", "contract_id", "workflow_id", "flow_id")
+    )
+    kinds = not query.kinds or any(
+        row.kind.startswith(kind[:-1]) if kind.endswith(".*") else row.kind == kind for kind in query.kinds
+    )
+    times = (query.since_ms or 0) <= ms and (query.until_ms is None or ms < query.until_ms)
+    return same and kinds and times and set(query.tags) <= set(row.tags) and _says(row, query.text)
+
+
+def _says(row: Row, text: str | None) -> bool:
+    if text is None:
+        return True
+    said = f"{row.title or ''} {row.subject or ''} {' '.join(sorted(row.tags))} {'green blue' if row.data else ''}"
+    words = said.lower().replace("-", " ").split()
+    if text.startswith('"'):
+        return text.strip('"') in " ".join(words)
+    return all(any(word == want or (want[-1] == "*" and word.startswith(want[:-1])) for word in words)
+               for want in text.lower().split())  # fmt: skip
+
+
+def positions(records: Sequence[Record]) -> list[int]:
+    return [record.position for record in records]
+
+
+def down(timeline: Timeline, query: Query) -> Iterator[list[int]]:
+    page = timeline.page(msgspec.structs.replace(query, descending=True))
+    yield positions(page.records)
+    while page.older:
+        page = timeline.page(query, before=page.older)
+        found = positions(page.records)
+        yield found if query.descending else found[::-1]
+
+
+def up(timeline: Timeline, query: Query) -> Iterator[list[int]]:
+    page = timeline.page(msgspec.structs.replace(query, descending=False))
+    yield positions(page.records)
+    while page.records:
+        page = timeline.page(query, after=page.newer)
+        found = positions(page.records)
+        yield found[::-1] if query.descending else found
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(st.data())
+def test_walks_in_both_directions_give_the_brute_force_answer_each_span_once(data: st.DataObject) -> None:
+    timeline = data.draw(timelines())
+    query = data.draw(queries(timeline))
+    expected = [row.position for row in matching(timeline.rows[1], query)]
+    falling = expected if query.descending else expected[::-1]
+    with pytest.MonkeyPatch.context() as patch:
+        # Small timelines, so that each index is at times one that has too many candidates to be sorted.
+        patch.setattr(pages, "LEAD_ROWS_MAX", data.draw(st.sampled_from([1, 4, 1024])))
+        first = timeline.page(query)
+        assert positions(first.records) == expected[: query.limit]
+        chunks = list(down(timeline, query))
+        assert [position for chunk in chunks for position in chunk] == falling
+        assert all(len(chunk) == query.limit for chunk in chunks[:-1])
+        assert [position for chunk in up(timeline, query) for position in chunk] == falling[::-1]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(st.data())
+def test_one_can_turn_round_on_every_page(data: st.DataObject) -> None:
+    timeline = data.draw(timelines())
+    query = data.draw(queries(timeline))
+    rising = [row.position for row in matching(timeline.rows[1], msgspec.structs.replace(query, descending=False))]
+    query = msgspec.structs.replace(query, descending=False)
+    page = timeline.page(query)
+    place = 0  # how many lie below the page
+    for upward in data.draw(st.lists(st.booleans(), max_size=12)):
+        end = place + len(page.records)
+        if upward:
+            page, place = timeline.page(query, after=page.newer), end
+        elif page.older:
+            page, place = timeline.page(query, before=page.older), max(0, place - query.limit)
+            end = place
+        else:
+            assert place == 0
+            continue
+        assert positions(page.records) == rising[place : place + len(page.records)]
+        assert len(page.records) == query.limit or place + len(page.records) == len(rising) or not upward
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(st.data())
+def test_a_live_tail_gives_every_match_once_whatever_it_asks_at_a_time(data: st.DataObject) -> None:
+    timeline = data.draw(timelines())
+    query = data.draw(queries(timeline))
+    rows = timeline.rows[1]
+    expected = sorted(row.position for row in matching(rows, query))
+    start = data.draw(st.integers(0, len(rows)))
+    position, found = start, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "TAIL_ROWS_MAX", data.draw(st.integers(1, 10)))
+        while position < len(rows):
+            limit = data.draw(st.integers(1, 4))
+            records, scanned_to = select_new(timeline.conn, timeline.tenant, timeline.feeds, query, position, limit)
+            assert position < scanned_to <= len(rows)
+            assert len(records) <= limit
+            found += positions(records)
+            position = scanned_to
+        assert select_new(timeline.conn, timeline.tenant, timeline.feeds, query, position, 1) == ([], position)
+    assert found == [position for position in expected if position > start]
+
+
+def tied() -> tuple[Timeline, list[int]]:
+    """Twelve feeds with one hlc, between two spans of other times; positions in timeline order."""
+    timeline = Timeline()
+    feeds = [timeline.add_feed(timeline.tenant) for _ in range(12)]
+    timeline.add(feeds[0], 100)
+    for feed in feeds:
+        timeline.add(feed, 200)
+    timeline.add(feeds[5], 300)
+    rows = sorted(timeline.rows[1], key=lambda row: (row.hlc, row.leaf))
+    return timeline, [row.position for row in rows]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 11, 12, 13, 14])
+def test_spans_of_one_hlc_stand_by_leaf_hash_on_every_page_size(limit: int) -> None:
+    timeline, expected = tied()
+    query = Query(limit=limit)
+    assert [position for chunk in down(timeline, query) for position in chunk] == expected[::-1]
+    assert [position for chunk in up(timeline, query) for position in chunk] == expected
+
+
+def test_a_span_that_arrives_late_is_found_above_a_cursor_below_it() -> None:
+    timeline = Timeline()
+    feeds = [timeline.add_feed(timeline.tenant) for _ in range(2)]
+    first = timeline.add(feeds[0], 100)
+    timeline.add(feeds[0], 300)
+    page = timeline.page(Query(descending=False, limit=1))
+    late = timeline.add(feeds[1], 200)
+    assert positions(timeline.page(Query(descending=False), after=page.newer).records) == [late.position, 2]
+    assert page.newer == timeline_cursor(first.hlc, first.leaf)
+
+
+def test_the_newest_end_of_an_empty_page_is_a_place_to_go_on_from() -> None:
+    timeline = Timeline()
+    empty = {order: timeline.page(Query(order=order)) for order in ORDERS}
+    timeline.add(timeline.add_feed(timeline.tenant), 0)
+    for order in ORDERS:
+        assert empty[order].older is None
+        assert positions(timeline.page(Query(order=order), after=empty[order].newer).records) == [1]
+
+
+def test_a_cursor_of_the_other_order_is_refused() -> None:
+    timeline, _ = tied()
+    with pytest.raises(CallerError) as caught:
+        timeline.page(Query(), before=arrival_cursor(3))
+    assert caught.value.code == "cursor.invalid"
+
+
+def test_more_kinds_below_a_prefix_than_one_statement_merges_are_found_all_the_same() -> None:
+    timeline = Timeline()
+    feed = timeline.add_feed(timeline.tenant)
+    for number in range(FILTER_KINDS_MAX + 10):
+        timeline.add(feed, 2 * number + 1, f"many.k{number}")
+        timeline.add(feed, 2 * number + 2, f"few.k{number % 3}")
+    found = timeline.page(Query(kinds=("many.*",), limit=1000)).records
+    assert positions(found) == list(range(2 * FILTER_KINDS_MAX + 19, 0, -2))
+
+
+def test_a_tail_sees_texts_before_they_are_indexed() -> None:
+    timeline = Timeline()
+    search_enable(timeline.conn, timeline.tenant.number)
+    feed = timeline.add_feed(timeline.tenant)
+    timeline.add(feed, 1, title="Red sky")
+    timeline.add(feed, 2, title="red sea", has_body=False)
+    timeline.add(feed, 3, data=["the red one"])
+    query = Query(text="red")
+    records, scanned_to = select_new(timeline.conn, timeline.tenant, timeline.feeds, query, 0, 10)
+    assert (positions(records), scanned_to) == ([1, 3], 3)
+    assert timeline.page(query).records == []
+
+
+def test_text_is_refused_for_a_tenant_without_search() -> None:
+    timeline, _ = tied()
+    query = Query(text="red")
+    with pytest.raises(CallerError) as page:
+        timeline.page(query)
+    with pytest.raises(CallerError) as tail:
+        select_new(timeline.conn, timeline.tenant, timeline.feeds, query, 0, 1)
+    assert page.value.code == tail.value.code == "search.off"
+
+
+def test_a_body_that_is_not_held_leaves_its_span_in_the_page() -> None:
+    timeline = Timeline()
+    timeline.add(timeline.add_feed(timeline.tenant), 1, has_body=False)
+    (record,) = timeline.page(Query()).records
+    assert record.body is None
