@@ -1,0 +1,1 @@
+"""What a node says of itself: identity, health, and the description of its API."""

@@ -1,0 +1,1 @@
+"""Timelines as they grow: server-sent events and WebSockets."""

@@ -1,0 +1,166 @@
+"""GET .../ws: appends and subscriptions over one WebSocket.
+
+One task reads frames, one appends and acknowledges, one follows for each subscription. Invariants: appends
+land in the order in which they were sent; each gets one answer; a client that does not read its answers is
+not read either, so that no queue grows.
+"""
+
+from typing import Any, Final
+
+import trio
+from quart import websocket
+
+from lognode.api.app import ApiApp, Caller, Docs, current
+from lognode.api.live.frames import (
+    Append,
+    Request,
+    Subscribe,
+    error_frame,
+    parse_frame,
+    receipt_frame,
+    ref_of,
+    span_frame,
+    state_frame,
+)
+from lognode.api.live.tail import Tail, open_tail
+from lognode.api.spans.admission import Admission
+from lognode.api.spans.intake import Intake
+from lognode.api.spans.wire import receipt_json
+from lognode.core.access import Action
+from lognode.core.draft import Draft, parse_json_draft
+from lognode.core.errors import CallerError, LognodeError
+from lognode.core.limits import SOCKET_APPENDS_MAX
+from lognode.engine.receipt import AppendStopped
+
+GATHERING_MAX: Final = SOCKET_APPENDS_MAX // 2  # as many again are being committed
+SUBSCRIPTIONS_MAX: Final = 32  # of one socket; each wakes on every commit
+GOING_AWAY: Final = 1001
+
+
+def register(app: ApiApp) -> None:
+    """Add the WebSocket route."""
+    app.register_route(
+        "/v1/tenants/<tenant>/ws",
+        open_socket,
+        action=Action.SPAN_READ,
+        docs=Docs(),
+        is_websocket=True,
+    )
+
+
+async def open_socket() -> None:
+    """Append and follow spans over a WebSocket, by JSON text frames; `ref` is any JSON, and comes back.
+
+    `{"type": "append", "ref", "draft", "idempotency_key"?}` answers `receipt` with the receipt, or `error` with
+    the problem. `{"type": "subscribe", "ref", "filter": {query parameters}, "after": cursor or null}` answers
+    `subscribed` with a cursor, then a `span` with cursor and span for each. `{"type": "unsubscribe", "ref"}`
+    answers `unsubscribed`.
+    """
+    proxy: Any = websocket
+    socket = proxy._get_current_object()  # noqa: SLF001 - looking it up again costs on each frame
+    await socket.accept()
+    await Session(current(), socket).run()
+
+
+class Session:
+    """One client's socket."""
+
+    def __init__(self, caller: Caller, socket: Any) -> None:
+        self._caller = caller
+        self._socket = socket
+        self._admission = Admission(caller)
+        self._intake: Intake[Append] = Intake(GATHERING_MAX)
+        self._following: dict[bytes, trio.CancelScope] = {}
+
+    async def run(self) -> None:
+        """Serve the socket until the client leaves or the node stops; what was sent before that is answered."""
+        async with trio.open_nursery() as answering:
+            answering.start_soon(self._append)
+            async with trio.open_nursery() as listening:
+                listening.start_soon(self._read_frames, listening)
+                await self._caller.services.stopping.wait()
+                listening.cancel_scope.cancel()
+            self._intake.close()
+        await self._socket.close(GOING_AWAY, "node.stopping")
+
+    async def _send(self, frame: str) -> None:
+        # A frame that was begun is finished, as nothing could follow half of one; the server bounds the time.
+        with trio.CancelScope(shield=True):
+            await self._socket.send(frame)
+
+    async def _read_frames(self, nursery: trio.Nursery) -> None:
+        while True:
+            frame = await self._socket.receive()
+            try:
+                await self._serve(parse_frame(frame), nursery)
+            except LognodeError as error:
+                await self._send(error_frame(ref_of(frame), error))
+
+    async def _serve(self, asked: Request, nursery: trio.Nursery) -> None:
+        if isinstance(asked, Append):
+            draft, key = parse_json_draft(bytes(asked.draft))
+            if not self._caller.may(Action.SPAN_APPEND):
+                raise CallerError("role.insufficient")
+            await self._intake.put(self._admission.admit(draft, key or asked.idempotency_key), asked)
+            self._intake.ripen()
+        elif isinstance(asked, Subscribe):
+            await self._subscribe(asked, nursery)
+        else:
+            following = self._following.pop(bytes(asked.ref), None)
+            if following is None:
+                raise CallerError("request.malformed", "no subscription has this ref", place="ref")
+            following.cancel()
+            await self._send(state_frame("unsubscribed", asked.ref))
+
+    async def _append(self) -> None:
+        while True:
+            drafts, asked = await self._intake.take()
+            if not drafts:
+                return
+            while drafts:
+                done = await self._append_some(drafts, asked)
+                drafts, asked = drafts[done:], asked[done:]
+
+    async def _append_some(self, drafts: list[Draft], asked: list[Append]) -> int:
+        """How many of the drafts, from the first on, were appended or refused, and answered."""
+        writer, tenant = self._caller.services.writer, self._caller.tenant
+        fault: LognodeError | None = None
+        try:
+            receipts = await writer.append(tenant, drafts, wait=True)
+        except AppendStopped as stopped:
+            # One refused draft says nothing of those behind it.
+            receipts, fault = stopped.receipts, stopped.error
+        except LognodeError as error:
+            for one in asked:
+                await self._send(error_frame(one.ref, error))
+            return len(asked)
+        for one, receipt in zip(asked, receipts, strict=False):
+            await self._send(receipt_frame(one.ref, receipt_json(receipt)))
+        if fault is not None:
+            await self._send(error_frame(asked[len(receipts)].ref, fault))
+            return len(receipts) + 1
+        return len(receipts)
+
+    async def _subscribe(self, asked: Subscribe, nursery: trio.Nursery) -> None:
+        ref = bytes(asked.ref)
+        if ref in self._following:
+            raise CallerError("request.malformed", "a subscription has this ref already", place="ref")
+        if len(self._following) >= SUBSCRIPTIONS_MAX:
+            raise CallerError("request.malformed", f"a socket has at most {SUBSCRIPTIONS_MAX} subscriptions")
+        tail = await open_tail(self._caller, asked.parameters(), after=asked.after)
+        self._following[ref] = trio.CancelScope()
+        nursery.start_soon(self._follow, asked, tail, self._following[ref])
+
+    async def _follow(self, asked: Subscribe, tail: Tail, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                await self._send(state_frame("subscribed", asked.ref, tail.cursor(tail.position)))
+                while True:
+                    arrivals = await tail.read()
+                    for position, span in arrivals:
+                        await self._send(span_frame(asked.ref, tail.cursor(position), span))
+                    if not arrivals:
+                        await tail.wait()
+            except LognodeError as error:
+                self._following.pop(bytes(asked.ref), None)
+                await self._send(error_frame(asked.ref, error))

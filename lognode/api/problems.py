@@ -1,0 +1,77 @@
+"""RFC 9457 problem bodies: the one form in which the API says no.
+
+Owns how an error becomes an answer. Invariant: no answer holds HTML, a traceback or anything of an
+exception that is not in the error table.
+"""
+
+from typing import Any, Final
+
+import msgspec
+import structlog
+from quart import Response
+from quart_trio.wrappers import TrioResponse
+
+from lognode.core.errors import CallerError, LognodeError, NodeFault
+
+PROBLEM_MEDIA: Final = "application/problem+json"
+_log = structlog.get_logger("lognode.api")
+
+
+def problem_body(error: LognodeError) -> dict[str, Any]:
+    """The members of a problem: those of the table, detail and place of this error, and its extra ones."""
+    spec = error.spec
+    body: dict[str, Any] = {
+        **error.extra,
+        "type": f"urn:lognode:error:{spec.code}",
+        "title": spec.title,
+        "status": spec.status,
+        "detail": error.detail or spec.title,
+        "code": spec.code,
+        "hint": spec.hint,
+        "retryable": spec.retryable,
+    }
+    if error.place is not None:
+        body["place"] = error.place
+    return body
+
+
+def problem_response(error: LognodeError) -> Response:
+    """The answer that carries `error`, with Retry-After, Allow and WWW-Authenticate where they apply."""
+    spec = error.spec
+    response = TrioResponse(msgspec.json.encode(problem_body(error)), spec.status, content_type=PROBLEM_MEDIA)
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if "allow" in error.extra:
+        response.headers["Allow"] = str(error.extra["allow"])
+    if spec.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="lognode"'
+    return response
+
+
+def error_of(error: BaseException) -> LognodeError:
+    """The error of the table that stands for any exception; one that is not foreseen is logged and hidden.
+
+    Of an exception group, as a nursery raises it, the first LognodeError counts.
+    """
+    if isinstance(error, LognodeError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(LognodeError)
+        if ours is not None:
+            return _first_leaf(ours)
+    _log.error("request failed unexpectedly", exc_info=error)
+    return NodeFault("node.internal")
+
+
+def routing_error(error: Any) -> CallerError:
+    """The error that stands for one of the router."""
+    if error.code == 404:
+        return CallerError("route.unknown")
+    if error.code == 405:
+        return CallerError("method.not_allowed", extra={"allow": ", ".join(sorted(error.valid_methods))})
+    return CallerError("request.malformed", "this path takes a WebSocket upgrade, or none")
+
+
+def _first_leaf(group: BaseExceptionGroup[LognodeError]) -> LognodeError:
+    first = group.exceptions[0]
+    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,1 @@
+"""Serving over sockets: listening, hypercorn under trio, request bodies in bounded memory."""

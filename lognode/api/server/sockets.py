@@ -1,0 +1,93 @@
+"""Listening sockets of the API, bound before anything is served.
+
+Owns the errors that a person who starts a node may meet. Invariant: a Unix socket is never open to other
+users, not even for a moment, and the one of a running node is never taken away from it.
+"""
+
+import errno
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+from lognode.core.errors import CallerError, NodeFault
+
+BACKLOG: Final = 1024
+_UNUSABLE: Final = (errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOSUPPORT)
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """A socket bound to an address; port 0 takes a free one.
+
+    Raises NodeFault("listen.taken") or CallerError("listen.invalid").
+    """
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        # "localhost" may have two addresses; the first is enough, and the URL names the one that was taken.
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind)
+    except OSError as error:
+        raise CallerError("listen.invalid", f"{shown}: {error.strerror}") from error
+    try:
+        # A restart must not wait for connections of the last run; Linux still refuses a second listener.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise NodeFault("listen.taken", f"{shown} is in use by another program") from error
+        if error.errno in _UNUSABLE:
+            raise CallerError("listen.invalid", f"{shown}: {error.strerror}") from error
+        raise
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """The URL at which a TCP socket is reached."""
+    host, port = sock.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """A Unix socket at `path` that only its owner may use; one that nobody serves is replaced.
+
+    Raises NodeFault("listen.taken") or CallerError("listen.invalid").
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        sock.bind(str(path))
+        # Nobody can connect before listen, so the mode is in time.
+        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise NodeFault("listen.taken", f"{path} is in use by another program") from error
+        raise CallerError("listen.invalid", f"{path}: {error.strerror or error}") from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def remove_unix(path: Path) -> None:
+    """Take away a socket that is not served any more."""
+    path.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise CallerError("listen.invalid", f"{path} exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise NodeFault("listen.taken", f"{path} is served by a running program")

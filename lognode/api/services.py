@@ -1,0 +1,42 @@
+"""What the API works with: the node's parts as one frozen value.
+
+Built by the composition root and handed to `create_app`; nothing here is looked up by name or replaced
+later. The API may not import the settings module, so it states the few settings that it reads.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from lognode.core.world import World
+from lognode.engine.service.heads import Heads
+from lognode.engine.service.writer import Writer
+from lognode.timeline.store.database import Store
+
+
+class ApiSettings(Protocol):
+    """The settings that the API reads."""
+
+    @property
+    def data_dir(self) -> Path: ...
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a running node that requests use."""
+
+    world: World
+    settings: ApiSettings
+    store: Store
+    writer: Writer
+    heads: Heads
+    node_public: bytes  # 32 bytes
+    admin_token: bytes  # as in admin.token, without line end
+    started_s: float  # world.monotonic_s() at start
+    version: str
+    stopping: trio.Event  # set once the node begins to stop; live tails end then

@@ -1,0 +1,95 @@
+"""POST .../spans: one draft as JSON or signed CBOR, or a stream of drafts as NDJSON."""
+
+from typing import Any, Final
+
+import msgspec
+from quart import Response, request
+from quart_trio.wrappers import TrioResponse
+
+from lognode.api.app import ApiApp, Caller, Docs, Parameter, current
+from lognode.api.spans.admission import Admission, check_key
+from lognode.api.spans.runs import Runs
+from lognode.api.spans.upload import Upload
+from lognode.api.spans.wire import ReceiptJson, UploadJson, receipt_json
+from lognode.core.access import Action
+from lognode.core.draft import JsonDraft, parse_cbor_draft, parse_json_draft
+from lognode.core.errors import CallerError
+from lognode.core.limits import DRAFT_LINE_BYTES_MAX
+from lognode.engine.receipt import AppendStopped
+
+JSON_MEDIA: Final = "application/json"
+NDJSON_MEDIA: Final = "application/x-ndjson"
+CBOR_MEDIA: Final = "application/cbor"
+_PARSERS: Final = {JSON_MEDIA: parse_json_draft, CBOR_MEDIA: parse_cbor_draft}
+_REFS: Final = "#/components/schemas/{name}"
+_UPLOAD: Final = msgspec.json.schema_components([UploadJson], ref_template=_REFS)[1]["UploadJson"]
+_ANSWER: Final = {"anyOf": [{"$ref": _REFS.format(name="ReceiptJson")}, _UPLOAD]}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def register(app: ApiApp) -> None:
+    """Add the route that appends."""
+    app.register_route(
+        "/v1/tenants/<tenant>/spans",
+        append_spans,
+        methods=("POST",),
+        action=Action.SPAN_APPEND,
+        docs=Docs(
+            query=[Parameter("receipts", "'all': a stream answers the receipt of every line, as NDJSON")],
+            headers=[
+                Parameter("Idempotency-Key", "Sending again with the same key appends nothing twice"),
+                Parameter("Content-Encoding", "'gzip' for a compressed stream"),
+            ],
+            body={
+                JSON_MEDIA: JsonDraft,
+                NDJSON_MEDIA: {"type": "string", "description": "One JSON draft a line; blank lines are skipped."},
+                CBOR_MEDIA: {"type": "string", "format": "binary", "description": "A signed draft; docs/protocol.md."},
+            },
+            answers={status: {JSON_MEDIA: _ANSWER, NDJSON_MEDIA: ReceiptJson} for status in (200, 201)},
+        ),
+    )
+
+
+async def append_spans() -> Response:
+    """Append one draft, or a stream of drafts.
+
+    Answers once everything is durable: 201, or 200 when nothing was new. A stream that stops at a line is
+    answered with the problem of that line, and besides with `line`, `appended`, `duplicates` and `last` (a
+    receipt): everything before that line is in, nothing from it on.
+    """
+    caller = current()
+    media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    key = check_key(request.headers.get("Idempotency-Key"), for_lines=media == NDJSON_MEDIA)
+    if media == NDJSON_MEDIA and encoding in {"identity", "gzip"}:
+        return await _append_stream(caller, key, is_gzip=encoding == "gzip")
+    if media not in _PARSERS:
+        raise CallerError("media.unsupported", f"Content-Type {media!r:.80}")
+    if encoding != "identity":
+        raise CallerError("media.unsupported", f"Content-Encoding {encoding!r:.80} with {media}")
+    return await _append_one(caller, media, key)
+
+
+async def _append_one(caller: Caller, media: str, key: str | None) -> Response:
+    body: Any = request.body
+    draft, own_key = _PARSERS[media](await body.read(DRAFT_LINE_BYTES_MAX))
+    draft = Admission(caller).admit(draft, own_key or key)
+    try:
+        (receipt,) = await caller.services.writer.append(caller.tenant, [draft])
+    except AppendStopped as stopped:
+        raise stopped.error from stopped
+    return TrioResponse(_encode(receipt_json(receipt)), 200 if receipt.duplicate else 201, content_type=JSON_MEDIA)
+
+
+async def _append_stream(caller: Caller, key: str | None, *, is_gzip: bool) -> Response:
+    wanted = request.args.get("receipts")
+    if wanted not in {None, "all"}:
+        raise CallerError("filter.invalid", f"{wanted!r:.80} is not 'all'", place="receipts")
+    runs = Runs() if wanted else None
+    body: Any = request.body
+    result = await Upload(caller, key, is_gzip=is_gzip, runs=runs).run(body)
+    status = 201 if result.appended else 200
+    if runs is not None:
+        return TrioResponse(runs.lines(caller), status, content_type=NDJSON_MEDIA)
+    return TrioResponse(_encode(result), status, content_type=JSON_MEDIA)

@@ -1,0 +1,190 @@
+"""GET .../spans and what hangs below it: pages, single spans, proofs, walks, checkpoints, statistics.
+
+A read runs whole in a reader's thread, from the query to the encoded answer, in one snapshot.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+from quart import Response, request
+from quart_trio.wrappers import TrioResponse
+
+from lognode.api.app import ApiApp, Docs, Parameter, current
+from lognode.api.spans.filters import FILTERS, url_parameters
+from lognode.api.spans.wire import OneSpanJson, PageJson, StatsJson, WalkJson
+from lognode.core.access import Action
+from lognode.core.errors import CallerError
+from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
+from lognode.core.limits import WALK_SPANS_MAX
+from lognode.timeline.query import Cursor, Query, decode_cursor, encode_cursor, parse_query
+from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, span_json
+from lognode.timeline.store.lookup import Walk, causes, effects, find_span, statistics
+from lognode.timeline.store.pages import select_page
+from lognode.timeline.store.proofs import latest_note, span_proof
+
+JSON_MEDIA: Final = "application/json"
+TEXT_MEDIA: Final = "text/plain; charset=utf-8"
+PAGE: Final = (
+    Parameter("order", "timeline (by span id, the default) or arrival"),
+    Parameter("sort", "desc (newest first, the default) or asc"),
+    Parameter("before", "A cursor: the spans nearest below it"),
+    Parameter("after", "A cursor: the spans nearest above it"),
+    Parameter("limit", "How many spans at most: 1 to 1000, 100 by default", int),
+)
+Feeds = Mapping[int, FeedRef]
+
+_encode = msgspec.json.Encoder().encode
+
+
+def register(app: ApiApp) -> None:
+    """Add the routes that read."""
+    tenant = "/v1/tenants/<tenant>"
+    span = f"{tenant}/spans/<span_id>"
+    for rule, handler, action, query, media, shape in (
+        (f"{tenant}/spans", list_spans, Action.SPAN_READ, (*FILTERS, *PAGE), JSON_MEDIA, PageJson),
+        (span, show_span, Action.SPAN_READ, (), JSON_MEDIA, OneSpanJson),
+        (f"{span}/proof", prove_span, Action.PROOF_READ, (), TEXT_MEDIA, {"type": "string"}),
+        (f"{span}/causes", list_causes, Action.SPAN_READ, (WALK,), JSON_MEDIA, WalkJson),
+        (f"{span}/effects", list_effects, Action.SPAN_READ, (WALK,), JSON_MEDIA, WalkJson),
+        (f"{tenant}/checkpoints/latest", show_checkpoint, Action.PROOF_READ, (FEED,), TEXT_MEDIA, {"type": "string"}),
+        (f"{tenant}/stats", show_stats, Action.STATS_READ, (), JSON_MEDIA, StatsJson),
+    ):
+        docs = Docs(query=query, answers={200: {media: shape}})
+        app.register_route(rule, handler, action=action, docs=docs)
+
+
+WALK: Final = Parameter("limit", f"How many spans at most: 1 to {WALK_SPANS_MAX}, which is the default", int)
+FEED: Final = Parameter("feed", "A feed's id; by default the one that this node writes now")
+
+
+async def list_spans() -> Response:
+    """List spans that match all filters, a page at a time.
+
+    `older` and `newer` are cursors for `before` and `after`; `newer` stays good for spans that come later.
+    """
+    caller = current()
+    services, tenant = caller.services, caller.tenant
+    query, before, after = parse_query(url_parameters())
+    places = [
+        decode_cursor(text, services.node_public, tenant.tenant_id) if text is not None else None
+        for text in (before, after)
+    ]
+    store = services.store
+    page = await store.read(_page, tenant, store.feeds, query, places[0], places[1], services.node_public)
+    return TrioResponse(page, content_type=JSON_MEDIA)
+
+
+async def show_span(span_id: str) -> Response:
+    """Show one span, with the entry bytes that its feed's tree hashes."""
+    caller, wanted = current(), parse_span_id(span_id)
+    store = caller.services.store
+    return TrioResponse(await store.read(_span, caller.tenant, store.feeds, wanted), content_type=JSON_MEDIA)
+
+
+async def prove_span(span_id: str) -> Response:
+    """Prove one span: a C2SP tlog-proof under the newest checkpoint of its feed, its entry in `extra`."""
+    caller, wanted = current(), parse_span_id(span_id)
+    store = caller.services.store
+    return TrioResponse(await store.read(_proof, caller.tenant, store.feeds, wanted), content_type=TEXT_MEDIA)
+
+
+async def list_causes(span_id: str) -> Response:
+    """List what led to a span: its cause, the cause of that, and so on."""
+    return await _walk(causes, span_id)
+
+
+async def list_effects(span_id: str) -> Response:
+    """List what followed from a span, nearest first."""
+    return await _walk(effects, span_id)
+
+
+async def show_checkpoint() -> Response:
+    """Show the newest signed checkpoint of a feed: a C2SP signed note."""
+    caller = current()
+    store, tenant = caller.services.store, caller.tenant
+    feed = _feed(store.feeds, tenant, request.args.get("feed"))
+    return TrioResponse(await store.read(latest_note, feed), content_type=TEXT_MEDIA)
+
+
+async def show_stats() -> Response:
+    """Show what the timeline amounts to: spans, kinds, feeds with size and root, state hash."""
+    caller = current()
+    store = caller.services.store
+    stats = await store.read(statistics, caller.tenant, store.feeds)
+    return TrioResponse(_encode(stats), content_type=JSON_MEDIA)
+
+
+async def _walk(walk: Callable[[sqlite3.Connection, TenantRef, Feeds, SpanId, int], Walk], span_id: str) -> Response:
+    caller, wanted = current(), parse_span_id(span_id)
+    text = request.args.get("limit")
+    limit = WALK_SPANS_MAX
+    if text is not None:
+        limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+        if not 1 <= limit <= WALK_SPANS_MAX:
+            raise CallerError("filter.invalid", f"{text!r:.80} is no number from 1 to {WALK_SPANS_MAX}", place="limit")
+    store = caller.services.store
+    return TrioResponse(
+        await store.read(_steps, caller.tenant, store.feeds, walk, wanted, limit), content_type=JSON_MEDIA
+    )
+
+
+def _feed(feeds: Feeds, tenant: TenantRef, text: str | None) -> FeedRef:
+    wanted = parse_feed_id(text) if text is not None else None
+    found = [
+        feed
+        for feed in feeds.values()
+        if feed.tenant == tenant.number and (feed.own if wanted is None else feed.feed_id == wanted)
+    ]
+    if not found:
+        raise CallerError("feed.unknown", f"{text or 'an open feed'} is not held here")
+    return max(found)  # the newest of our own is the one that is written
+
+
+def _page(
+    conn: sqlite3.Connection,
+    tenant: TenantRef,
+    feeds: Feeds,
+    query: Query,
+    before: Cursor | None,
+    after: Cursor | None,
+    node_public: bytes,
+) -> bytes:
+    page = select_page(conn, tenant, feeds, query, before=before, after=after)
+    older, newer = (
+        encode_cursor(cursor, node_public, tenant.tenant_id) if cursor else None for cursor in (page.older, page.newer)
+    )
+    spans = [span_json(record, feeds[record.feed]) for record in page.records]
+    return _encode({"spans": spans, "older": older, "newer": newer})
+
+
+def _find(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> Record:
+    record = find_span(conn, tenant, feeds, span_id)
+    if record is None:
+        raise CallerError("span.unknown", b32encode(span_id))
+    return record
+
+
+def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
+    record = _find(conn, tenant, feeds, span_id)
+    feed = feeds[record.feed]
+    return _encode({**span_json(record, feed), "entry": entry_of(record, feed.feed_id).hex()})
+
+
+def _proof(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
+    return span_proof(conn, feeds, _find(conn, tenant, feeds, span_id))
+
+
+def _steps(
+    conn: sqlite3.Connection,
+    tenant: TenantRef,
+    feeds: Feeds,
+    walk: Callable[[sqlite3.Connection, TenantRef, Feeds, SpanId, int], Walk],
+    span_id: SpanId,
+    limit: int,
+) -> bytes:
+    found = walk(conn, tenant, feeds, span_id, limit)
+    spans = [{"depth": depth, **span_json(record, feeds[record.feed])} for depth, record in found.steps]
+    missing = [b32encode(missing_id) for missing_id in found.missing]
+    return _encode({"spans": spans, "missing": missing, "truncated": found.truncated})

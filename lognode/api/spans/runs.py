@@ -1,0 +1,84 @@
+"""Where the spans of a stream stand, remembered as runs of positions, and their receipts told from them.
+
+A stream of a million spans is a handful of runs, since its spans mostly arrive next to each other. Invariant:
+receipts come out as they went in, in memory that does not grow with the stream.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from lognode.api.app import Caller
+from lognode.api.spans.wire import receipt_json
+from lognode.core.errors import CallerError
+from lognode.core.span import span_id
+from lognode.engine.receipt import Receipt
+from lognode.timeline.record import FeedRef, TenantRef, leaf_of
+from lognode.timeline.store.lookup import records_at
+
+RUNS_MAX: Final = 65_536  # some megabytes; only duplicates in an order of their own come near it
+READ_SPANS_MAX: Final = 64  # at once, bodies included
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+@dataclass(slots=True)
+class _Run:
+    start: int
+    stop: int
+    checkpoint_size: int
+    duplicate: bool
+
+
+class Runs:
+    """The places of a stream's spans, in its order."""
+
+    def __init__(self) -> None:
+        self._runs: list[_Run] = []
+
+    def add(self, receipts: Sequence[Receipt]) -> None:
+        """Note some more."""
+        run = self._runs[-1] if self._runs else None
+        for receipt in receipts:
+            if (
+                run is not None
+                and receipt.position == run.stop
+                and receipt.checkpoint_size == run.checkpoint_size
+                and receipt.duplicate == run.duplicate
+            ):
+                run.stop += 1
+                continue
+            run = _Run(receipt.position, receipt.position + 1, receipt.checkpoint_size, receipt.duplicate)
+            self._runs.append(run)
+
+    def check_room(self) -> None:
+        """Raise CallerError("request.too_large") when the spans are too scattered to note more of them."""
+        if len(self._runs) > RUNS_MAX:
+            raise CallerError(
+                "request.too_large", "these duplicates lie too scattered for receipts=all; send fewer lines at once"
+            )
+
+    async def lines(self, caller: Caller) -> AsyncIterator[bytes]:
+        """All receipts as lines of JSON, some at a time."""
+        store, tenant = caller.services.store, caller.tenant
+        for run in self._runs:
+            for start in range(run.start, run.stop, READ_SPANS_MAX):
+                stop = min(run.stop, start + READ_SPANS_MAX)
+                yield await store.read(_receipt_lines, tenant, store.feeds, start, stop, run)
+
+
+def _receipt_lines(
+    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], start: int, stop: int, run: _Run
+) -> bytes:
+    receipts = []
+    for record in records_at(conn, tenant, start, stop):
+        feed = feeds[record.feed].feed_id
+        leaf = leaf_of(record, feed)
+        span = span_id(record.hlc, leaf)
+        receipts.append(
+            receipt_json(Receipt(span, feed, record.seq, record.position, leaf, run.checkpoint_size, run.duplicate))
+        )
+    return _encoder.encode_lines(receipts)

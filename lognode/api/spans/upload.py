@@ -1,0 +1,130 @@
+"""An NDJSON stream of drafts on its way into the timeline: many commits, one answer.
+
+One task reads, cuts and parses, the other appends; order is kept. Invariant: when it stops at a line,
+everything before that line is in, and nothing from it on.
+"""
+
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from typing import Final
+
+import trio
+
+from lognode.api.app import Caller
+from lognode.api.spans.admission import Admission
+from lognode.api.spans.intake import Intake
+from lognode.api.spans.lines import Inflater, Lines
+from lognode.api.spans.runs import Runs
+from lognode.api.spans.wire import UploadJson, receipt_json
+from lognode.core.draft import parse_json_draft
+from lognode.core.errors import LognodeError
+from lognode.engine.receipt import AppendStopped, Receipt
+
+BATCH_SPANS_MAX: Final = 1000
+
+
+class Upload:
+    """One request's stream. `key` is its idempotency key; with `runs`, it notes there where each span stands."""
+
+    def __init__(self, caller: Caller, key: str | None, *, is_gzip: bool, runs: Runs | None) -> None:
+        self._writer = caller.services.writer
+        self._tenant = caller.tenant
+        self._key = key
+        self._runs = runs
+        self._admission = Admission(caller)
+        self._inflater = Inflater() if is_gzip else None
+        self._intake: Intake[int] = Intake(BATCH_SPANS_MAX)
+        self._lines = Lines()
+        self._lines_done = 0  # read and found good, or blank
+        self._appended = 0
+        self._duplicates = 0
+        self._first: Receipt | None = None
+        self._last: Receipt | None = None
+        self._stop: LognodeError | None = None
+
+    async def run(self, chunks: AsyncIterable[bytes]) -> UploadJson:
+        """What became of the whole stream.
+
+        Raises the error of the line that stopped it, with `line`, `appended`, `duplicates` and `last` as extra.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._append, nursery.cancel_scope)
+            await self._read(chunks)
+        last = receipt_json(self._last) if self._last else None
+        if self._stop is not None:
+            self._stop.extra |= {"appended": self._appended, "duplicates": self._duplicates, "last": last}
+            raise self._stop
+        return UploadJson(
+            self._lines_done,
+            self._appended,
+            self._duplicates,
+            receipt_json(self._first) if self._first else None,
+            last,
+            last.checkpoint_size if last else 0,
+        )
+
+    async def _read(self, chunks: AsyncIterable[bytes]) -> None:
+        inflate: Callable[[bytes], Iterable[bytes]] = self._inflater.feed if self._inflater else lambda chunk: (chunk,)
+        try:
+            async for chunk in chunks:
+                for part in inflate(chunk):
+                    for line in self._lines.feed(part):
+                        await self._take_line(line)
+                    # A small chunk may inflate to very much.
+                    await trio.lowlevel.checkpoint()
+                # What is here must not wait for more: a slow producer sees its lines committed.
+                self._intake.ripen()
+            if self._inflater is not None:
+                self._inflater.end()
+            if rest := self._lines.rest():
+                await self._take_line(rest)
+        except LognodeError as error:
+            self._stop_at(self._lines_done + 1, error)
+        finally:
+            self._intake.close()
+
+    async def _take_line(self, line: bytes) -> None:
+        if line and not line.isspace():
+            draft, key = parse_json_draft(line)
+            number = self._lines_done + 1
+            if key is None and self._key is not None:
+                key = f"{self._key}\n{number}"
+            await self._intake.put(self._admission.admit(draft, key), number)
+        self._lines_done += 1
+
+    async def _append(self, reading: trio.CancelScope) -> None:
+        while True:
+            drafts, numbers = await self._intake.take()
+            if not drafts:
+                return
+            first_out = numbers[0]
+            try:
+                self._count(await self._writer.append(self._tenant, drafts, wait=True))
+                first_out = numbers[-1] + 1
+                if self._runs is not None:
+                    self._runs.check_room()
+            except AppendStopped as stopped:
+                self._count(stopped.receipts)
+                self._stop_at(numbers[len(stopped.receipts)], stopped.error)
+                break
+            except LognodeError as error:
+                # Where a transaction failed, nobody may know whether it is in: its first line is where to go on.
+                self._stop_at(first_out, error)
+                break
+        reading.cancel()
+
+    def _count(self, receipts: Sequence[Receipt]) -> None:
+        if not receipts:
+            return
+        duplicates = sum([receipt.duplicate for receipt in receipts])
+        self._duplicates += duplicates
+        self._appended += len(receipts) - duplicates
+        self._first = self._first or receipts[0]
+        self._last = receipts[-1]
+        if self._runs is not None:
+            self._runs.add(receipts)
+
+    def _stop_at(self, number: int, error: LognodeError) -> None:
+        place = f"line {number}" if error.place is None else f"line {number}: {error.place}"
+        extra = {**error.extra, "line": number}
+        # A new one: a group's fault is one exception for all who were in it.
+        self._stop = type(error)(error.code, error.detail, place=place, retry_after_s=error.retry_after_s, extra=extra)

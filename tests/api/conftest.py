@@ -1,0 +1,58 @@
+"""The parts of a node on a new database, without its sockets."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from lognode.api.services import Services
+from lognode.core.world import World
+from lognode.engine.service.heads import Heads
+from lognode.engine.service.writer import Writer
+from lognode.identity.keys import NodeKeys
+from lognode.settings import Settings
+from lognode.timeline.store.database import open_store
+
+TOKEN = "a-token-of-the-tests"
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Services of a node with the default tenant, whose writer runs."""
+    world = World(lambda: time.time_ns() // 1_000_000, time.monotonic, os.urandom)
+    async with open_store(settings.data_dir / "lognode.db") as store, trio.open_nursery() as nursery:
+        keys = NodeKeys.from_seed(bytes(range(32)))
+        heads = Heads()
+        writer = Writer(store, keys, world, heads)
+        await writer.create_tenant("default")
+        await nursery.start(writer.run)
+        yield Services(
+            world=world,
+            settings=settings,
+            store=store,
+            writer=writer,
+            heads=heads,
+            node_public=keys.public,
+            admin_token=TOKEN.encode(),
+            started_s=world.monotonic_s(),
+            version="0.0.0",
+            stopping=trio.Event(),
+        )
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def services(tmp_path: Path) -> AsyncIterator[Services]:
+    """Services that also answer to the name of a proxy."""
+    async with open_services(Settings(data_dir=tmp_path, allowed_hosts=("node.example",))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def token() -> dict[str, str]:
+    """The header that lets a request in."""
+    return {"Authorization": f"Bearer {TOKEN}"}

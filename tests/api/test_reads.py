@@ -1,0 +1,154 @@
+"""GET .../spans and below, over a real port."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from lognode.api.services import Services
+from lognode.core.ids import b32encode
+from lognode.timeline.query import arrival_cursor, encode_cursor
+from lognode.timeline.tlogproof import check_proof
+from tests.api.serving import SPANS, TENANT, append_kinds, http_client, serve, tenant_of
+
+
+@pytest.fixture
+async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with serve(services) as url, http_client(services, url) as client:
+        yield client
+
+
+async def post(http: httpx.AsyncClient, **draft: Any) -> str:
+    """The id of a new span."""
+    answer = await http.post(SPANS, json=draft)
+    return str(answer.json()["id"])
+
+
+async def get(http: httpx.AsyncClient, path: str, **params: Any) -> Any:
+    answer = await http.get(path, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def refusal(http: httpx.AsyncClient, path: str, **params: Any) -> tuple[int, str]:
+    answer = await http.get(path, params=params)
+    return answer.status_code, answer.json()["code"]
+
+
+async def test_filters_are_parameters_and_the_newest_come_first(http: httpx.AsyncClient) -> None:
+    paid = [await post(http, kind="order.paid", tags=["a", "b"], subject="17") for _ in range(3)]
+    await post(http, kind="order.paid", tags=["a"])
+    sent = await post(http, kind="order.sent", tags=["b"], caused_by=paid[0])
+
+    page = await get(http, SPANS, kind="order.paid", tag=["a", "b"])
+    assert [span["id"] for span in page["spans"]] == paid[::-1]
+    page = await get(http, SPANS, kind=["order.sent", "no.such"])
+    assert [span["id"] for span in page["spans"]] == [sent]
+    page = await get(http, SPANS, caused_by=paid[0], sort="asc")
+    assert [span["id"] for span in page["spans"]] == [sent]
+
+
+@pytest.mark.parametrize("order", ["timeline", "arrival"])
+async def test_cursors_lead_through_everything_once_both_ways(
+    services: Services, http: httpx.AsyncClient, order: str
+) -> None:
+    receipts = await append_kinds(services, *["a.b", "c.d"] * 25)
+    wanted = [b32encode(receipt.id) for receipt in receipts[::2]]
+    params = {"kind": "a.b", "order": order, "limit": 7}
+
+    downwards: list[str] = []
+    page = first = await get(http, SPANS, **params)
+    while page["older"]:
+        downwards += [span["id"] for span in page["spans"]]
+        page = await get(http, SPANS, **params, before=page["older"])
+    assert downwards + [span["id"] for span in page["spans"]] == wanted[::-1]
+
+    upwards: list[str] = []
+    page = await get(http, SPANS, **params, sort="asc")
+    while page["spans"]:
+        upwards += [span["id"] for span in page["spans"]]
+        page = await get(http, SPANS, **params, sort="asc", after=page["newer"])
+    assert upwards == wanted
+
+    (later,) = await append_kinds(services, "a.b")
+    page = await get(http, SPANS, **params, after=first["newer"])
+    assert [span["id"] for span in page["spans"]] == [b32encode(later.id)]
+
+
+async def test_a_wrong_parameter_is_refused_by_name(http: httpx.AsyncClient) -> None:
+    answer = await http.get(SPANS, params={"knid": "a.b"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "filter.invalid")
+    assert "kind" in answer.json()["detail"]
+
+
+async def test_a_cursor_counts_on_its_own_node_and_tenant_only(services: Services, http: httpx.AsyncClient) -> None:
+    tenant = tenant_of(services).tenant_id
+    foreign = encode_cursor(arrival_cursor(3), b"n" * 32, tenant)
+
+    assert await refusal(http, SPANS, order="arrival", after=foreign) == (400, "cursor.foreign")
+    assert await refusal(http, SPANS, order="arrival", after="nonsense") == (400, "cursor.invalid")
+    own = encode_cursor(arrival_cursor(3), services.node_public, tenant)
+    assert await refusal(http, SPANS, order="timeline", after=own) == (400, "cursor.invalid")
+
+
+async def test_a_span_that_is_not_there_is_told_from_a_wrong_id(http: httpx.AsyncClient) -> None:
+    for below in ("", "/proof", "/causes", "/effects"):
+        assert await refusal(http, f"{SPANS}/{b32encode(bytes(24))}{below}") == (404, "span.unknown")
+        assert await refusal(http, f"{SPANS}/nonsense{below}") == (400, "id.malformed")
+
+
+async def test_a_proof_and_a_vkey_suffice_to_check_a_span(http: httpx.AsyncClient) -> None:
+    span_id = await post(http, kind="order.paid")
+    span = await get(http, f"{SPANS}/{span_id}")
+    (feed,) = (await get(http, f"{TENANT}/stats"))["feeds"]
+    proof = await http.get(f"{SPANS}/{span_id}/proof")
+    note = await http.get(f"{TENANT}/checkpoints/latest")
+
+    assert proof.headers["Content-Type"] == "text/plain; charset=utf-8"
+    checked = check_proof(proof.content, feed["vkey"])
+    assert checked.entry.hex() == span["entry"]
+    assert checked.index == span["seq"]
+    assert proof.content.endswith(note.content)
+
+
+async def test_walks_lead_to_causes_and_effects(http: httpx.AsyncClient) -> None:
+    lost = b32encode(b"\x01" * 24)
+    first = await post(http, kind="a.first", caused_by=lost)
+    second = [await post(http, kind="a.second", caused_by=first) for _ in range(2)]
+    third = await post(http, kind="a.third", caused_by=second[0])
+
+    walk = await get(http, f"{SPANS}/{third}/causes")
+    assert [(span["depth"], span["id"]) for span in walk["spans"]] == [(1, second[0]), (2, first)]
+    assert (walk["missing"], walk["truncated"]) == ([lost], False)
+    walk = await get(http, f"{SPANS}/{first}/effects")
+    assert [(span["depth"], span["id"]) for span in walk["spans"]] == [(1, second[0]), (1, second[1]), (2, third)]
+    walk = await get(http, f"{SPANS}/{first}/effects", limit=1)
+    assert (len(walk["spans"]), walk["truncated"]) == (1, True)
+    for limit in ("0", "1001", "x", "-1"):
+        assert await refusal(http, f"{SPANS}/{first}/causes", limit=limit) == (400, "filter.invalid")
+
+
+async def test_a_checkpoint_is_that_of_the_feed_asked_for(services: Services, http: httpx.AsyncClient) -> None:
+    other = await services.writer.create_tenant("other")
+    feeds = {feed.tenant: b32encode(feed.feed_id) for feed in services.store.feeds.values()}
+    own = feeds[tenant_of(services).number]
+
+    note = await http.get(f"{TENANT}/checkpoints/latest", params={"feed": own})
+    assert note.text.splitlines()[0].endswith(own)
+    assert note.content == (await http.get(f"{TENANT}/checkpoints/latest")).content
+    # Also one that this node holds, for another tenant.
+    for feed in (feeds[other.number], b32encode(bytes(16))):
+        assert await refusal(http, f"{TENANT}/checkpoints/latest", feed=feed) == (404, "feed.unknown")
+    assert await refusal(http, f"{TENANT}/checkpoints/latest", feed="x") == (400, "id.malformed")
+
+
+async def test_statistics_count_what_is_in(services: Services, http: httpx.AsyncClient) -> None:
+    before = await get(http, f"{TENANT}/stats")
+    await append_kinds(services, "a.b", "a.b", "c.d")
+    after = await get(http, f"{TENANT}/stats")
+
+    assert after["spans"] == before["spans"] + 3
+    assert (after["kinds"]["a.b"], after["kinds"]["c.d"]) == (2, 1)
+    assert after["state"] != before["state"]
