@@ -1,0 +1,197 @@
+"""Commands about the node as such: init, up, status, id show, and what to do next."""
+
+import shlex
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from cyclopts import Parameter
+
+from lognode.cli.options import HERE, NODE_GROUP, Flag, Target
+from lognode.cli.output import flush, print_json, print_rows, print_text
+from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.ids import LogLineKind, format_logline, logline
+
+if TYPE_CHECKING:
+    from lognode.node import NodeInfo
+
+DataDir = Annotated[Path | None, Parameter(group=NODE_GROUP)]
+Json = Annotated[Flag, Parameter(group=NODE_GROUP)]
+EXIT_NOT_READY: Final = 75
+KINDS_SHOWN: Final = 10
+
+
+def init(*, data_dir: DataDir = None, json: Json = False) -> None:
+    """Make a node's identity, token, database and default tenant, where there are none, and start nothing.
+
+    Parameters
+    ----------
+    data_dir
+        Where the node keeps its files (LOGNODE_DATA_DIR; default: ~/.local/share/lognode).
+    json
+        Answer as JSON, errors too.
+    """
+    from lognode.node import init_node
+
+    _print_node(init_node(Target(data_dir=data_dir).settings()), None, data_dir, as_json=json)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Settings of a node, as options; LOGNODE_<NAME> and the settings file say the same."""
+
+    listen: str | None = None
+    """Loopback address and port of the API, 127.0.0.1:7480 by default; port 0 takes a free one."""
+    unix_socket: Path | None = None
+    """Unix socket for the API besides."""
+    config: Path | None = None
+    """Settings file; lognode.toml in the data directory by default."""
+    allowed_hosts: str | None = None
+    """Host names that requests may carry besides loopback ones, with commas between them."""
+    search: str | None = None
+    """Tenants that are searched by full text, with commas between them."""
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    """How much the log on stderr tells."""
+    log_format: Literal["text", "json"] | None = None
+    """How the log is written."""
+
+
+NO_FLAGS: Final = Flags()
+
+
+def up(*, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False) -> None:
+    """Run a node, made first if there is none, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    data_dir
+        Where the node keeps its files (LOGNODE_DATA_DIR; default: ~/.local/share/lognode).
+    json
+        Answer as JSON, errors too.
+    """
+    from lognode.node import run_node
+
+    settings = Target(data_dir=data_dir).settings(**asdict(flags))
+    run_node(settings, lambda info, url: _print_node(info, url, data_dir, as_json=json))
+
+
+def _print_node(info: "NodeInfo", url: str | None, given: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        fields = {"node": info.node, "tenant": info.tenant, "data_dir": str(info.data_dir), "is_new": info.is_new}
+        print_json(fields | ({"url": url} if url else {}))
+    else:
+        rows = {"New node" if info.is_new else "Node": info.node, "Data": str(info.data_dir)}
+        if url:
+            rows["URL"] = f"{url} (documentation at {url}/v1/docs)"
+        print_rows(rows | next_commands(given, is_running=url is not None))
+    flush()
+
+
+def next_commands(data_dir: Path | None, *, is_running: bool) -> dict[str, str]:
+    """What to do next, as command lines that work as they stand; `data_dir` as it was given."""
+    here = f" --data-dir {shlex.quote(str(data_dir))}" if data_dir else ""
+    if not is_running:
+        return {"Start": f"lognode up{here}"}
+    return {
+        "Append": f"""lognode append{here} --kind note.made --title Hello --data '{{"n": 1}}'""",
+        "Import": f"lognode import{here} records.ndjson",
+        "Read": f"lognode log{here}",
+        "Follow": f"lognode tail -f{here}",
+        "Verify": f"lognode verify{here}",
+        "Help": "lognode --help",
+    }
+
+
+def next_steps(*, target: Target = HERE) -> None:
+    """Say what to do next."""
+    address = target.address()
+    has_node = address.data_dir is None or (address.data_dir / "node.key").exists()
+    url: str | None = None
+    if has_node:
+        try:
+            with target.client() as client:
+                client.node()
+            url = address.place().url
+        except LognodeError as error:
+            if error.code != "client.unreachable" or address.data_dir is None:
+                raise
+    commands = next_commands(target.data_dir, is_running=url is not None)
+    state = "running" if url else "stopped" if has_node else "none"
+    if target.json:
+        print_json(
+            {"state": state, "data_dir": address.data_dir and str(address.data_dir), "url": url, "next": commands}
+        )
+        return
+    print_text(
+        {
+            "running": f"A node runs at {url}.",
+            "stopped": f"The node on {address.data_dir} is not running.",
+            "none": f"There is no node on {address.data_dir} yet; starting makes one.",
+        }[state]
+    )
+    print_rows(commands)
+
+
+def status(*, target: Target = HERE) -> int:
+    """Show the node, whether it can write, and what the tenant holds."""
+    with target.client() as client:
+        node, stats = client.node(), client.stats()
+        try:
+            client.ready()
+            unready = None
+        except NodeFault as error:
+            unready = error
+    if target.json:
+        print_json({"node": node, "ready": unready is None, "tenant": stats})
+        return 0 if unready is None else EXIT_NOT_READY
+    rows = {
+        "Node": node["node"],
+        "Version": node["version"],
+        "Running": f"{timedelta(seconds=int(node['uptime_s']))}",
+        "Ready": "yes" if unready is None else f"no: {unready.detail or unready.spec.title}",
+        "Waiting": f"{node['waiting_spans']} spans",
+        "Tenant": target.tenant_name(),
+        "Spans": f"{stats['spans']}, from {stats['first_at']} to {stats['last_at']}" if stats["spans"] else "none",
+        "State": stats["state"],
+    }
+    print_rows(rows)
+    for feed in stats["feeds"]:
+        print_text(f"feed {feed['feed']}, {'open' if feed['open'] else 'closed'}, {feed['size']} entries")
+    for kind, count in sorted(stats["kinds"].items(), key=lambda item: -item[1])[:KINDS_SHOWN]:
+        print_text(f"kind {kind}, {count} spans")
+    return 0 if unready is None else EXIT_NOT_READY
+
+
+def id_show(*, vkey: Flag = False, feed: str | None = None, target: Target = HERE) -> None:
+    """Print the node's LogLine ID, or a feed's verifier key, by which others check its proofs.
+
+    Parameters
+    ----------
+    vkey
+        The verifier key, as C2SP signed-note has it.
+    feed
+        Of this feed; by default of the one that the node writes to now.
+    """
+    if not vkey and feed is None:
+        node = _node_id(target)
+        print_json({"node": node}) if target.json else print_text(node)
+        return
+    with target.client() as client:
+        feeds = client.stats()["feeds"]
+    chosen = [row for row in feeds if (row["feed"] == feed if feed else row["open"])]
+    if not chosen:
+        raise CallerError("feed.unknown", feed or "no feed is open yet")
+    print_json({"feed": chosen[0]["feed"], "vkey": chosen[0]["vkey"]}) if target.json else print_text(chosen[0]["vkey"])
+
+
+def _node_id(target: Target) -> str:
+    """The LogLine ID, from the key file where there is one, so that the node need not run."""
+    from lognode.identity.store import read_public
+
+    data_dir = target.address().data_dir
+    if data_dir is not None:
+        return format_logline(logline(LogLineKind.NODE, read_public(data_dir / "node.key")))
+    with target.client() as client:
+        return client.node()["node"]

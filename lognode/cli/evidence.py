@@ -1,0 +1,167 @@
+"""Commands that check: verify a whole history, write a proof of one span, check a proof offline."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+
+from lognode.cli.options import HERE, File, Flag, Target
+from lognode.cli.output import print_json, print_rows, print_text, say
+from lognode.core.errors import CallerError
+from lognode.core.ids import b32encode
+
+if TYPE_CHECKING:
+    from lognode.timeline.verify.finding import Finding
+
+EXIT_DAMAGED: Final = 1
+
+
+def prove(
+    span_id: str,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    target: Target = HERE,
+) -> None:
+    """Write a proof of one span that anyone can check offline, with one file and the feed's verifier key.
+
+    Parameters
+    ----------
+    span_id
+        Its id.
+    output
+        The file to write, by custom with the ending .tlog-proof; stdout by default.
+    """
+    with target.client() as client:
+        proof = client.proof(span_id)
+    if output is not None:
+        output.write_bytes(proof)
+        if target.json:
+            print_json({"id": span_id, "file": str(output), "bytes": len(proof)})
+        else:
+            say(f"Wrote {output}; 'lognode id show --vkey' prints the key that 'lognode check-proof' takes.")
+    elif target.json:
+        print_json({"id": span_id, "proof": proof.decode()})
+    else:
+        sys.stdout.buffer.write(proof)
+
+
+def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
+    """Check a proof without any node: exit code 0 when it holds.
+
+    Parameters
+    ----------
+    file
+        The .tlog-proof file; - reads stdin.
+    vkey
+        Verifier key of the feed, from a source that you trust; @FILE reads a file.
+    json
+        Answer as JSON, errors too.
+    """
+    from lognode.core.clock import hlc_ms
+    from lognode.timeline import tlogproof
+    from lognode.timeline.record import time_text
+
+    vkey_text = _read(vkey[1:]).decode("utf-8", "replace") if vkey.startswith("@") else vkey
+    proof = tlogproof.check_proof(_read(file), vkey_text.strip())
+    fields = {
+        "span": b32encode(proof.span_id),
+        "at": time_text(hlc_ms(int.from_bytes(proof.span_id[:8], "big"))),
+        "tenant": b32encode(proof.tenant),
+        "feed": b32encode(proof.feed),
+        "index": proof.index,
+        "size": proof.size,
+        "root": proof.root.hex(),
+        "entry": proof.entry.hex(),
+    }
+    if json:
+        print_json({"ok": True, **fields})
+        return
+    print_text("The proof holds.")
+    print_rows(fields)
+
+
+def verify(*, quick: Flag = False, target: Target = HERE) -> int:
+    """Check the whole history from the bytes in the database, without asking the node, which may be running.
+
+    Prints what is wrong, one finding a line; exit code 1 when anything is damaged.
+
+    Parameters
+    ----------
+    quick
+        Leave out the bodies and SQLite's own check of the file.
+    """
+    data_dir = target.settings().data_dir
+    database = data_dir / "lognode.db"
+    if not database.exists():
+        raise CallerError("file.unreadable", f"{database}: no node keeps its history there")
+    findings = _audit(database, _node_public(data_dir), quick=quick)
+    for finding in findings:
+        _print_finding(finding, as_json=target.json)
+    if any(finding.severity == "damage" for finding in findings):
+        return EXIT_DAMAGED
+    if not target.json:
+        print_text("Every span, proof and signature is as it was written.")
+    return 0
+
+
+def _audit(database: Path, node_public: bytes | None, *, quick: bool) -> "Sequence[Finding]":
+    from sqlite3 import DatabaseError
+
+    from lognode.timeline.store.audit import audit
+    from lognode.timeline.store.database import open_fault
+    from lognode.timeline.store.migrate import connect_reader
+
+    try:
+        with closing(connect_reader(database)) as conn, _progress() as progress:
+            return audit(conn, node_public=node_public, progress=progress, quick=quick)
+    except DatabaseError as error:
+        raise open_fault(database, error) from error
+
+
+def _print_finding(finding: "Finding", *, as_json: bool) -> None:
+    tenant = b32encode(finding.tenant) if finding.tenant else None
+    if as_json:
+        print_json(
+            {
+                "severity": finding.severity,
+                "code": finding.code,
+                "tenant": tenant,
+                "place": finding.place,
+                "detail": finding.detail,
+            }
+        )
+    else:
+        print_text(f"{finding.severity} [{finding.code}] {finding.place}: {finding.detail}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on a terminal, fed with how much is done of how much."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Verifying", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _node_public(data_dir: Path) -> bytes | None:
+    """The public key of the node whose data this is; None for a copy without its key."""
+    from lognode.identity.store import read_public
+
+    key_file = data_dir / "node.key"
+    return read_public(key_file) if key_file.exists() else None
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise CallerError("file.unreadable", f"{file}: {error.strerror}") from error

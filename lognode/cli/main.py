@@ -1,0 +1,154 @@
+"""The `lognode` command: its commands by name, and what its exit code says.
+
+0 done, 1 failed, 2 wrong usage, 3 node not running, 4 not allowed, 5 conflict, 75 try again later; 130
+interrupted, 141 when nobody reads what it prints. Commands import what they need when they run, so that
+`lognode --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, NoReturn
+
+from cyclopts import App, CycloptsError, Group
+from cyclopts.exceptions import UnusedCliTokensError
+
+from lognode import __version__
+from lognode.cli.daemon import id_show, init, next_steps, status, up
+from lognode.cli.evidence import check_proof, prove, verify
+from lognode.cli.output import flush, print_problem, problem_of
+from lognode.cli.read import log, show, tail, why
+from lognode.cli.write import append, import_file
+from lognode.core.errors import LognodeError
+
+EXIT_FAILURE: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_NOT_RUNNING: Final = 3
+EXIT_NOT_ALLOWED: Final = 4
+EXIT_CONFLICT: Final = 5
+EXIT_TRY_LATER: Final = 75  # EX_TEMPFAIL
+EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
+EXIT_PIPE: Final = 141  # 128 + SIGPIPE
+
+_USAGE_CODES: Final = frozenset({"filter.invalid", "settings.invalid", "settings.unknown", "listen.invalid"})
+# Options that may also stand before the command, and whether a value follows them.
+_GLOBAL_OPTIONS: Final = {
+    "--json": False,
+    "--data-dir": True,
+    "--url": True,
+    "--token-file": True,
+    "--tenant": True,
+}
+
+
+def build_app() -> App:
+    """All commands."""
+    app = App(
+        name="lognode",
+        help="Keep a timeline that anyone can check: what was done, by whom, on what grounds, and what followed.",
+        version=__version__,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    app.default(next_steps)
+    commands: dict[str, dict[str, Callable[..., Any]]] = {
+        "The node": {"up": up, "init": init, "status": status},
+        "Recording": {"append": append, "import": import_file},
+        "Reading": {"log": log, "show": show, "why": why, "tail": tail},
+        "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof},
+    }
+    for title, named in commands.items():
+        group = Group.create_ordered(title)
+        for name, command in named.items():
+            app.command(command, name=name, group=group)
+    identity = App(name="id", help="Say who this node is.", group=Group.create_ordered("Identity"))
+    identity.command(id_show, name="show")
+    app.command(identity)
+    return app
+
+
+def main() -> NoReturn:
+    """Run the command that the process was started with, and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of one command."""
+    tokens = _globals_last(list(arguments))
+    as_json = "--json" in tokens
+    app = build_app()
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False)
+        flush()
+    except CycloptsError as error:
+        print_problem(_usage_problem(app, error), as_json=as_json)
+        return EXIT_USAGE
+    except LognodeError as error:
+        print_problem(problem_of(error), as_json=as_json)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has enough. Python would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except OSError as error:
+        print_problem(_system_problem(error), as_json=as_json)
+        return EXIT_FAILURE
+    return code if isinstance(code, int) else 0
+
+
+def exit_code(error: LognodeError) -> int:
+    """What the exit code says of an error."""
+    if error.code == "client.unreachable":
+        return EXIT_NOT_RUNNING
+    if error.code in _USAGE_CODES:
+        return EXIT_USAGE
+    if error.spec.status in (401, 403):
+        return EXIT_NOT_ALLOWED
+    if error.spec.status == 409:
+        return EXIT_CONFLICT
+    return EXIT_TRY_LATER if error.spec.retryable else EXIT_FAILURE
+
+
+def _globals_last(tokens: list[str]) -> list[str]:
+    """The tokens with the options that stand before the command moved behind it."""
+    moved = list[str]()
+    while tokens and (option := tokens[0].partition("=")[0]) in _GLOBAL_OPTIONS:
+        takes_next = _GLOBAL_OPTIONS[option] and "=" not in tokens[0]
+        moved += tokens[: 1 + takes_next]
+        tokens = tokens[1 + takes_next :]
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    return tokens[:end] + moved + tokens[end:]
+
+
+def _usage_problem(app: App, error: CycloptsError) -> dict[str, Any]:
+    command = " ".join(("lognode", *(error.command_chain or ())))
+    detail = str(error)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens and not error.command_chain:
+        names = [name for name in app if not name.startswith("-")]
+        word = error.unused_tokens[0]
+        near = get_close_matches(word, names, n=1)
+        detail = f"there is no command {word!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return {
+        "type": "urn:lognode:error:usage.invalid",
+        "title": "Wrong usage",
+        "status": 400,
+        "detail": detail,
+        "code": "usage.invalid",
+        "hint": f"'{command} --help' shows how.",
+        "retryable": False,
+    }
+
+
+def _system_problem(error: OSError) -> dict[str, Any]:
+    return {
+        "type": "urn:lognode:error:system.failed",
+        "title": "The system refused",
+        "status": 500,
+        "detail": f"{error.filename}: {error.strerror}" if error.filename else str(error),
+        "code": "system.failed",
+        "hint": "Check the path, its permissions and the free space.",
+        "retryable": False,
+    }

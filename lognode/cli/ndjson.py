@@ -1,0 +1,133 @@
+"""NDJSON files as batches to send: lines with their numbers, each with a key that makes sending it twice harmless.
+
+Knows no node. Invariant: a line leaves here as it stands in the file, but for a key added at its end, so
+that whatever is wrong with it is found where it is.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from gzip import GzipFile
+from hashlib import sha256
+from io import BufferedIOBase, BufferedReader
+from typing import Final, NamedTuple
+
+import msgspec
+
+from lognode.core.errors import CallerError, LognodeError
+from lognode.core.ids import b32encode
+from lognode.core.limits import DRAFT_LINE_BYTES_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
+
+BATCH_BYTES_MAX: Final = GROUP_BYTES_MAX
+BATCH_LINES_MAX: Final = 4 * GROUP_SPANS_MAX  # often enough for a progress bar to move
+CHUNK_BYTES: Final = 256 * 1024
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_KEY_FIELD: Final = "idempotency_key"
+
+
+class Batch(NamedTuple):
+    """Lines to send as one request, and their numbers in the file, from 1; blank lines are left out."""
+
+    lines: list[bytes]
+    numbers: list[int]
+
+
+def unpacked(stream: BufferedReader) -> BufferedIOBase:
+    """The stream itself, or what a gzip stream holds; told by its first bytes, not by its name."""
+    return GzipFile(fileobj=stream) if stream.peek(2)[:2] == _GZIP_MAGIC else stream
+
+
+def read_batches(stream: BufferedIOBase, is_waiting: Callable[[], bool]) -> Iterator[Batch]:
+    """All lines of a stream, in batches; one is closed early when `is_waiting` says that no input is there.
+
+    Raises CallerError draft.too_large or file.unreadable, after the lines before that place.
+    """
+    keys = LineKeys()
+    batch, size, number = Batch([], []), 0, 0
+    fault: LognodeError | None = None
+    try:
+        for lines in _line_groups(stream):
+            for line in lines:
+                number += 1
+                if not line or line.isspace():
+                    continue
+                keyed = keys.add(line)
+                if batch.lines and (size + len(keyed) > BATCH_BYTES_MAX or len(batch.lines) == BATCH_LINES_MAX):
+                    yield batch
+                    batch, size = Batch([], []), 0
+                batch.lines.append(keyed)
+                batch.numbers.append(number)
+                size += len(keyed)
+            if batch.lines and is_waiting():
+                yield batch
+                batch, size = Batch([], []), 0
+    except LognodeError as error:
+        error.place = f"line {number + 1}"
+        fault = error
+    if batch.lines:
+        yield batch
+    if fault is not None:
+        raise fault
+
+
+def _line_groups(stream: BufferedIOBase) -> Iterator[list[bytes]]:
+    """The lines that each chunk completes; a last line needs no line feed."""
+    rest = b""
+    while chunk := _read_chunk(stream):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield lines
+        if len(rest) > DRAFT_LINE_BYTES_MAX:
+            raise CallerError("draft.too_large", f"a line of more than {DRAFT_LINE_BYTES_MAX} bytes")
+    yield [rest]
+
+
+def _read_chunk(stream: BufferedIOBase) -> bytes:
+    try:
+        return stream.read1(CHUNK_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CallerError("file.unreadable", f"the input ends badly: {error}") from error
+
+
+class LineKeys:
+    """Gives each line the key SHA-256(line):n, where n counts equal lines of the file up to this one."""
+
+    def __init__(self) -> None:
+        # One number a line, of 64 bits of its hash: two lines that share them by chance only count on
+        # together, which leaves their keys different.
+        self._first: set[int] = set()
+        self._more: dict[int, int] = {}
+
+    def add(self, line: bytes) -> bytes:
+        """The line with its key; unchanged if it brings its own, or is no JSON object."""
+        content = line.rstrip(b"\r")
+        digest = sha256(content).digest()
+        return with_key(content, f"{b32encode(digest)}:{self._count(int.from_bytes(digest[:8], 'big'))}")
+
+    def _count(self, mark: int) -> int:
+        if mark not in self._first:
+            self._first.add(mark)
+            return 1
+        self._more[mark] = self._more.get(mark, 1) + 1
+        return self._more[mark]
+
+
+def with_key(line: bytes, key: str) -> bytes:
+    """The JSON object `line` with an idempotency key as its last member, unless it has one.
+
+    The bytes before it stay, so an object is valid with the key exactly when it was without.
+    """
+    text = line.strip()
+    if not text.startswith(b"{") or not text.endswith(b"}") or _has_key(line):
+        return line
+    members = line.rstrip()[:-1]
+    comma = b"" if members.strip() == b"{" else b","
+    return b'%s%s"%s":"%s"}' % (members, comma, _KEY_FIELD.encode(), key.encode())
+
+
+def _has_key(line: bytes) -> bool:
+    # The name may be spelled with escapes; without any, and without the name, nothing need be parsed.
+    if _KEY_FIELD.encode() not in line and b"\\u" not in line:
+        return False
+    try:
+        return _KEY_FIELD in msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False

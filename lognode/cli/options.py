@@ -1,0 +1,162 @@
+"""Options that many commands share, with what they mean: which node, which spans.
+
+Flags win over the environment. Knows no output.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from cyclopts import Group, Parameter, Token
+
+from lognode.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from lognode.client.client import Client
+    from lognode.client.filter import Filter
+    from lognode.client.place import Address
+
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+# A value that may be - for stdin.
+File = Annotated[str, Parameter(allow_leading_hyphen=True)]
+NODE_GROUP: Final = Group.create_ordered("Which node")
+FILTER_GROUP: Final = Group.create_ordered("Which spans")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """A time from a duration before `now` (2h, 3d), a date or an RFC 3339 time; UTC where it names no offset.
+
+    Raises ValueError, as cyclopts expects it from a converter.
+    """
+    duration = _DURATION.fullmatch(text)
+    try:
+        if duration is not None:
+            return now - timedelta(**{_UNITS[duration[2]]: int(duration[1])})
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r:.80} is no time; write 2h, 3d, 2026-01-31 or 2026-01-31T12:00:00Z") from None
+
+
+def _moment(_type: Any, tokens: Sequence[Token]) -> datetime:
+    return parse_moment(tokens[0].value, datetime.now(UTC))
+
+
+def read_file(path: Path) -> bytes | None:
+    """The bytes of a settings file, None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+@Parameter(name="*", group=NODE_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The node and tenant that a command talks to, and the form of its answer."""
+
+    data_dir: Path | None = None
+    """Data directory of a node on this machine (LOGNODE_DATA_DIR; default: ~/.local/share/lognode)."""
+    url: str | None = None
+    """URL of a node, http://HOST:PORT or unix:/PATH (LOGNODE_URL); default: the one in the data directory."""
+    token_file: Path | None = None
+    """File that holds the token (LOGNODE_TOKEN_FILE); default: admin.token in the data directory."""
+    tenant: str | None = None
+    """Tenant by id or name (LOGNODE_TENANT; default: default)."""
+    json: Flag = False
+    """Answer as JSON, errors too."""
+
+    def settings(self, **flags: object) -> Settings:
+        """The settings of a daemon on the data directory, with these flags."""
+        return load_settings({"data_dir": self.data_dir, **flags}, os.environ, read_file)
+
+    def address(self) -> "Address":
+        """Where the node is. A data directory given as a flag wins over a URL and a token of the environment."""
+        from lognode.client.place import Address
+
+        environ = {} if self.data_dir else os.environ
+        url = self.url or environ.get("LOGNODE_URL") or None
+        token_file = self.token_file or _optional_path(environ.get("LOGNODE_TOKEN_FILE"))
+        # The token of the default data directory is for the node there, not for any URL.
+        if url and not self.data_dir and not os.environ.get("LOGNODE_DATA_DIR"):
+            return Address(url=url, token_file=token_file)
+        return Address(self.settings().data_dir, url, token_file)
+
+    def tenant_name(self) -> str:
+        """The tenant's id or name."""
+        return self.tenant or os.environ.get("LOGNODE_TENANT") or "default"
+
+    def client(self) -> "Client":
+        """A client of this node and tenant."""
+        from lognode.client.client import Client
+
+        return Client(self.address(), tenant=self.tenant_name())
+
+
+@Parameter(name="*", group=FILTER_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class Which:
+    """The spans that a command is about."""
+
+    kind: Texts = ()
+    """Of this kind; again for any of several."""
+    tag: Texts = ()
+    """With this tag; again for all of several."""
+    actor: str | None = None
+    """By this LogLine ID."""
+    subject: str | None = None
+    """About this subject."""
+    status: Literal["executed", "simulated"] | None = None
+    """With this status."""
+    visibility: Literal["private", "organization", "public"] | None = None
+    """With this visibility."""
+    since: Annotated[datetime | None, Parameter(converter=_moment)] = None
+    """From this time on: 2h or 3d ago, a date, or an RFC 3339 time (UTC unless it says otherwise)."""
+    until: Annotated[datetime | None, Parameter(converter=_moment)] = None
+    """Before this time."""
+    caused_by: str | None = None
+    """Caused by the span with this id."""
+    contract: str | None = None
+    """With this contract id."""
+    workflow: str | None = None
+    """With this workflow id."""
+    flow: str | None = None
+    """With this flow id."""
+    text: str | None = None
+    """With these words, where full text is on."""
+
+    def filter(self, order: Literal["timeline", "arrival"] = "timeline") -> "Filter":
+        """The client's filter."""
+        from lognode.client.filter import Filter
+
+        return Filter(
+            kinds=self.kind,
+            tags=self.tag,
+            actor=self.actor,
+            subject=self.subject,
+            status=self.status,
+            visibility=self.visibility,
+            since=self.since,
+            until=self.until,
+            caused_by=self.caused_by,
+            contract=self.contract,
+            workflow=self.workflow,
+            flow=self.flow,
+            text=self.text,
+            order=order,
+        )
+
+
+HERE: Final = Target()
+ALL: Final = Which()
+
+
+def _optional_path(text: str | None) -> Path | None:
+    return Path(text) if text else None

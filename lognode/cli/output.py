@@ -1,0 +1,100 @@
+"""The two streams of a command: data on stdout, messages on stderr.
+
+Invariant: text that others wrote never reaches a terminal with control characters in it.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from lognode.core.errors import LognodeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_CELLS: Final = 4096
+
+_encode = msgspec.json.Encoder().encode
+
+
+def print_json(value: object) -> None:
+    """One JSON value on one line of stdout."""
+    sys.stdout.buffer.write(_encode(value) + b"\n")
+
+
+def print_text(text: str) -> None:
+    """Some plain text on stdout."""
+    sys.stdout.buffer.write(safe(text).encode("utf-8", "replace") + b"\n")
+
+
+def print_rows(rows: Mapping[str, object]) -> None:
+    """Names and values in two columns on stdout."""
+    width = max((len(name) for name in rows), default=0) + 2
+    for name, value in rows.items():
+        print_text(f"{name:<{width}}{value}")
+
+
+def flush() -> None:
+    """Let go of what stdout still holds back; a broken pipe shows here."""
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """A message for people on stderr."""
+    sys.stderr.write(safe(text) + "\n")
+
+
+def console() -> "Console":
+    """Rich on stdout: as wide as the terminal, and never cut where a pipe or a file takes it."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, width=None if is_terminal() else PIPE_CELLS)
+
+
+def is_terminal() -> bool:
+    """Whether a person reads stdout."""
+    return sys.stdout.isatty()
+
+
+def safe(text: str) -> str:
+    """`text` with control characters shown as pictures or escapes; line feeds stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else _picture(char) for char in text)
+
+
+def _picture(char: str) -> str:
+    code = ord(char)
+    return chr(0x2400 + code) if code < 0x20 else f"\\u{code:04x}"
+
+
+def print_problem(problem: Mapping[str, Any], *, as_json: bool) -> None:
+    """An error on stderr: the problem object, or what went wrong, where, its code and a way out."""
+    if as_json:
+        sys.stderr.write(_encode(problem).decode() + "\n")
+        return
+    parts = [problem["title"], problem.get("place"), problem["detail"]]
+    said = ": ".join(dict.fromkeys(part for part in parts if part))
+    say(f"error: {said} [{problem['code']}]")
+    if problem["hint"]:
+        say(f"hint: {problem['hint']}")
+
+
+def problem_of(error: LognodeError) -> dict[str, Any]:
+    """The problem object of an error of the table."""
+    spec = error.spec
+    problem: dict[str, Any] = {
+        **error.extra,
+        "type": f"urn:lognode:error:{spec.code}",
+        "title": spec.title,
+        "status": spec.status,
+        "detail": error.detail or spec.title,
+        "code": spec.code,
+        "hint": spec.hint,
+        "retryable": spec.retryable,
+    }
+    if error.place is not None:
+        problem["place"] = error.place
+    return problem

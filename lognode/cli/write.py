@@ -1,0 +1,228 @@
+"""Commands that add spans: append and import."""
+
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+from cyclopts import Parameter
+
+from lognode.cli.ndjson import Batch, read_batches, unpacked
+from lognode.cli.options import HERE, File, Target, Texts
+from lognode.cli.output import print_json, print_text, say
+from lognode.core.codec import parse_json
+from lognode.core.errors import CallerError, LognodeError
+
+if TYPE_CHECKING:
+    from lognode.client.client import Client
+    from lognode.client.draft import Draft
+
+INPUT_WAIT_S: Final = 0.05  # a producer that is slower than this gets its lines sent as they come
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """The fields of a span, as options."""
+
+    kind: str
+    """What was done: words joined by dots, such as order.paid."""
+    title: str | None = None
+    """It in one line, for people."""
+    data: File | None = None
+    """Details as JSON; @FILE reads a file, - reads stdin."""
+    tag: Texts = ()
+    """A tag; again for more."""
+    subject: str | None = None
+    """What it was done to."""
+    contract: str | None = None
+    """Id of a contract it belongs to."""
+    workflow: str | None = None
+    """Id of a workflow it belongs to."""
+    flow: str | None = None
+    """Id of a flow it belongs to."""
+    metadata: File | None = None
+    """JSON about the record itself; @FILE and - as for data."""
+    caused_by: str | None = None
+    """Id of the span that led to this one."""
+    related: Texts = ()
+    """Id of a related span; again for more."""
+    visibility: Literal["private", "organization", "public"] | None = None
+    """Who may see it: this node, members (organization, the default), or anyone."""
+    status: Literal["executed", "simulated"] | None = None
+    """Whether it happened (executed, the default) or was only tried out."""
+    actor: str | None = None
+    """LogLine ID of who did it; the node itself by default."""
+
+    def draft(self) -> "Draft":
+        """The client's draft. Raises CallerError json.* or file.unreadable; place is the option."""
+        from lognode.client.draft import Draft
+
+        return Draft(
+            kind=self.kind,
+            title=self.title,
+            data=_json_argument("--data", self.data),
+            tags=self.tag,
+            subject=self.subject,
+            contract_id=self.contract,
+            workflow_id=self.workflow,
+            flow_id=self.flow,
+            related=self.related,
+            metadata=_json_argument("--metadata", self.metadata),
+            visibility=self.visibility,
+            status=self.status,
+            caused_by=self.caused_by,
+            actor=self.actor,
+        )
+
+
+def append(*, fields: Fields, idempotency_key: str | None = None, target: Target = HERE) -> None:
+    """Record one span and print its id, once it is durable.
+
+    Parameters
+    ----------
+    idempotency_key
+        Sending the same span with the same key again adds nothing.
+    """
+    with target.client() as client:
+        receipt = client.append(fields.draft(), idempotency_key=idempotency_key)
+    if target.json:
+        print_json(receipt)
+        return
+    print_text(receipt["id"])
+    if receipt["duplicate"]:
+        say("It was there already; nothing was added.")
+
+
+def _json_argument(option: str, text: str | None) -> object:
+    """The value of JSON given as itself, as @FILE, or as - for stdin."""
+    if text is None:
+        return None
+    try:
+        if text == "-":
+            raw = sys.stdin.buffer.read()
+        else:
+            raw = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
+    except OSError as error:
+        raise CallerError("file.unreadable", f"{text[1:]}: {error.strerror}", place=option) from error
+    try:
+        return parse_json(raw)
+    except CallerError as error:
+        raise CallerError(error.code, error.detail, place=option) from error
+
+
+def import_file(file: File, /, *, target: Target = HERE) -> None:
+    """Append every line of an NDJSON file, each a draft as JSON; run again, it adds nothing twice.
+
+    It stops at a line that is not valid; what stands before it is in.
+
+    Parameters
+    ----------
+    file
+        The file, plain or gzip; - reads stdin.
+    """
+    tally = Tally()
+    try:
+        with _input(file) as source, target.client() as client, _progress(source) as show:
+            for batch in read_batches(unpacked(source), lambda: _is_waiting(source)):
+                _send(client, batch, tally)
+                show(tally)
+    except LognodeError as error:
+        error.extra |= {"appended": tally.added, "duplicates": tally.already_there}
+        if tally.lines and not target.json:
+            say(f"{tally} before it. Run it again when that is mended: nothing is added twice.")
+        raise
+    except KeyboardInterrupt:
+        say(f"Stopped. For certain in: {tally}. Run it again to go on: nothing is added twice.")
+        raise
+    if target.json:
+        print_json({"lines": tally.lines, "added": tally.added, "already_there": tally.already_there})
+    else:
+        print_text(str(tally))
+
+
+@dataclass
+class Tally:
+    """What is known to be in."""
+
+    added: int = 0
+    already_there: int = 0
+
+    @property
+    def lines(self) -> int:
+        """Lines that are in."""
+        return self.added + self.already_there
+
+    def add(self, added: object, already_there: object) -> None:
+        """Count an answer, or what an error says was in before it."""
+        self.added += added if isinstance(added, int) else 0
+        self.already_there += already_there if isinstance(already_there, int) else 0
+
+    def __str__(self) -> str:
+        return f"{self.lines} lines: {self.added} added, {self.already_there} already there"
+
+
+def _send(client: "Client", batch: Batch, tally: Tally) -> None:
+    from lognode.client.batch import renumber
+
+    try:
+        answer = client.append_batch(batch.lines)
+    except LognodeError as error:
+        renumber(error, batch.numbers)
+        tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
+        raise
+    tally.add(answer["appended"], answer["duplicates"])
+
+
+@contextmanager
+def _input(file: str) -> Iterator[BufferedReader]:
+    if file == "-":
+        yield cast("BufferedReader", sys.stdin.buffer)
+        return
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(Path(file).open("rb"))
+        except OSError as error:
+            raise CallerError("file.unreadable", f"{file}: {error.strerror}") from error
+        yield source
+
+
+def _is_waiting(source: BufferedReader) -> bool:
+    return not select.select([source], [], [], INPUT_WAIT_S)[0]
+
+
+@contextmanager
+def _progress(source: BufferedReader) -> Iterator[Callable[[Tally], None]]:
+    """A progress bar on a terminal: by place in the input where its size is known."""
+    if not sys.stderr.isatty():
+        yield lambda _tally: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    state = os.fstat(source.fileno())
+    size = state.st_size if stat.S_ISREG(state.st_mode) else None
+    start_s = time.monotonic()
+    columns = (
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("0 lines", total=size)
+
+        def show(tally: Tally) -> None:
+            rate = tally.lines / max(time.monotonic() - start_s, 0.001)
+            position = 0 if size is None else source.tell()
+            progress.update(task, completed=position, description=f"{tally.lines:,} lines, {rate:,.0f}/s")
+
+        yield show

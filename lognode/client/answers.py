@@ -1,0 +1,125 @@
+"""What a node answers: its JSON objects as sent, unchanged, with names for their fields.
+
+Nothing is translated, so a field that a newer node adds is there too.
+"""
+
+from typing import Any, NamedTuple, NotRequired, TypedDict
+
+
+class Tenant(TypedDict):
+    """A tenant that a node holds; `position` counts its spans there."""
+
+    id: str
+    alias: str | None
+    position: int
+
+
+class Node(TypedDict):
+    """Who a node is, and how it is doing. `waiting_spans` have been sent to it but are not durable yet."""
+
+    node: str
+    version: str
+    format_version: int
+    uptime_s: float
+    waiting_spans: int
+    tenants: list[Tenant]
+
+
+class Feed(TypedDict):
+    """A feed, the key that its checkpoints verify under, and its newest one; `open` where the node writes now."""
+
+    feed: str
+    node: str
+    vkey: str
+    size: int
+    root: str
+    open: bool
+
+
+class Stats(TypedDict):
+    """What a tenant's timeline amounts to; `kinds` counts spans, `state` is the state hash."""
+
+    spans: int
+    first_at: str | None
+    last_at: str | None
+    kinds: dict[str, int]
+    feeds: list[Feed]
+    state: str
+
+
+class Receipt(TypedDict):
+    """Proof of a place: the span is durable, and `leaf` is entry `seq` of the feed's tree."""
+
+    id: str
+    feed: str
+    seq: int
+    position: int
+    leaf: str
+    checkpoint_size: int
+    duplicate: bool
+
+
+class Span(TypedDict):
+    """A recorded action. Where the body is not held or malformed, `body` says so and its fields are left out."""
+
+    id: str
+    kind: str
+    at: str
+    actor: str | None
+    status: str
+    visibility: str
+    caused_by: str | None
+    node: str
+    feed: str
+    seq: int
+    position: int
+    leaf: str
+    actor_signed: NotRequired[bool]
+    title: NotRequired[str | None]
+    data: NotRequired[Any]
+    tags: NotRequired[list[str]]
+    subject: NotRequired[str | None]
+    contract_id: NotRequired[str | None]
+    workflow_id: NotRequired[str | None]
+    flow_id: NotRequired[str | None]
+    related: NotRequired[list[str]]
+    metadata: NotRequired[Any]
+    annotations: NotRequired[Any]
+    body: NotRequired[str]
+    body_fault: NotRequired[str]
+    entry: NotRequired[str]  # hex; only where one span is asked for
+    depth: NotRequired[int]  # only in a walk: steps from the span that was asked for
+
+
+class Page(TypedDict):
+    """Some spans, and the cursors that lead on from them; `older` is null where nothing older is held."""
+
+    spans: list[Span]
+    older: str | None
+    newer: str
+
+
+class Walk(TypedDict):
+    """Causes or effects of a span, nearest first; `missing` names spans that the node does not hold."""
+
+    spans: list[Span]
+    missing: list[str]
+    truncated: bool
+
+
+class Appended(TypedDict):
+    """What became of a batch of lines."""
+
+    lines: int
+    appended: int
+    duplicates: int
+    first: Receipt | None
+    last: Receipt | None
+    checkpoint_size: int
+
+
+class Arrival(NamedTuple):
+    """A span of a live tail, and the cursor that resumes after it."""
+
+    cursor: str
+    span: Span

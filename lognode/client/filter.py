@@ -1,0 +1,52 @@
+"""Which spans a caller asks for, and the URL parameters that say so."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Any of `kinds` (`order.*` is every kind below order), all of `tags`, and every other field that is given.
+
+    `since` <= span time < `until`, both with a time zone.
+    `order` is that of the answer: timeline is span time, arrival the order in which this node took them in.
+    """
+
+    kinds: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    actor: str | None = None
+    subject: str | None = None
+    status: str | None = None
+    visibility: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    caused_by: str | None = None
+    contract: str | None = None
+    workflow: str | None = None
+    flow: str | None = None
+    text: str | None = None
+    order: Literal["timeline", "arrival"] = "timeline"
+
+    def params(self, *, live: bool = False) -> list[tuple[str, str]]:
+        """The URL parameters; a live tail has one order only, so it takes none."""
+        named = [
+            ("actor", self.actor),
+            ("subject", self.subject),
+            ("status", self.status),
+            ("visibility", self.visibility),
+            ("since", _text(self.since)),
+            ("until", _text(self.until)),
+            ("caused_by", self.caused_by),
+            ("contract", self.contract),
+            ("workflow", self.workflow),
+            ("flow", self.flow),
+            ("text", self.text),
+            ("order", None if live else self.order),
+        ]
+        params = [("kind", kind) for kind in self.kinds] + [("tag", tag) for tag in self.tags]
+        return params + [(name, value) for name, value in named if value is not None]
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

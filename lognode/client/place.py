@@ -1,0 +1,61 @@
+"""Where a node answers, and the token that opens it.
+
+A daemon writes both into its data directory, and its port may change with every start: an Address is
+read again for each new connection, so that a client outlives a restart of its node.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lognode.core.errors import CallerError, NodeFault
+
+API_URL_NAME: Final = "api.url"
+ADMIN_TOKEN_NAME: Final = "admin.token"  # noqa: S105 - a file's name
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A base URL (`http://host:port` or `unix:/path/of/socket`) and a bearer token, None to send none."""
+
+    url: str
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What the caller knows of a node: its data directory, or a URL and the file of a token.
+
+    A URL wins over the one in the data directory, a token file over the one there.
+    """
+
+    data_dir: Path | None = None
+    url: str | None = None
+    token_file: Path | None = None
+
+    def place(self) -> Place:
+        """The place as the files name it now.
+
+        Raises NodeFault("client.unreachable") where no daemon has left its URL, CallerError("file.unreadable").
+        """
+        url = self.url or self._api_url()
+        token_file = self.token_file or (self.data_dir / ADMIN_TOKEN_NAME if self.data_dir else None)
+        return Place(url=url.rstrip("/"), token=_read_line(token_file) if token_file else None)
+
+    def _api_url(self) -> str:
+        if self.data_dir is None:
+            raise NodeFault("client.unreachable", "neither a data directory nor a URL is given")
+        try:
+            return _read_line(self.data_dir / API_URL_NAME)
+        except CallerError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise NodeFault("client.unreachable", f"no node runs on {self.data_dir}") from error
+            raise
+
+
+def _read_line(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise CallerError("file.unreadable", f"{path}: {reason}") from error

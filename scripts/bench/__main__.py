@@ -1,0 +1,58 @@
+"""Runs benchmarks by name and prints each figure with its ratio to the reference of the same run.
+
+A figure alone says more of the machine than of lognode; the ratio to raw SQLite, with the same rows and
+indexes on the same disk minutes apart at most, can be compared.
+"""
+
+import argparse
+import json
+import platform
+import sqlite3
+import sys
+import tempfile
+from pathlib import Path
+
+import http_bench
+import process_bench
+from figure import Figure
+
+BENCHES = {
+    "append": process_bench.append,
+    "query": process_bench.query,
+    "startup": http_bench.startup,
+    "verify": process_bench.verify,
+    "disk": process_bench.disk,
+    "http": http_bench.http,
+}
+
+
+def main() -> None:
+    """Parse the command line, run, print."""
+    parser = argparse.ArgumentParser(prog="scripts/bench/run", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; default: all")
+    parser.add_argument("--spans", type=int, default=100_000, help="spans of each history (default: 100,000)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each figure, the median counts (default: 3)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a figure")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(BENCHES)
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    if not options.json:
+        print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {options.spans:,} spans")
+    for name in options.names or BENCHES:
+        with tempfile.TemporaryDirectory(prefix="lognode-bench-") as folder:
+            for figure in BENCHES[name](Path(folder), options.spans, options.runs):
+                show(name, figure, as_json=options.json)
+
+
+def show(name: str, figure: Figure, *, as_json: bool) -> None:
+    """One line a figure."""
+    if as_json:
+        print(json.dumps({"bench": name, **figure.as_dict()}), flush=True)
+        return
+    ratio = "" if figure.ratio is None else f"{figure.ratio:6.2f} x {figure.reference}"
+    print(f"{name:8} {figure.name:44} {figure.median:12,.1f} {figure.unit:8} {figure.spread:>20} {ratio}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""What the commands do with a running node, as a person or a script would call them."""
+
+import gzip
+import json
+import os
+import pty
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+
+import pytest
+
+from tests.cli.lognode_command import COMMAND, Lognode
+from tests.daemon import Daemon
+
+WEB_REQUESTS = Path(__file__).parent.parent / "data" / "web-requests.ndjson.gz"
+HELLO = ("append", "--kind", "note.made", "--title", "Hello")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all tests here that may share it; each counts only spans of its own kind or subject."""
+    daemon = Daemon(tmp_path_factory.mktemp("cli") / "node")
+    daemon.start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def lognode(node: Daemon) -> Lognode:
+    return Lognode(node.data_dir.parent, node.data_dir)
+
+
+def on_terminal(lognode: Lognode, *arguments: str) -> str:
+    """What a command prints when its stdout and stderr are a terminal."""
+    ours, theirs = pty.openpty()
+    process = Popen((*COMMAND, *arguments), stdout=theirs, stderr=theirs, env={**lognode.environ, "TERM": "xterm"})
+    os.close(theirs)
+    shown = bytearray()
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:
+        pass  # how Linux says that the other side closed
+    finally:
+        os.close(ours)
+    assert process.wait() == 0
+    return shown.decode()
+
+
+def test_append_prints_the_id_and_nothing_else(lognode: Lognode) -> None:
+    done = lognode.run(*HELLO, "--data", '{"n": 1}', "--tag", "b", "--tag", "a", "--subject", "order 17")
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    span = lognode.json("show", done.stdout.decode().strip())
+    assert (span["title"], span["data"], span["tags"], span["subject"]) == ("Hello", {"n": 1}, ["a", "b"], "order 17")
+
+
+@pytest.mark.parametrize("place", ["argument", "file", "stdin"])
+def test_append_takes_data_from_the_command_line_a_file_or_stdin(lognode: Lognode, tmp_path: Path, place: str) -> None:
+    raw = '[1, 2.5, "é", null]'
+    (tmp_path / "data.json").write_text(raw)
+    given = {"argument": raw, "file": f"@{tmp_path / 'data.json'}", "stdin": "-"}[place]
+
+    receipt = lognode.json("append", "--kind", "note.made", "--data", given, stdin=raw.encode())
+
+    assert lognode.json("show", receipt["id"])["data"] == [1, 2.5, "é", None]
+
+
+def test_every_web_request_is_imported_once_however_often_the_file_is(lognode: Lognode) -> None:
+    raw = gzip.decompress(WEB_REQUESTS.read_bytes())
+    requests = [json.loads(line) for line in raw.splitlines()]
+
+    assert lognode.text("import", "-", stdin=raw) == "9999 lines: 9999 added, 0 already there"
+    assert lognode.json("import", str(WEB_REQUESTS)) == {"lines": 9999, "added": 0, "already_there": 9999}
+
+    found = lognode.lines("log", "--kind", "http.request", "--json")
+    assert [(span["title"], span["data"]) for span in found] == [(line["title"], line["data"]) for line in requests]
+    refused = lognode.lines("log", "--kind", "http.request", "--tag", "status:4xx", "--json")
+    assert Counter(span["title"] for span in refused) == Counter(
+        line["title"] for line in requests if "status:4xx" in line["tags"]
+    )
+
+
+def test_import_stops_at_a_bad_line_and_says_what_is_in(lognode: Lognode, tmp_path: Path) -> None:
+    lines = [b'{"kind":"stop.tried","title":"%d"}' % number for number in range(1, 11)]
+    file = tmp_path / "lines.ndjson"
+    file.write_bytes(b"\n".join([*lines[:6], b"", b'{"kind":', *lines[6:]]))
+
+    done = lognode.run("import", str(file))
+    told = lognode.run("import", str(file), "--json")
+
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert b"6 lines: 6 added, 0 already there before it" in done.stderr
+    assert b"error: Malformed JSON: line 8: " in done.stderr
+    problem = json.loads(told.stderr)
+    assert (problem["code"], problem["line"], problem["appended"], problem["duplicates"]) == ("json.malformed", 8, 0, 6)
+
+    file.write_bytes(b"\n".join(lines))
+    assert lognode.text("import", str(file)) == "10 lines: 4 added, 6 already there"
+    assert [span["title"] for span in lognode.lines("log", "--kind", "stop.tried")] == [
+        str(number) for number in range(1, 11)
+    ]
+
+
+def test_equal_lines_of_one_file_are_all_recorded(lognode: Lognode) -> None:
+    raw = b'{"kind":"twice.said"}\n' * 3
+
+    assert lognode.text("import", "-", stdin=raw) == "3 lines: 3 added, 0 already there"
+    assert lognode.text("import", "-", stdin=raw + raw) == "6 lines: 3 added, 3 already there"
+
+
+def test_lines_of_a_slow_producer_are_in_before_it_ends(lognode: Lognode) -> None:
+    process = lognode.start("import", "-")
+    assert process.stdin is not None
+    process.stdin.write(b'{"kind":"slow.came"}\n')
+    process.stdin.flush()
+    follower = lognode.start("tail", "-f", "-n", "1", "--kind", "slow.came", "--json")
+    assert follower.stdout is not None
+
+    assert json.loads(follower.stdout.readline())["kind"] == "slow.came"
+
+    follower.send_signal(signal.SIGINT)
+    follower.communicate()
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate()
+    assert process.returncode == 130
+    assert (
+        messages == b"Stopped after 1 lines: 1 added, 0 already there. Run it again to go on: nothing is added twice.\n"
+    )
+
+
+def test_log_into_a_pipe_gives_all_spans_the_oldest_first(lognode: Lognode) -> None:
+    raw = b"".join(b'{"kind":"page.turned","title":"%d"}\n' % number for number in range(1234))
+    lognode.text("import", "-", stdin=raw)
+
+    titles = [span["title"] for span in lognode.lines("log", "--kind", "page.turned")]
+    newest = [span["title"] for span in lognode.lines("log", "--kind", "page.turned", "--limit", "3")]
+
+    assert titles == [str(number) for number in range(1234)]
+    assert newest == titles[-3:]
+    assert len(lognode.lines("log", "--kind", "page.*", "--since", "1h", "--order", "arrival")) == 1234
+    assert lognode.lines("log", "--kind", "page.turned", "--until", "2020-01-01") == []
+
+
+def test_log_on_a_terminal_shows_the_newest_fifty_in_columns(lognode: Lognode) -> None:
+    raw = b"".join(b'{"kind":"screen.filled","title":"number %d","tags":["x"]}\n' % number for number in range(60))
+    lognode.text("import", "-", stdin=raw)
+
+    *shown, last = on_terminal(lognode, "log", "--kind", "screen.filled").splitlines()
+
+    assert len(shown) == 50
+    assert "number 10" in shown[0]
+    assert "number 59" in shown[-1]
+    assert "screen.filled" in shown[0]
+    assert "\x1b[" in shown[0]
+    assert "--limit" in last
+
+
+def test_what_others_wrote_cannot_control_the_terminal(lognode: Lognode) -> None:
+    receipt = lognode.json("append", "--kind", "trick.tried", "--title", "a\x1b[2Jb\x9bc\u202ed", "--tag", "\x1b[31m")
+
+    for command in (["log", "--kind", "trick.tried"], ["show", receipt["id"]], ["why", receipt["id"]], ["tail"]):
+        shown = on_terminal(lognode, *command)
+        assert "a␛[2Jb\\u009bc\\u202ed" in shown
+        assert not {"\x1b[2J", "\x9b", "\u202e"} & set(shown)
+        assert "\x1b[2J" not in shown
+
+
+def test_show_entry_prints_the_bytes_that_the_proof_is_about(lognode: Lognode, tmp_path: Path) -> None:
+    span_id = lognode.text(*HELLO)
+    file = tmp_path / "span.tlog-proof"
+
+    assert lognode.text("prove", span_id, "-o", str(file)) == ""
+
+    checked = lognode.json("check-proof", str(file), "--vkey", lognode.text("id", "show", "--vkey"))
+    assert checked["span"] == span_id
+    assert checked["entry"] == lognode.text("show", span_id, "--entry")
+    assert file.read_bytes() == lognode.run("prove", span_id).stdout
+
+
+def test_a_proof_is_checked_without_a_node_and_refused_when_a_byte_differs(lognode: Lognode, tmp_path: Path) -> None:
+    proof = lognode.run("prove", lognode.text(*HELLO)).stdout
+    vkey_file = tmp_path / "vkey"
+    vkey_file.write_text(lognode.text("id", "show", "--vkey") + "\n")
+    elsewhere = Lognode(tmp_path)
+    arguments = ("check-proof", "-", "--vkey", f"@{vkey_file}")
+
+    assert elsewhere.text(*arguments, stdin=proof).startswith("The proof holds.\n")
+    refused = elsewhere.run(*arguments, stdin=proof[:-10] + bytes([proof[-10] ^ 1]) + proof[-9:])
+    assert refused.returncode == 1
+    assert b"[proof.invalid]" in refused.stderr
+
+
+def test_why_shows_causes_and_effects_as_a_tree(lognode: Lognode) -> None:
+    first = lognode.text(*HELLO)
+    second = lognode.text(*HELLO, "--caused-by", first)
+    third, fourth = (lognode.text(*HELLO, "--caused-by", second) for _ in range(2))
+
+    lines = lognode.text("why", second).splitlines()
+    answer = lognode.json("why", second)
+
+    assert [line.split("note.made")[0].strip("│├└─ ") for line in lines] == [
+        second,
+        "because of",
+        first,
+        "led to",
+        third,
+        fourth,
+    ]
+    assert [span["id"] for span in answer["causes"]["spans"]] == [first]
+    assert [span["id"] for span in answer["effects"]["spans"]] == [third, fourth]
+
+
+def test_tail_follows_through_a_restart_of_the_node_and_misses_nothing(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "node")
+    daemon.start()
+    lognode = Lognode(tmp_path, daemon.data_dir)
+    for number in range(3):
+        lognode.text("append", "--kind", "seen.live", "--title", str(number))
+    follower = lognode.start("tail", "-f", "-n", "2", "--kind", "seen.live", "--json")
+    assert follower.stdout is not None
+    lines = iter(follower.stdout.readline, b"")
+    assert [json.loads(next(lines))["title"] for _ in range(2)] == ["1", "2"]
+
+    lognode.text("append", "--kind", "other.live")
+    lognode.text("append", "--kind", "seen.live", "--title", "3")
+    assert json.loads(next(lines))["title"] == "3"
+    daemon.restart()
+    lognode.text("append", "--kind", "seen.live", "--title", "4")
+    assert json.loads(next(lines))["title"] == "4"
+
+    follower.send_signal(signal.SIGINT)
+    rest, messages = follower.communicate()
+    assert (follower.returncode, rest) == (130, b"")
+    assert b"waiting for the node" in messages
+    assert b"Traceback" not in messages
+    daemon.stop()
+
+
+def test_a_reader_that_has_enough_ends_the_command_quietly(lognode: Lognode) -> None:
+    lognode.text("import", "-", stdin=b'{"kind":"much.said","title":"%s"}\n' % (b"x" * 4000) * 300)
+    process = lognode.start("log", "--kind", "much.said", stdin=DEVNULL)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+
+    with process.stderr:
+        assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+def test_status_tells_of_the_node_and_the_tenant(lognode: Lognode, node: Daemon) -> None:
+    lognode.text(*HELLO)
+    status = lognode.json("status")
+
+    assert status["ready"]
+    assert status["node"]["node"] == lognode.text("id", "show")
+    assert status["tenant"]["kinds"]["note.made"] >= 1
+    assert node.url in lognode.text()
+    assert "kind note.made" in lognode.text("status")
+
+
+def test_verify_finds_nothing_wrong_while_the_node_runs(lognode: Lognode) -> None:
+    assert lognode.run("verify").returncode == 0
+    assert lognode.run("verify", "--json").stdout == b""

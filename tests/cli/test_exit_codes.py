@@ -1,0 +1,184 @@
+"""What exit codes and messages say, and which node a command talks to."""
+
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from lognode.cli.main import run
+from tests.client.node_stub import problem, stub_node
+from tests.daemon import Daemon
+
+
+class Called(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    @property
+    def problem(self) -> Any:
+        return json.loads(self.err)
+
+
+Call = Callable[..., Called]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command in this process, in a home where nothing is yet."""
+    for name in [name for name in os.environ if name.startswith(("LOGNODE_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def run_command(*arguments: str, environ: Mapping[str, str] = {}) -> Called:
+        with monkeypatch.context() as patch:
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            code = run(arguments)
+        return Called(code, *capsys.readouterr())
+
+    return run_command
+
+
+@pytest.mark.parametrize("command", [["log"], ["status"], ["append", "--kind", "a.b"], ["tail", "-f"], ["why", "x"]])
+def test_commands_exit_with_3_when_no_node_runs(call: Call, tmp_path: Path, command: list[str]) -> None:
+    done = call(*command)
+
+    assert (done.code, done.out) == (3, "")
+    assert done.err.splitlines() == [
+        f"error: Node not running: no node runs on {tmp_path}/.local/share/lognode [client.unreachable]",
+        "hint: Start it with 'lognode up'.",
+    ]
+
+
+def test_a_url_that_a_killed_node_left_behind_is_a_node_that_does_not_run(call: Call, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    call("init", "--data-dir", str(tmp_path))
+    (tmp_path / "api.url").write_text(url)
+
+    assert call("log", "--data-dir", str(tmp_path)).code == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["lgo"], "there is no command 'lgo'; did you mean 'log'?"),
+        (["log", "--tga", "x"], "--tga"),
+        (["log", "--since", "yesterday"], "write 2h, 3d"),
+        (["log", "--limit", "0"], "--limit"),
+        (["log", "--status", "maybe"], "executed"),
+        (["append"], "--kind"),
+        (["up", "--listen", "0.0.0.0:80"], "not a loopback address"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_what_is_wrong(call: Call, command: list[str], said: str) -> None:
+    done = call(*command)
+    told = call(*command, "--json")
+
+    assert (done.code, told.code) == (2, 2)
+    assert done.err.startswith("error: ")
+    assert said in done.err
+    assert said in told.problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "exit_code"),
+    [
+        ("node.internal", 500, 1),
+        ("filter.invalid", 400, 2),
+        ("token.wrong", 401, 4),
+        ("role.insufficient", 403, 4),
+        ("idempotency.mismatch", 409, 5),
+        ("writer.busy", 503, 75),
+        ("disk.full", 507, 75),
+    ],
+)
+def test_an_error_of_the_node_decides_the_exit_code(call: Call, code: str, status: int, exit_code: int) -> None:
+    with stub_node(problem(code, status, headers=[("Retry-After", "3600")])) as node:
+        done = call("append", "--kind", "a.b", "--url", node.url, "--json")
+
+    assert done.code == exit_code
+    assert done.problem["code"] == code
+
+
+def test_a_node_is_made_once_and_then_started(call: Call) -> None:
+    assert call("--json").json["state"] == "none"
+
+    made, again = call("init", "--json").json, call("init", "--json").json
+
+    assert (made["is_new"], again["is_new"]) == (True, False)
+    assert made["node"] == again["node"] == call("id", "show").out.strip()
+    assert call("--json").json["state"] == "stopped"
+    assert "lognode up" in call().out
+    assert call("verify").code == 0
+
+
+def test_a_second_daemon_on_one_data_directory_exits_with_5(daemon: Daemon, call: Call) -> None:
+    done = call("up", "--data-dir", str(daemon.data_dir), "--listen", "127.0.0.1:0")
+
+    assert done.code == 5
+    assert "[data_dir.locked]" in done.err
+
+
+def test_the_node_is_found_by_flag_environment_and_url(daemon: Daemon, call: Call) -> None:
+    token_file = str(daemon.data_dir / "admin.token")
+    node_id = call("id", "show", "--data-dir", str(daemon.data_dir)).out.strip()
+
+    ways = [
+        (["--data-dir", str(daemon.data_dir)], {}),
+        (["--url", daemon.url, "--token-file", token_file], {}),
+        ([], {"LOGNODE_DATA_DIR": str(daemon.data_dir)}),
+        ([], {"LOGNODE_URL": daemon.url, "LOGNODE_TOKEN_FILE": token_file, "LOGNODE_TENANT": "default"}),
+        # A flag wins over the environment; an empty variable is none.
+        (["--data-dir", str(daemon.data_dir)], {"LOGNODE_URL": "http://127.0.0.1:1", "LOGNODE_TENANT": ""}),
+    ]
+    for flags, environ in ways:
+        for arguments in (["status", *flags], [*flags, "status"]):
+            assert call(*arguments, "--json", environ=environ).json["node"]["node"] == node_id
+
+
+def test_a_url_alone_is_not_given_the_token_of_the_default_data_directory(
+    daemon: Daemon, call: Call, tmp_path: Path
+) -> None:
+    (tmp_path / ".local" / "share").mkdir(parents=True)
+    (tmp_path / ".local" / "share" / "lognode").symlink_to(daemon.data_dir)
+
+    assert call("status").code == 0
+    assert call("status", "--url", daemon.url).code == 4
+
+
+def test_verify_exits_with_1_and_names_what_is_damaged(daemon: Daemon, call: Call) -> None:
+    here = ("--data-dir", str(daemon.data_dir))
+    assert call("append", "--kind", "note.made", "--title", "Hello", *here).code == 0
+    daemon.stop()
+    with closing(sqlite3.connect(daemon.data_dir / "lognode.db")) as conn, conn:
+        triggers = conn.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+        for name, _ in triggers:
+            conn.execute(f"DROP TRIGGER {name}")
+        conn.execute(
+            "UPDATE bodies SET body = CAST(replace(body, 'Hello', 'Jello') AS BLOB)"
+            " WHERE row = (SELECT max(row) FROM bodies)"
+        )
+        for _, sql in triggers:
+            conn.execute(sql)
+
+    done = call("verify", *here)
+
+    assert done.code == 1
+    assert "damage [body.wrong]" in done.out
+    assert json.loads(call("verify", "--json", *here).out.splitlines()[0])["severity"] == "damage"

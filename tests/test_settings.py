@@ -1,0 +1,209 @@
+"""Where settings come from, which source wins, and what a mistake in one says."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+from lognode.core.errors import CallerError
+from lognode.settings import Listen, Settings, default_data_dir, load_settings, parse_listen
+
+HOME = {"HOME": "/home/ada"}
+FILE = Path("/etc/lognode.toml")
+
+
+def reader(files: Mapping[Path, bytes]) -> Callable[[Path], bytes | None]:
+    return files.get
+
+
+def load(
+    toml: str = "", *, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
+) -> Settings:
+    return load_settings({"config": FILE, **(flags or {})}, {**HOME, **(environ or {})}, reader({FILE: toml.encode()}))
+
+
+def refusal(toml: str = "", **sources: Mapping[str, str]) -> CallerError:
+    with pytest.raises(CallerError) as caught:
+        load(toml, **sources)
+    return caught.value
+
+
+def test_without_any_source_the_defaults_hold() -> None:
+    settings = load_settings({}, HOME, reader({}))
+
+    assert settings == Settings(data_dir=Path("/home/ada/.local/share/lognode"))
+    assert settings.listen == "127.0.0.1:7480"
+
+
+def test_a_flag_wins_over_the_environment_that_over_the_file_that_over_the_default() -> None:
+    toml = 'log_level = "debug"'
+    environ = {"LOGNODE_LOG_LEVEL": "warning"}
+    flags = {"log_level": "error"}
+
+    assert load().log_level == "info"
+    assert load(toml).log_level == "debug"
+    assert load(toml, environ=environ).log_level == "warning"
+    assert load(toml, environ=environ, flags=flags).log_level == "error"
+
+
+def test_a_flag_that_is_not_given_and_an_empty_variable_leave_the_file_alone() -> None:
+    assert load('listen = "[::1]:0"', environ={"LOGNODE_LISTEN": ""}, flags={"listen": None}).listen == "[::1]:0"
+
+
+def test_the_file_in_the_data_directory_is_read_when_no_other_is_named() -> None:
+    files = {Path("/d/lognode.toml"): b'log_format = "json"', FILE: b'log_format = "text"\nlog_level = "debug"'}
+
+    assert load_settings({"data_dir": "/d"}, HOME, reader(files)).log_format == "json"
+    assert load_settings({}, {"LOGNODE_DATA_DIR": "/d"}, reader(files)).log_format == "json"
+    assert load_settings({}, {"LOGNODE_CONFIG": str(FILE), **HOME}, reader(files)).log_level == "debug"
+
+
+def test_a_named_file_may_name_the_data_directory_and_then_needs_no_home() -> None:
+    settings = load_settings({"config": FILE}, {}, reader({FILE: b'data_dir = "/srv/lognode"'}))
+
+    assert settings.data_dir == Path("/srv/lognode")
+
+
+def test_the_file_in_the_data_directory_cannot_name_another_one() -> None:
+    with pytest.raises(CallerError, match="cannot name the data directory") as caught:
+        load_settings({"data_dir": "/d"}, {}, reader({Path("/d/lognode.toml"): b'\ndata_dir = "/e"'}))
+
+    assert (caught.value.code, caught.value.place) == ("settings.invalid", "/d/lognode.toml line 2")
+
+
+def test_a_relative_path_counts_from_its_file_or_else_from_where_the_command_was_given() -> None:
+    assert load('unix_socket = "api.sock"').unix_socket == Path("/etc/api.sock")
+    assert load(flags={"unix_socket": "api.sock"}).unix_socket == Path("api.sock")
+
+
+def test_names_are_an_array_in_the_file_and_have_commas_in_a_variable() -> None:
+    assert load('search = ["default", "x"]').search == ("default", "x")
+    assert load(environ={"LOGNODE_SEARCH": "default, x"}).search == ("default", "x")
+    assert load(environ={"LOGNODE_ALLOWED_HOSTS": "Node.Example"}).allowed_hosts == ("node.example",)
+
+
+@pytest.mark.parametrize(
+    ("toml", "place", "advice"),
+    [
+        ('\n# listen\nlistn = "127.0.0.1:1"', "/etc/lognode.toml line 3", "did you mean 'listen'?"),
+        ('log_level = "info"\n"log-format" = "json"', "/etc/lognode.toml line 2", "did you mean 'log_format'?"),
+        ('[search]\nx = 1\n[api]\nlisten = ""', "/etc/lognode.toml line 3", "'api' is not a setting"),
+        ('api.listen = ""', "/etc/lognode.toml line 1", "'api' is not a setting"),
+    ],
+)
+def test_an_unknown_name_in_the_file_is_refused_with_its_line_and_the_nearest_name(
+    toml: str, place: str, advice: str
+) -> None:
+    error = refusal(toml)
+
+    assert (error.code, error.place) == ("settings.unknown", place)
+    assert advice in error.detail
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_one() -> None:
+    error = refusal(environ={"LOGNODE_LISTN": "127.0.0.1:1"})
+
+    assert (error.code, error.place) == ("settings.unknown", "environment")
+    assert "did you mean 'LOGNODE_LISTEN'?" in error.detail
+
+
+def test_an_unknown_flag_is_refused() -> None:
+    with pytest.raises(CallerError, match="did you mean 'data_dir'"):
+        load(flags={"datadir": "/d"})
+
+
+def test_variables_that_serve_other_purposes_are_no_settings() -> None:
+    other = ("LOGNODE_KEY_PASSPHRASE_FILE", "LOGNODE_TENANT", "LOGNODE_TOKEN_FILE", "LOGNODE_URL")
+
+    assert load(environ=dict.fromkeys(other, "x")) == load()
+
+
+@pytest.mark.parametrize(
+    ("toml", "code", "detail"),
+    [
+        ('log_level = "loud"', "settings.invalid", "one of debug, info, warning, error"),
+        ("log_format = 3", "settings.invalid", "one of text, json"),
+        ("listen = 7480", "settings.invalid", "takes text"),
+        ('listen = ""', "settings.invalid", "takes text"),
+        ('listen = "127.0.0.1"', "listen.invalid", "HOST:PORT"),
+        ('search = "a"\nallowed_hosts = [1]', "settings.invalid", "names"),
+        ('allowed_hosts = ["http://node.example/"]', "settings.invalid", "without scheme"),
+        ('unix_socket = "~/api.sock"', "settings.invalid", "written out"),
+        (f'unix_socket = "/{"x" * 107}"', "settings.invalid", "at most 107 bytes"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_with_its_line(toml: str, code: str, detail: str) -> None:
+    error = refusal(toml)
+
+    assert error.code == code
+    assert detail in error.detail
+    assert error.place == f"/etc/lognode.toml line {len(toml.splitlines())}"
+
+
+def test_a_file_that_is_not_toml_is_refused_with_the_line() -> None:
+    assert "line 2" in refusal('log_level = "info"\n= 3\n').detail
+    with pytest.raises(CallerError, match="not a TOML file"):
+        load_settings({"config": FILE}, HOME, reader({FILE: b"\xff"}))
+
+
+def test_a_named_file_that_is_missing_or_closed_to_us_is_refused() -> None:
+    def closed(path: Path) -> bytes | None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for read_file, reason in ((reader({}), "no such file"), (closed, "Permission denied")):
+        with pytest.raises(CallerError, match=reason) as caught:
+            load_settings({"config": FILE}, HOME, read_file)
+        assert caught.value.code == "file.unreadable"
+
+
+def test_the_default_data_directory_follows_the_xdg_specification() -> None:
+    assert default_data_dir({"XDG_DATA_HOME": "/x", **HOME}) == Path("/x/lognode")
+    assert default_data_dir({"XDG_DATA_HOME": "relative", **HOME}) == Path("/home/ada/.local/share/lognode")
+    with pytest.raises(CallerError, match="--data-dir"):
+        default_data_dir({})
+
+
+@pytest.mark.parametrize(
+    ("text", "listen"),
+    [
+        ("127.0.0.1:7480", Listen("127.0.0.1", 7480)),
+        ("127.8.9.1:0", Listen("127.8.9.1", 0)),
+        ("[::1]:65535", Listen("::1", 65535)),
+        ("localhost:80", Listen("localhost", 80)),
+    ],
+)
+def test_a_loopback_address_and_port_are_taken(text: str, listen: Listen) -> None:
+    assert parse_listen(text) == listen
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:٣", "::1:80"],
+)
+def test_what_is_not_an_address_and_port_is_refused(text: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        parse_listen(text)
+    assert caught.value.code == "listen.invalid"
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:7480", "192.168.1.2:7480", "[::]:7480", "node.example:7480"])
+def test_an_address_that_others_can_reach_is_refused_since_the_api_is_plain_http(text: str) -> None:
+    with pytest.raises(CallerError, match="TLS proxy"):
+        parse_listen(text)
+
+
+def test_the_documented_file_shows_every_default() -> None:
+    """Without its comment signs config/lognode.toml is a file that changes nothing but the paths."""
+    text = Path(__file__).parent.joinpath("../config/lognode.toml").read_text()
+    shown = "\n".join(line[2:] for line in text.splitlines() if line.startswith("# ") and " = " in line)
+    documented = tomllib.loads(shown)
+    defaults = {field.name: field.default for field in fields(Settings)}
+
+    assert documented.keys() == defaults.keys()
+    for name, value in documented.items():
+        if defaults[name] not in (MISSING, None):
+            assert (tuple(value) if isinstance(value, list) else value) == defaults[name]
+    assert isinstance(load(shown), Settings)
+    assert load(text) == load()
