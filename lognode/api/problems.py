@@ -17,28 +17,10 @@ PROBLEM_MEDIA: Final = "application/problem+json"
 _log = structlog.get_logger("lognode.api")
 
 
-def problem_body(error: LognodeError) -> dict[str, Any]:
-    """The members of a problem: those of the table, detail and place of this error, and its extra ones."""
-    spec = error.spec
-    body: dict[str, Any] = {
-        **error.extra,
-        "type": f"urn:lognode:error:{spec.code}",
-        "title": spec.title,
-        "status": spec.status,
-        "detail": error.detail or spec.title,
-        "code": spec.code,
-        "hint": spec.hint,
-        "retryable": spec.retryable,
-    }
-    if error.place is not None:
-        body["place"] = error.place
-    return body
-
-
 def problem_response(error: LognodeError) -> Response:
     """The answer that carries `error`, with Retry-After, Allow and WWW-Authenticate where they apply."""
     spec = error.spec
-    response = TrioResponse(msgspec.json.encode(problem_body(error)), spec.status, content_type=PROBLEM_MEDIA)
+    response = TrioResponse(msgspec.json.encode(error.problem()), spec.status, content_type=PROBLEM_MEDIA)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if "allow" in error.extra:

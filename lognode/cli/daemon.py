@@ -120,9 +120,8 @@ def next_steps(*, target: Target = HERE) -> None:
     commands = next_commands(target.data_dir, is_running=url is not None)
     state = "running" if url else "stopped" if has_node else "none"
     if target.json:
-        print_json(
-            {"state": state, "data_dir": address.data_dir and str(address.data_dir), "url": url, "next": commands}
-        )
+        data_dir = str(address.data_dir) if address.data_dir else None
+        print_json({"state": state, "data_dir": data_dir, "url": url, "next": commands})
         return
     print_text(
         {
@@ -190,8 +189,8 @@ def _node_id(target: Target) -> str:
     """The LogLine ID, from the key file where there is one, so that the node need not run."""
     from lognode.identity.store import read_public
 
-    data_dir = target.address().data_dir
-    if data_dir is not None:
-        return format_logline(logline(LogLineKind.NODE, read_public(data_dir / "node.key")))
+    address = target.address()
+    if address.url is None and address.data_dir is not None:
+        return format_logline(logline(LogLineKind.NODE, read_public(address.data_dir / "node.key")))
     with target.client() as client:
         return client.node()["node"]

@@ -17,10 +17,10 @@ from cyclopts.exceptions import UnusedCliTokensError
 from lognode import __version__
 from lognode.cli.daemon import id_show, init, next_steps, status, up
 from lognode.cli.evidence import check_proof, prove, verify
-from lognode.cli.output import flush, print_problem, problem_of
+from lognode.cli.output import flush, print_problem
 from lognode.cli.read import log, show, tail, why
 from lognode.cli.write import append, import_file
-from lognode.core.errors import LognodeError
+from lognode.core.errors import CallerError, LognodeError, NodeFault
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -65,6 +65,7 @@ def build_app() -> App:
     identity = App(name="id", help="Say who this node is.", group=Group.create_ordered("Identity"))
     identity.command(id_show, name="show")
     app.command(identity)
+    app.register_install_completion_command(help="Complete commands and options in this shell from now on.")
     return app
 
 
@@ -82,10 +83,10 @@ def run(arguments: Sequence[str]) -> int:
         code = app(tokens, exit_on_error=False, print_error=False)
         flush()
     except CycloptsError as error:
-        print_problem(_usage_problem(app, error), as_json=as_json)
+        print_problem(_usage_error(app, error), as_json=as_json)
         return EXIT_USAGE
     except LognodeError as error:
-        print_problem(problem_of(error), as_json=as_json)
+        print_problem(error, as_json=as_json)
         return exit_code(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -94,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
     except OSError as error:
-        print_problem(_system_problem(error), as_json=as_json)
+        print_problem(_system_error(error), as_json=as_json)
         return EXIT_FAILURE
     return code if isinstance(code, int) else 0
 
@@ -123,7 +124,7 @@ def _globals_last(tokens: list[str]) -> list[str]:
     return tokens[:end] + moved + tokens[end:]
 
 
-def _usage_problem(app: App, error: CycloptsError) -> dict[str, Any]:
+def _usage_error(app: App, error: CycloptsError) -> CallerError:
     command = " ".join(("lognode", *(error.command_chain or ())))
     detail = str(error)
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens and not error.command_chain:
@@ -131,24 +132,9 @@ def _usage_problem(app: App, error: CycloptsError) -> dict[str, Any]:
         word = error.unused_tokens[0]
         near = get_close_matches(word, names, n=1)
         detail = f"there is no command {word!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    return {
-        "type": "urn:lognode:error:usage.invalid",
-        "title": "Wrong usage",
-        "status": 400,
-        "detail": detail,
-        "code": "usage.invalid",
-        "hint": f"'{command} --help' shows how.",
-        "retryable": False,
-    }
+    return CallerError("usage.invalid", f"{detail} ('{command} --help' shows how)")
 
 
-def _system_problem(error: OSError) -> dict[str, Any]:
-    return {
-        "type": "urn:lognode:error:system.failed",
-        "title": "The system refused",
-        "status": 500,
-        "detail": f"{error.filename}: {error.strerror}" if error.filename else str(error),
-        "code": "system.failed",
-        "hint": "Check the path, its permissions and the free space.",
-        "retryable": False,
-    }
+def _system_error(error: OSError) -> NodeFault:
+    where = f"{error.filename}: " if error.filename else ""
+    return NodeFault("system.failed", f"{where}{error.strerror or error}")

@@ -5,7 +5,7 @@ Invariant: text that others wrote never reaches a terminal with control characte
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -70,31 +70,11 @@ def _picture(char: str) -> str:
     return chr(0x2400 + code) if code < 0x20 else f"\\u{code:04x}"
 
 
-def print_problem(problem: Mapping[str, Any], *, as_json: bool) -> None:
+def print_problem(error: LognodeError, *, as_json: bool) -> None:
     """An error on stderr: the problem object, or what went wrong, where, its code and a way out."""
     if as_json:
-        sys.stderr.write(_encode(problem).decode() + "\n")
+        sys.stderr.write(_encode(error.problem()).decode() + "\n")
         return
-    parts = [problem["title"], problem.get("place"), problem["detail"]]
-    said = ": ".join(dict.fromkeys(part for part in parts if part))
-    say(f"error: {said} [{problem['code']}]")
-    if problem["hint"]:
-        say(f"hint: {problem['hint']}")
-
-
-def problem_of(error: LognodeError) -> dict[str, Any]:
-    """The problem object of an error of the table."""
-    spec = error.spec
-    problem: dict[str, Any] = {
-        **error.extra,
-        "type": f"urn:lognode:error:{spec.code}",
-        "title": spec.title,
-        "status": spec.status,
-        "detail": error.detail or spec.title,
-        "code": spec.code,
-        "hint": spec.hint,
-        "retryable": spec.retryable,
-    }
-    if error.place is not None:
-        problem["place"] = error.place
-    return problem
+    said = ": ".join(part for part in (error.spec.title, error.place, error.detail) if part)
+    say(f"error: {said} [{error.code}]")
+    say(f"hint: {error.spec.hint}")

@@ -98,7 +98,7 @@ class Session:
             yield answer.iter_bytes()
 
     def is_worth_another_try(self, error: LognodeError) -> bool:
-        """Whether the node refused for now only (503), or was there before and may come back."""
+        """Whether the node refused for now only (503), or was there and may come back."""
         if error.code == "client.unreachable":
             return self._met
         return error.spec.status == httpx.codes.SERVICE_UNAVAILABLE
@@ -130,7 +130,9 @@ class Session:
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.DecodingError) as error:
             raise NodeFault("client.protocol", str(error)) from error
         except httpx.TransportError as error:
-            # The node may come back at another port: the next try reads its address again.
+            # A connection that broke had somebody at its other end, who may come back at another port: the
+            # next try reads the address again.
+            self._met |= not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             self.close()
             detail = f"{http.base_url} does not answer: {str(error) or type(error).__name__}"
             raise NodeFault("client.unreachable", detail) from error

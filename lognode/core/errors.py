@@ -218,6 +218,8 @@ ERRORS: Final = _table(
         "Key and database do not belong together",
         "Restore node.key and lognode.db from one backup, or use another data directory.",
     ),
+    ("usage.invalid", "caller", 400, False, "Wrong usage", "Add --help to the command to see how."),
+    ("system.failed", "node", 500, False, "The system refused", "See what it says of the file or device named."),
     ("file.unreadable", "caller", 400, False, "File not readable", "Check its path and permissions."),
     (
         "data_dir.unwritable",
@@ -289,6 +291,24 @@ class LognodeError(Exception):
     def spec(self) -> ErrorSpec:
         """The row of this error's code."""
         return ERRORS[self.code]
+
+
+    def problem(self) -> dict[str, object]:
+        """This error as an RFC 9457 problem: the members of the table, detail, place, and the extra ones."""
+        spec = self.spec
+        body: dict[str, object] = {
+            **self.extra,
+            "type": f"urn:lognode:error:{spec.code}",
+            "title": spec.title,
+            "status": spec.status,
+            "detail": self.detail or spec.title,
+            "code": spec.code,
+            "hint": spec.hint,
+            "retryable": spec.retryable,
+        }
+        if self.place is not None:
+            body["place"] = self.place
+        return body
 
 
 class CallerError(LognodeError):

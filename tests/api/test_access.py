@@ -11,7 +11,6 @@ from quart_trio.wrappers import TrioResponse
 from lognode.api.about import routes as about
 from lognode.api.access import PUBLIC_PATHS, resolve_tenant
 from lognode.api.app import ApiApp, Docs, create_app, current
-from lognode.api.problems import problem_body
 from lognode.api.services import Services
 from lognode.core.access import Action, Principal, Role
 from lognode.core.errors import CallerError
@@ -243,7 +242,7 @@ async def test_a_tenant_without_the_right_answers_like_an_unknown_one(services: 
     for principal, name in ((stranger, "default"), (viewer, "default"), (None, "default"), (viewer, "unknown")):
         with pytest.raises(CallerError) as refused:
             resolve_tenant(services, principal, name, Action.SPAN_APPEND)
-        problems.append(problem_body(refused.value))
+        problems.append(refused.value.problem())
 
     assert [problem == problems[0] for problem in problems] == [True] * 4
     assert problems[0]["code"] == "tenant.unknown"

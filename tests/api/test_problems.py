@@ -11,7 +11,7 @@ from quart_trio.wrappers import TrioResponse
 from structlog.testing import capture_logs
 
 from lognode.api.app import ApiApp, Docs, create_app
-from lognode.api.problems import PROBLEM_MEDIA, problem_body, problem_response
+from lognode.api.problems import PROBLEM_MEDIA, problem_response
 from lognode.api.services import Services
 from lognode.core.access import Action
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault
@@ -86,7 +86,7 @@ def test_every_error_of_the_table_has_a_problem(code: str) -> None:
 
 
 def test_what_an_error_adds_never_replaces_what_every_problem_has() -> None:
-    problem = problem_body(CallerError("span.unknown", extra={"code": "other", "status": 200, "line": 7}))
+    problem = CallerError("span.unknown", extra={"code": "other", "status": 200, "line": 7}).problem()
 
     assert (problem["code"], problem["status"], problem["line"]) == ("span.unknown", 404, 7)
 

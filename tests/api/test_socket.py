@@ -155,6 +155,24 @@ async def test_subscriptions_live_side_by_side_until_they_are_ended(services: Se
         assert (await client.receive())["ref"] == 2
 
 
+async def test_nothing_follows_the_end_of_a_subscription(services: Services, connect: Connect) -> None:
+    async with connect() as client:
+        await client.ask(type="subscribe", ref="s")
+        cursor = (await client.receive())["cursor"]
+        await append_kinds(services, *["a.b"] * 1000)
+        await client.ask(type="subscribe", ref="t", after=cursor)
+        for ref in ("t", "s"):
+            await client.ask(type="unsubscribe", ref=ref)
+        frames = [await client.receive()]
+        while frames[-1] != {"type": "unsubscribed", "ref": "s"}:
+            frames.append(await client.receive())
+        await client.ask(**append(1))
+        assert (await client.receive())["type"] == "receipt"
+
+    end = frames.index({"type": "unsubscribed", "ref": "t"})
+    assert all(frame["ref"] == "s" for frame in frames[end + 1 :])
+
+
 async def test_a_socket_has_a_bounded_number_of_subscriptions(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,13 +188,12 @@ async def test_a_socket_has_a_bounded_number_of_subscriptions(
 async def test_a_subscription_that_cannot_begin_says_why(connect: Connect) -> None:
     async with connect() as client:
         await client.ask(type="subscribe", ref=1, filter={"text": "word"})
-        frames = [await client.receive()]
-        if frames[0]["type"] == "subscribed":
-            frames.append(await client.receive())
+        frames = [await client.receive() for _ in range(2)]
         await client.ask(type="subscribe", ref=1)
         again = await client.receive()
 
-    assert frames[-1]["problem"]["code"] == "search.off"
+    assert [frame["type"] for frame in frames] == ["subscribed", "error"]
+    assert frames[1]["problem"]["code"] == "search.off"
     assert again["type"] == "subscribed"
 
 

@@ -128,9 +128,8 @@ def test_lines_of_a_slow_producer_are_in_before_it_ends(lognode: Lognode) -> Non
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate()
     assert process.returncode == 130
-    assert (
-        messages == b"Stopped after 1 lines: 1 added, 0 already there. Run it again to go on: nothing is added twice.\n"
-    )
+    assert messages.startswith(b"Stopped. For certain in: ")
+    assert b"Traceback" not in messages
 
 
 def test_log_into_a_pipe_gives_all_spans_the_oldest_first(lognode: Lognode) -> None:

@@ -56,21 +56,8 @@ async def _events(tail: Tail, told: int, arrivals: Sequence[Arrival], stopping: 
             beat_at = trio.current_time() + TAIL_HEARTBEAT_S
         else:
             with trio.move_on_at(beat_at):
-                await _wait(tail, stopping)
+                await tail.wait(stopping)
         arrivals = await tail.read()
-
-
-async def _wait(tail: Tail, stopping: trio.Event) -> None:
-    """Return once there is something new, or the node is stopping."""
-
-    async def end_at_stop() -> None:
-        await stopping.wait()
-        nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(end_at_stop)
-        await tail.wait()
-        nursery.cancel_scope.cancel()
 
 
 def _event(tail: Tail, arrival: Arrival) -> bytes:

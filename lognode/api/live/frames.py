@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 
-from lognode.api.problems import problem_body
 from lognode.api.spans.wire import ReceiptJson
 from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError, LognodeError
@@ -90,7 +89,7 @@ def receipt_frame(ref: msgspec.Raw, receipt: ReceiptJson) -> str:
 
 def error_frame(ref: msgspec.Raw, error: LognodeError) -> str:
     """What went wrong with the request of this ref."""
-    return _encode({"type": "error", "ref": ref, "problem": problem_body(error)}).decode()
+    return _encode({"type": "error", "ref": ref, "problem": error.problem()}).decode()
 
 
 def state_frame(state: str, ref: msgspec.Raw, cursor: str | None = None) -> str:

@@ -67,34 +67,40 @@ class Session:
 
     def __init__(self, caller: Caller, socket: Any) -> None:
         self._caller = caller
+        self._stopping = caller.services.stopping
         self._socket = socket
+        self._send = socket.send
         self._admission = Admission(caller)
         self._intake: Intake[Append] = Intake(GATHERING_MAX)
-        self._following: dict[bytes, trio.CancelScope] = {}
+        self._receiving = trio.CancelScope()
+        self._following: dict[bytes, trio.Event] = {}  # by ref; set to end it
 
     async def run(self) -> None:
-        """Serve the socket until the client leaves or the node stops; what was sent before that is answered."""
+        """Serve the socket until the client leaves or the node stops; what was read before that is answered.
+
+        Nothing here is cancelled while it sends: nothing could follow half a frame.
+        """
         async with trio.open_nursery() as answering:
             answering.start_soon(self._append)
-            async with trio.open_nursery() as listening:
-                listening.start_soon(self._read_frames, listening)
-                await self._caller.services.stopping.wait()
-                listening.cancel_scope.cancel()
+            async with trio.open_nursery() as following:
+                following.start_soon(self._read_frames, following)
+                await self._stopping.wait()
+                self._receiving.cancel()
             self._intake.close()
         await self._socket.close(GOING_AWAY, "node.stopping")
 
-    async def _send(self, frame: str) -> None:
-        # A frame that was begun is finished, as nothing could follow half of one; the server bounds the time.
-        with trio.CancelScope(shield=True):
-            await self._socket.send(frame)
-
     async def _read_frames(self, nursery: trio.Nursery) -> None:
-        while True:
-            frame = await self._socket.receive()
+        while not self._stopping.is_set():
+            with trio.CancelScope() as self._receiving:
+                frame = await self._socket.receive()
+            if self._receiving.cancelled_caught:
+                break
             try:
                 await self._serve(parse_frame(frame), nursery)
             except LognodeError as error:
                 await self._send(error_frame(ref_of(frame), error))
+        for ended in self._following.values():
+            ended.set()
 
     async def _serve(self, asked: Request, nursery: trio.Nursery) -> None:
         if isinstance(asked, Append):
@@ -106,10 +112,10 @@ class Session:
         elif isinstance(asked, Subscribe):
             await self._subscribe(asked, nursery)
         else:
-            following = self._following.pop(bytes(asked.ref), None)
-            if following is None:
+            ended = self._following.pop(bytes(asked.ref), None)
+            if ended is None:
                 raise CallerError("request.malformed", "no subscription has this ref", place="ref")
-            following.cancel()
+            ended.set()
             await self._send(state_frame("unsubscribed", asked.ref))
 
     async def _append(self) -> None:
@@ -148,19 +154,21 @@ class Session:
         if len(self._following) >= SUBSCRIPTIONS_MAX:
             raise CallerError("request.malformed", f"a socket has at most {SUBSCRIPTIONS_MAX} subscriptions")
         tail = await open_tail(self._caller, asked.parameters(), after=asked.after)
-        self._following[ref] = trio.CancelScope()
+        await self._send(state_frame("subscribed", asked.ref, tail.cursor(tail.position)))
+        self._following[ref] = trio.Event()
         nursery.start_soon(self._follow, asked, tail, self._following[ref])
 
-    async def _follow(self, asked: Subscribe, tail: Tail, scope: trio.CancelScope) -> None:
-        with scope:
-            try:
-                await self._send(state_frame("subscribed", asked.ref, tail.cursor(tail.position)))
-                while True:
-                    arrivals = await tail.read()
-                    for position, span in arrivals:
-                        await self._send(span_frame(asked.ref, tail.cursor(position), span))
-                    if not arrivals:
-                        await tail.wait()
-            except LognodeError as error:
-                self._following.pop(bytes(asked.ref), None)
+    async def _follow(self, asked: Subscribe, tail: Tail, ended: trio.Event) -> None:
+        try:
+            while not ended.is_set():
+                arrivals = await tail.read()
+                for position, span in arrivals:
+                    if ended.is_set():
+                        return
+                    await self._send(span_frame(asked.ref, tail.cursor(position), span))
+                if not arrivals:
+                    await tail.wait(ended)
+        except LognodeError as error:
+            if not ended.is_set():
+                del self._following[bytes(asked.ref)]
                 await self._send(error_frame(asked.ref, error))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+import trio
 
 from lognode.api.app import Caller
 from lognode.core.errors import CallerError
@@ -53,9 +54,12 @@ class Tail:
         arrivals, self.position = await store.read(_read_batch, self._tenant, store.feeds, self._query, self.position)
         return arrivals
 
-    async def wait(self) -> None:
-        """Return once there is something beyond `position`."""
-        await self._services.heads.wait_beyond(self._tenant.number, self.position)
+    async def wait(self, ended: trio.Event) -> None:
+        """Return once there is something beyond `position`, or `ended` is set."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_after, nursery.cancel_scope, ended)
+            await self._services.heads.wait_beyond(self._tenant.number, self.position)
+            nursery.cancel_scope.cancel()
 
 
 async def open_tail(caller: Caller, params: Mapping[str, Sequence[str]], *, after: str | None = None) -> Tail:
@@ -97,3 +101,8 @@ def _read_batch(
         if is_at_end or size > BATCH_BYTES_MAX:
             break
     return arrivals, position
+
+
+async def _cancel_after(scope: trio.CancelScope, event: trio.Event) -> None:
+    await event.wait()
+    scope.cancel()
