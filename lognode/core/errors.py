@@ -292,7 +292,6 @@ class LognodeError(Exception):
         """The row of this error's code."""
         return ERRORS[self.code]
 
-
     def problem(self) -> dict[str, object]:
         """This error as an RFC 9457 problem: the members of the table, detail, place, and the extra ones."""
         spec = self.spec

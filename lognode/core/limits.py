@@ -37,11 +37,32 @@ BUSY_RETRY_S: Final = 1
 # Time. A clock further ahead than this is taken for broken, not for fast.
 CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000
 
+# Proofs. A note may carry 16 signatures, as its specification demands, of the longest kind: 5 kB each.
+SIZE_MAX: Final = 2**63 - 1  # entries of a feed
+NOTE_BYTES_MAX: Final = 128 * KIB
+PROOF_BYTES_MAX: Final = NOTE_BYTES_MAX + 4 * KIB  # 63 hashes of 45 bytes and three short lines
+SECRET_BYTES_MAX: Final = 4 * KIB  # a passphrase or token; more is a file named by mistake
+
+# Connections.
+CONNECTIONS_MAX: Final = 512  # below the usual limit of 1,024 descriptors, with room for files
+IDLE_S_MAX: Final = 75  # longer than most clients keep a connection, so that they are the ones to close it
+STOP_S_MAX: Final = 10  # a commit takes milliseconds; streams end by themselves when the node stops
+DRAIN_S_MAX: Final = 5  # how long a refused upload is still read, so that its sender sees the answer
+RECEIVE_BYTES_MAX: Final = 64 * KIB
+SEND_BYTES_MAX: Final = 256 * KIB  # at once, so that a slow but living reader meets no deadline
+QUEUE_MESSAGES_MAX: Final = 8  # of one connection, RECEIVE_BYTES_MAX each, that wait for the application
+FRAMES_MAX: Final = 4  # of one WebSocket that wait for its handler; hypercorn holds a few more
+FRAME_BYTES_MAX: Final = DRAFT_LINE_BYTES_MAX + 4 * KIB  # a draft, and what a frame says around it
+
 # Sockets.
 TAIL_HEARTBEAT_S: Final = 15  # below the usual 30 s of proxies
 TAIL_SEND_S_MAX: Final = 60  # a reader that takes nothing for so long is gone
 READY_S_MAX: Final = 5
 DISK_FREE_BYTES_MIN: Final = 64 * MIB  # below, /readyz says no: room for a WAL and a checkpoint of it
+
+# Full text.
+INDEX_STEP_SPANS: Final = 200  # some milliseconds, for which a commit may have to wait
+INDEX_RETRY_S: Final = 5
 
 # Store.
 READERS: Final = 3  # two cores, plus one so that a long scan leaves a reader free

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from lognode.core.errors import CallerError, NodeFault
+from lognode.core.limits import SECRET_BYTES_MAX
 from lognode.identity.keyfile import KEY_FILE_BYTES_MAX, open_seed, public_of, seal_seed
 
-SECRET_BYTES_MAX: Final = 4096  # a passphrase or token; more is a file named by mistake
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 

@@ -13,11 +13,10 @@ from typing import Final, NamedTuple
 
 from lognode.core.errors import CallerError
 from lognode.core.ids import KEY_BYTES, FeedId, TenantId, b32encode, parse_feed_id, parse_tenant_id
+from lognode.core.limits import NOTE_BYTES_MAX, SIZE_MAX
 from lognode.identity.keys import KeyPair, verify_signature
 from lognode.timeline.tree import HASH_BYTES
 
-SIZE_MAX: Final = 2**63 - 1
-NOTE_BYTES_MAX: Final = 128 * 1024  # 16 signatures, as the specification demands, of the longest kind: 5 kB each
 _ORIGIN_PREFIX: Final = "lognode.v1"
 _ED25519: Final = b"\x01"
 _KEY_ID_BYTES: Final = 4

@@ -21,11 +21,10 @@ from lognode.core.ids import (
     SpanId,
     TenantId,
 )
-from lognode.core.limits import FORMAT_VERSION
+from lognode.core.limits import FORMAT_VERSION, SIZE_MAX
 from lognode.core.span import SIGNATURE_BYTES, is_kind
 from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
-from lognode.timeline.checkpoint import SIZE_MAX
 from lognode.timeline.tree import HASH_BYTES
 
 

@@ -12,9 +12,9 @@ from typing import Final
 
 from lognode.core.errors import CallerError
 from lognode.core.ids import FEED_ID_BYTES, FeedId, SpanId, TenantId
+from lognode.core.limits import PROOF_BYTES_MAX
 from lognode.core.span import ENTRY_BYTES, VISIBILITIES, leaf_hash, span_id
 from lognode.timeline.checkpoint import (
-    NOTE_BYTES_MAX,
     decode_base64,
     encode_base64,
     parse_number,
@@ -23,7 +23,6 @@ from lognode.timeline.checkpoint import (
 )
 from lognode.timeline.tree import HASH_BYTES, verify_inclusion
 
-PROOF_BYTES_MAX: Final = NOTE_BYTES_MAX + 4 * 1024  # 63 hashes of 45 bytes and three short lines
 _FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 _SEQ = slice(FEED_ID_BYTES, FEED_ID_BYTES + 8)
 _HLC = slice(FEED_ID_BYTES + 8, FEED_ID_BYTES + 16)

@@ -8,7 +8,8 @@ import trio
 
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError
-from lognode.engine.service.indexer import STEP_SPANS, Indexer
+from lognode.core.limits import INDEX_STEP_SPANS
+from lognode.engine.service.indexer import Indexer
 from lognode.timeline.query import Query
 from lognode.timeline.store.pages import Page, select_page
 from tests.engine.nodes import Engine, run_engine
@@ -27,11 +28,11 @@ async def wait_found(engine: Engine, text: str, count: int) -> None:
 async def test_spans_are_found_by_their_words_soon_after_they_are_written(tmp_path: Path) -> None:
     async with run_engine(tmp_path) as engine, trio.open_nursery() as nursery:
         indexer = Indexer(engine.store, engine.heads)
-        drafts = [Draft(kind="note", title=f"apple {number}") for number in range(2 * STEP_SPANS)]
+        drafts = [Draft(kind="note", title=f"apple {number}") for number in range(2 * INDEX_STEP_SPANS)]
         await engine.writer.append(engine.tenant, drafts)
         assert await indexer.choose(["default"]) == [engine.tenant]
         nursery.start_soon(indexer.run, engine.tenant)
-        await wait_found(engine, "apple", 2 * STEP_SPANS)
+        await wait_found(engine, "apple", 2 * INDEX_STEP_SPANS)
         later, _ = parse_json_draft(b'{"kind":"note","data":{"deep":["a quince"]}}')
         await engine.writer.append(engine.tenant, [later])
         await wait_found(engine, "quince", 1)

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId, b32encode
+from lognode.core.limits import NOTE_BYTES_MAX, SIZE_MAX
 from lognode.identity.keys import KeyPair, NodeKeys, verify_signature
 from lognode.timeline.checkpoint import (
-    NOTE_BYTES_MAX,
-    SIZE_MAX,
     decode_base64,
     encode_base64,
     origin,

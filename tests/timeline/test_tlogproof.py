@@ -7,9 +7,10 @@ import pytest
 
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId
+from lognode.core.limits import NOTE_BYTES_MAX
 from lognode.core.span import entry_bytes, leaf_hash, span_id
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.checkpoint import NOTE_BYTES_MAX, origin, sign_checkpoint, vkey
+from lognode.timeline.checkpoint import origin, sign_checkpoint, vkey
 from lognode.timeline.tlogproof import CheckedProof, check_proof, format_proof, parse_proof
 from lognode.timeline.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
 

@@ -22,13 +22,16 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from lognode.core.limits import DRAFT_LINE_BYTES_MAX, KIB, TAIL_SEND_S_MAX
+from lognode.core.limits import (
+    FRAME_BYTES_MAX,
+    IDLE_S_MAX,
+    KIB,
+    QUEUE_MESSAGES_MAX,
+    RECEIVE_BYTES_MAX,
+    SEND_BYTES_MAX,
+    TAIL_SEND_S_MAX,
+)
 
-IDLE_S_MAX: Final = 75  # longer than most clients keep a connection, so that they are the ones to close it
-RECEIVE_BYTES_MAX: Final = 64 * KIB
-SEND_BYTES_MAX: Final = 256 * KIB  # at once, so that a slow but living reader meets no deadline
-QUEUE_MESSAGES_MAX: Final = 8  # of one connection, RECEIVE_BYTES_MAX each, that wait for the application
-FRAME_BYTES_MAX: Final = DRAFT_LINE_BYTES_MAX + 4 * KIB  # a draft, and what a frame says around it
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 _log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ answers that a client can read although it is still sending. Invariant: no more 
 queue of a request or socket is held in memory.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import trio
 from quart.wrappers.response import DataBody
@@ -13,9 +13,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers import TrioWebsocket
 
 from lognode.api.server.body import RequestBody
-
-DRAIN_S_MAX: Final = 5  # how long a refused upload is still read, so that its sender sees the answer
-FRAMES_MAX: Final = 4  # of one WebSocket that wait for its handler; hypercorn holds a few more
+from lognode.core.limits import DRAIN_S_MAX, FRAMES_MAX
 
 
 class ApiHTTPConnection(TrioASGIHTTPConnection):

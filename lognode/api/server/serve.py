@@ -6,7 +6,6 @@ begins, those that had begun get up to STOP_S_MAX, and then nothing of the serve
 
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
@@ -14,8 +13,7 @@ from hypercorn.typing import ASGIFramework
 
 from lognode.api.server.client import Client, http_config
 from lognode.api.server.sockets import bind_tcp, bind_unix, remove_unix, url_of
-
-STOP_S_MAX: Final = 10  # a commit takes milliseconds; streams end by themselves when the node stops
+from lognode.core.limits import CONNECTIONS_MAX, STOP_S_MAX
 
 
 async def serve_api(
@@ -54,6 +52,9 @@ async def _serve(
     clients: set[Client] = set()
 
     async def serve_client(stream: trio.SocketStream) -> None:
+        if len(clients) >= CONNECTIONS_MAX:
+            await trio.aclose_forcefully(stream)
+            return
         client = Client(app, config, context, stream)
         clients.add(client)
         try:

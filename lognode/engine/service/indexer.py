@@ -12,13 +12,11 @@ import structlog
 import trio
 
 from lognode.core.errors import CallerError
+from lognode.core.limits import INDEX_RETRY_S, INDEX_STEP_SPANS
 from lognode.engine.service.heads import Heads
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.search import index_next, search_disable, search_enable, search_position
-
-STEP_SPANS = 200  # some milliseconds
-RETRY_S = 5
 
 _log = structlog.get_logger(__name__)
 
@@ -50,8 +48,8 @@ class Indexer:
                 position = await self._store.write(_step, tenant.number)
             except (sqlite3.Error, ValueError) as error:
                 # A full disk, or a connection that the writer is opening again: both pass.
-                _log.warning("index_step_failed", error=str(error), retry_s=RETRY_S)
-                await trio.sleep(RETRY_S)
+                _log.warning("index_step_failed", error=str(error), retry_s=INDEX_RETRY_S)
+                await trio.sleep(INDEX_RETRY_S)
                 continue
             await self._heads.wait_beyond(tenant.number, position)
 
@@ -66,5 +64,5 @@ def _step(conn: sqlite3.Connection, tenant: int) -> int:
     """Index a few more spans; the position that is reached."""
     with conn:
         conn.execute("BEGIN IMMEDIATE")
-        index_next(conn, tenant, STEP_SPANS)
+        index_next(conn, tenant, INDEX_STEP_SPANS)
         return search_position(conn, tenant)
