@@ -10,14 +10,12 @@ from hashlib import sha256
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
 
-from cbor2 import dumps
-
 from lognode.core.clock import tick
 from lognode.core.draft import Draft, signed_array
 from lognode.core.errors import CallerError
 from lognode.core.ids import NONCE_BYTES, LogLine, SpanId
 from lognode.core.limits import FORMAT_VERSION
-from lognode.core.span import decode_body, decode_header
+from lognode.core.span import decode_body, decode_header, encode_body, encode_header
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.checkpoint import sign_checkpoint
@@ -187,13 +185,13 @@ class _Rows:
             tags, actor, cause, status = draft.tags, draft.actor, draft.caused_by, draft.status
             subject, contract, workflow, flow = draft.subject, draft.contract_id, draft.workflow_id, draft.flow_id
             visibility, idem, kind_name = draft.visibility, draft.idem, draft.kind
-            body = dumps(
-                [
+            body = encode_body(
+                (
                     nonces[at : at + NONCE_BYTES], draft.title, draft.data, tags, subject, contract, workflow, flow,
                     draft.related, draft.metadata, b"", draft.actor_signature, idem,
-                ]
+                )
             )  # fmt: skip
-            header = dumps([FORMAT_VERSION, kind_name, actor, status, cause, sha256(body).digest(), len(body)])
+            header = encode_header((FORMAT_VERSION, kind_name, actor, status, cause, sha256(body).digest(), len(body)))
             stub = hlc.to_bytes(8, "big")
             leaf = sha256(prefix + seq.to_bytes(8, "big") + stub + _BYTE[visibility] + sha256(header).digest()).digest()
             leaves.append(leaf)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lognode.core.errors import CallerError
-from lognode.core.ids import FeedId
+from lognode.core.ids import FeedId, LogLine, SpanId
 from lognode.core.span import (
     ENTRY_BYTES,
     Body,
@@ -44,7 +44,7 @@ def test_a_header_and_a_body_survive_encoding() -> None:
 )  # fmt: skip
 def test_a_header_with_a_wrong_field_is_malformed(change: dict[str, object]) -> None:
     with pytest.raises(CallerError) as caught:
-        decode_header(encode_header(HEADER._replace(**change)))  # type: ignore[arg-type]
+        decode_header(cbor2.dumps(list(HEADER._replace(**change))))  # type: ignore[arg-type]
     assert caught.value.code == "header.malformed"
 
 
@@ -58,8 +58,46 @@ def test_a_header_with_a_wrong_field_is_malformed(change: dict[str, object]) -> 
 )  # fmt: skip
 def test_a_body_with_a_wrong_field_is_malformed(change: dict[str, object]) -> None:
     with pytest.raises(CallerError) as caught:
-        decode_body(encode_body(BODY._replace(**change)))  # type: ignore[arg-type]
+        decode_body(cbor2.dumps(list(BODY._replace(**change))))  # type: ignore[arg-type]
     assert caught.value.code == "body.malformed"
+
+
+TEXTS = st.none() | st.text(max_size=30)
+IDS = st.binary(min_size=24, max_size=24).map(SpanId)
+HEADERS = st.builds(
+    Header,
+    version=st.just(1),
+    kind=st.sampled_from(["note", "order.paid"]),
+    actor=st.none() | st.binary(min_size=32, max_size=32).map(lambda key: LogLine(b"\x01" + key)),
+    status=st.integers(0, 1),
+    caused_by=st.none() | IDS,
+    body_sha256=st.binary(min_size=32, max_size=32),
+    body_len=st.integers(0, 2**20),
+)
+BODIES = st.builds(
+    Body,
+    nonce=st.binary(min_size=16, max_size=16),
+    title=TEXTS,
+    data=st.binary(max_size=300),
+    tags=st.lists(st.text(max_size=5), unique=True, max_size=30).map(sorted),
+    subject=TEXTS,
+    contract_id=TEXTS,
+    workflow_id=TEXTS,
+    flow_id=TEXTS,
+    related=st.lists(IDS, max_size=3),
+    metadata=st.binary(max_size=30),
+    annotations=st.binary(max_size=30),
+    actor_signature=st.none() | st.binary(min_size=64, max_size=64),
+    idem=st.none() | st.binary(min_size=16, max_size=16),
+)
+
+
+@given(HEADERS, BODIES)
+def test_encoding_in_pieces_gives_what_encoding_the_array_gives(header: Header, body: Body) -> None:
+    assert encode_header(header) == cbor2.dumps(list(header))
+    assert encode_body(body) == cbor2.dumps(list(body))
+    assert decode_header(encode_header(header)) == header
+    assert decode_body(encode_body(body)) == body
 
 
 @given(st.binary(max_size=60))

@@ -85,9 +85,7 @@ class Writer:
     async def create_tenant(self, alias: str) -> TenantRef:
         """A new tenant founded by this node. For start-up, before `run`: the writer has one user at a time."""
         plan = plan_tenant(self._keys, await self._load_numbers(), alias, self._moment())
-        await self._store.write(apply_write, plan.write)
-        self._adopt(plan)
-        await self._store.refresh()
+        await self._commit([plan])
         return plan.state.tenant
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -164,7 +162,6 @@ class Writer:
         numbers = await self._load_numbers()
         plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, after, reason, self._moment())
         await self._commit([plan])
-        await self._store.refresh()
         return plan.state
 
     async def _commit(self, plans: list[AppendPlan]) -> None:
@@ -180,6 +177,8 @@ class Writer:
             await self._recover()
             if not await self._is_durable(write):
                 raise
+        if "feeds" in write.rows:
+            await self._store.refresh()  # before anybody is told of spans in a feed that is not known yet
         for plan in plans:
             self._adopt(plan)
 
