@@ -77,6 +77,7 @@ def is_kind(kind: str) -> bool:
     return len(kind) <= KIND_BYTES_MAX and _KIND.fullmatch(kind) is not None
 
 
+@lru_cache(maxsize=1024)
 def is_reserved(kind: str) -> bool:
     """Whether only nodes may write this kind."""
     return kind.partition(".")[0] in RESERVED_PREFIXES

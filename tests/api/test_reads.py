@@ -8,8 +8,10 @@ import pytest
 
 from lognode.api.services import Services
 from lognode.core.ids import b32encode
+from lognode.timeline.checkpoint import parse_checkpoint
 from lognode.timeline.query import arrival_cursor, encode_cursor
 from lognode.timeline.tlogproof import check_proof
+from lognode.timeline.tree import verify_consistency
 from tests.api.serving import SPANS, TENANT, append_kinds, http_client, serve, tenant_of
 
 
@@ -111,6 +113,20 @@ async def test_a_proof_and_a_vkey_suffice_to_check_a_span(http: httpx.AsyncClien
     assert checked.entry.hex() == span["entry"]
     assert checked.index == span["seq"]
     assert proof.content.endswith(note.content)
+
+
+async def test_an_earlier_checkpoint_is_proven_the_beginning_of_the_newest(http: httpx.AsyncClient) -> None:
+    old = parse_checkpoint((await http.get(f"{TENANT}/checkpoints/latest")).content)
+    for _ in range(5):
+        await post(http, kind="order.paid")
+    growth = await get(http, f"{TENANT}/checkpoints/latest", since=old.size)
+    new = parse_checkpoint(growth["checkpoint"].encode())
+    hashes = [bytes.fromhex(node) for node in growth["consistency"]]
+    assert (growth["since"], new.size) == (old.size, old.size + 5)
+    assert verify_consistency(old.size, new.size, old.root, new.root, hashes)
+    assert not verify_consistency(old.size, new.size, bytes(32), new.root, hashes)
+    for since in ("0", "-1", "x", str(new.size + 1)):
+        assert await refusal(http, f"{TENANT}/checkpoints/latest", since=since) == (400, "filter.invalid")
 
 
 async def test_walks_lead_to_causes_and_effects(http: httpx.AsyncClient) -> None:

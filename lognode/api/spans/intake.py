@@ -28,13 +28,19 @@ class Intake(Generic[Label]):
 
     async def put(self, draft: Draft, label: Label) -> None:
         """Add a draft, once there is room."""
-        size = draft.content_bytes()
-        while self._drafts and (len(self._drafts) >= self._spans_max or self._bytes + size > GROUP_BYTES_MAX):
+        while not self.put_nowait(draft, label):
             self.ripen()
             await self._changed.wait()
+
+    def put_nowait(self, draft: Draft, label: Label) -> bool:
+        """Add a draft if there is room for it; whether there was."""
+        size = self._bytes + draft.content_bytes()
+        if self._drafts and (len(self._drafts) >= self._spans_max or size > GROUP_BYTES_MAX):
+            return False
         self._drafts.append(draft)
         self._labels.append(label)
-        self._bytes += size
+        self._bytes = size
+        return True
 
     def ripen(self) -> None:
         """Let the batch go although it is not full."""

@@ -11,18 +11,18 @@ import msgspec
 from quart import Response, request
 from quart_trio.wrappers import TrioResponse
 
-from lognode.api.app import ApiApp, Docs, Parameter, current
+from lognode.api.app import ApiApp, Docs, Media, Parameter, current
 from lognode.api.spans.filters import FILTERS, url_parameters
-from lognode.api.spans.wire import OneSpanJson, PageJson, StatsJson, WalkJson
+from lognode.api.spans.wire import GrowthJson, OneSpanJson, PageJson, StatsJson, WalkJson
 from lognode.core.access import Action
 from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
-from lognode.core.limits import WALK_SPANS_MAX
+from lognode.core.limits import SIZE_MAX, WALK_SPANS_MAX
 from lognode.timeline.query import Cursor, Query, decode_cursor, encode_cursor, parse_query
 from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, span_json
 from lognode.timeline.store.lookup import Walk, causes, effects, find_span, statistics
 from lognode.timeline.store.pages import select_page
-from lognode.timeline.store.proofs import latest_note, span_proof
+from lognode.timeline.store.proofs import growth_proof, latest_note, span_proof
 
 JSON_MEDIA: Final = "application/json"
 TEXT_MEDIA: Final = "text/plain; charset=utf-8"
@@ -48,14 +48,17 @@ def register(app: ApiApp) -> None:
         (f"{span}/proof", prove_span, Action.PROOF_READ, (), TEXT_MEDIA, {"type": "string"}),
         (f"{span}/causes", list_causes, Action.SPAN_READ, (WALK,), JSON_MEDIA, WalkJson),
         (f"{span}/effects", list_effects, Action.SPAN_READ, (WALK,), JSON_MEDIA, WalkJson),
-        (f"{tenant}/checkpoints/latest", show_checkpoint, Action.PROOF_READ, (FEED,), TEXT_MEDIA, {"type": "string"}),
         (f"{tenant}/stats", show_stats, Action.STATS_READ, (), JSON_MEDIA, StatsJson),
     ):
         docs = Docs(query=query, answers={200: {media: shape}})
         app.register_route(rule, handler, action=action, docs=docs)
+    both: Media = {TEXT_MEDIA: {"type": "string"}, JSON_MEDIA: GrowthJson}
+    docs = Docs(query=(FEED, SINCE), answers={200: both})
+    app.register_route(f"{tenant}/checkpoints/latest", show_checkpoint, action=Action.PROOF_READ, docs=docs)
 
 
 WALK: Final = Parameter("limit", f"How many spans at most: 1 to {WALK_SPANS_MAX}, which is the default", int)
+SINCE: Final = Parameter("since", "The size of an earlier checkpoint of the feed, to be proven its beginning", int)
 FEED: Final = Parameter("feed", "A feed's id; by default the one that this node writes now")
 
 
@@ -101,11 +104,20 @@ async def list_effects(span_id: str) -> Response:
 
 
 async def show_checkpoint() -> Response:
-    """Show the newest signed checkpoint of a feed: a C2SP signed note."""
+    """Show the newest signed checkpoint of a feed: a C2SP signed note.
+
+    With `since`, the size of an earlier checkpoint, a JSON object with the note and the proof that the tree of
+    that size is the beginning of this one.
+    """
     caller = current()
     store, tenant = caller.services.store, caller.tenant
     feed = _feed(store.feeds, tenant, request.args.get("feed"))
-    return TrioResponse(await store.read(latest_note, feed), content_type=TEXT_MEDIA)
+    since = _number(request.args.get("since"), "since", SIZE_MAX)
+    if since is None:
+        return TrioResponse(await store.read(latest_note, feed), content_type=TEXT_MEDIA)
+    note, hashes = await store.read(growth_proof, feed, since)
+    growth = GrowthJson(note.decode(), since, [node.hex() for node in hashes])
+    return TrioResponse(_encode(growth), content_type=JSON_MEDIA)
 
 
 async def show_stats() -> Response:
@@ -118,16 +130,21 @@ async def show_stats() -> Response:
 
 async def _walk(walk: Callable[[sqlite3.Connection, TenantRef, Feeds, SpanId, int], Walk], span_id: str) -> Response:
     caller, wanted = current(), parse_span_id(span_id)
-    text = request.args.get("limit")
-    limit = WALK_SPANS_MAX
-    if text is not None:
-        limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-        if not 1 <= limit <= WALK_SPANS_MAX:
-            raise CallerError("filter.invalid", f"{text!r:.80} is no number from 1 to {WALK_SPANS_MAX}", place="limit")
+    limit = _number(request.args.get("limit"), "limit", WALK_SPANS_MAX) or WALK_SPANS_MAX
     store = caller.services.store
     return TrioResponse(
         await store.read(_steps, caller.tenant, store.feeds, walk, wanted, limit), content_type=JSON_MEDIA
     )
+
+
+def _number(text: str | None, name: str, most: int) -> int | None:
+    """A number from 1 to `most`. Raises CallerError("filter.invalid")."""
+    if text is None:
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    if not 1 <= number <= most:
+        raise CallerError("filter.invalid", f"{text!r:.80} is no number from 1 to {most}", place=name)
+    return number
 
 
 def _feed(feeds: Feeds, tenant: TenantRef, text: str | None) -> FeedRef:

@@ -67,8 +67,7 @@ class Upload:
         try:
             async for chunk in chunks:
                 for part in inflate(chunk):
-                    for line in self._lines.feed(part):
-                        await self._take_line(line)
+                    await self._take_lines(self._lines.feed(part))
                     # A small chunk may inflate to very much.
                     await trio.lowlevel.checkpoint()
                 # What is here must not wait for more: a slow producer sees its lines committed.
@@ -76,20 +75,24 @@ class Upload:
             if self._inflater is not None:
                 self._inflater.end()
             if rest := self._lines.rest():
-                await self._take_line(rest)
+                await self._take_lines([rest])
         except LognodeError as error:
             self._stop_at(self._lines_done + 1, error)
         finally:
             self._intake.close()
 
-    async def _take_line(self, line: bytes) -> None:
-        if line and not line.isspace():
-            draft, key = parse_json_draft(line)
-            number = self._lines_done + 1
-            if key is None and self._key is not None:
-                key = f"{self._key}\n{number}"
-            await self._intake.put(self._admission.admit(draft, key), number)
-        self._lines_done += 1
+    async def _take_lines(self, lines: Iterable[bytes]) -> None:
+        admit, intake = self._admission.admit, self._intake
+        for line in lines:
+            if line and not line.isspace():
+                draft, key = parse_json_draft(line)
+                number = self._lines_done + 1
+                if key is None and self._key is not None:
+                    key = f"{self._key}\n{number}"
+                admitted = admit(draft, key)
+                if not intake.put_nowait(admitted, number):
+                    await intake.put(admitted, number)
+            self._lines_done += 1
 
     async def _append(self, reading: trio.CancelScope) -> None:
         while True:

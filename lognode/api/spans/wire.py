@@ -82,6 +82,14 @@ class WalkSpanJson(SpanJson, frozen=True, kw_only=True):
     depth: int
 
 
+class GrowthJson(msgspec.Struct, frozen=True):
+    """That a feed only grew: RFC 6962 consistency hashes (hex) from its tree of size `since` to `checkpoint`."""
+
+    checkpoint: str
+    since: int
+    consistency: list[str]
+
+
 class PageJson(msgspec.Struct, frozen=True):
     """Spans in the order asked for, and cursors to go on with; `older` is null at the beginning of the timeline."""
 
