@@ -15,12 +15,12 @@ HEADER_BYTES_MAX: Final = KIB
 BODY_BYTES_MAX: Final = MIB
 DEPTH_MAX: Final = 16  # nesting of arrays and maps in data, metadata and annotations
 KIND_BYTES_MAX: Final = 64
-TAGS_MAX: Final = 64
-RELATED_MAX: Final = 64
-TEXT_BYTES_MAX: Final = 4 * KIB  # title, subject, the three ids, one tag: they are shown and indexed whole
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB
+TAGS_MAX: Final = 64
+RELATED_MAX: Final = 64
+TEXT_BYTES_MAX: Final = 4 * KIB  # title, subject, the three ids, one tag: they are shown and indexed whole
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 PAGE_SPANS_DEFAULT: Final = 100
 PAGE_SPANS_MAX: Final = 1000

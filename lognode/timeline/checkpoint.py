@@ -120,7 +120,7 @@ def _parse_signature(line: str) -> Signature:
 
 
 def verify_note(note: bytes, vkey_text: str) -> Note:
-    """The note, if the verifier key signed it and every signature that claims to be this key's is right.
+    """The note, if the verifier key signed it, once.
 
     Signatures of other keys are ignored. Raises CallerError("checkpoint.invalid" or "vkey.malformed").
     """
@@ -130,8 +130,9 @@ def verify_note(note: bytes, vkey_text: str) -> Note:
     ours = [line.signature for line in parsed.signatures if line.name == name and line.key_id == key_id]
     if not ours:
         raise CallerError("checkpoint.invalid", f"it has no signature by the key {name}+{key_id.hex()}")
-    message = parsed.text.encode()
-    if not all(verify_signature(public, message, signature) for signature in ours):
+    if len(ours) > 1:
+        raise CallerError("checkpoint.invalid", f"it has {len(ours)} signatures by {name}+{key_id.hex()}, not one")
+    if not verify_signature(public, parsed.text.encode(), ours[0]):
         raise CallerError("checkpoint.invalid", f"the signature by {name}+{key_id.hex()} does not match")
     return parsed
 

@@ -173,10 +173,11 @@ def test_signatures_of_unknown_keys_are_ignored() -> None:
     assert "no signature by the key" in refused(f"{TEXT}\n\n{cosignatures}".encode())
 
 
-def test_one_false_signature_under_the_known_key_spoils_the_note() -> None:
+def test_a_second_signature_under_the_known_key_spoils_the_note() -> None:
     other = signed("another text\n").decode().split("\n\n")[1]
-    assert "does not match" in refused(f"{TEXT}\n\n{LINE}{other}".encode())
-    assert "does not match" in refused(f"{TEXT}\n\n{other}{LINE}".encode())
+    assert "not one" in refused(f"{TEXT}\n\n{LINE}{other}".encode())
+    assert "not one" in refused(f"{TEXT}\n\n{other}{LINE}".encode())
+    assert "does not match" in refused(f"{TEXT}\n\n{other}".encode())
 
 
 def test_the_name_alone_or_the_key_alone_is_not_the_key() -> None:

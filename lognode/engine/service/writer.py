@@ -157,7 +157,8 @@ class Writer:
         now_ms = self._world.now_ms()
         reason = "first" if state.head is None else "clock"
         beyond = hlc_from_ms(now_ms + CLOCK_AHEAD_MS_MAX)
-        hlc = await self._store.write(find_newest_hlc, state.tenant.number, beyond)
+        # After a clock that ran ahead the new feed starts at now; else it goes on from what is known to be sound.
+        hlc = 0 if reason == "clock" else await self._store.write(find_newest_hlc, state.tenant.number, beyond)
         after = newest_control(await self._store.write(find_control, state.tenant), self._store.feeds)
         numbers = await self._load_numbers()
         plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, after, reason, self._moment())
