@@ -102,7 +102,14 @@ ERRORS: Final = _table(
     ),
     ("span.unknown", "caller", 404, False, "No such span", "Check the id; it has 39 characters."),
     ("feed.unknown", "caller", 404, False, "No such feed", "'lognode status' lists the feeds."),
-    ("idempotency.invalid", "caller", 400, False, "Idempotency key not valid", "Use 1 to 256 bytes of text; a new key for each new span."),
+    (
+        "idempotency.invalid",
+        "caller",
+        400,
+        False,
+        "Idempotency key not valid",
+        "Use 1 to 256 bytes of text; a new key for each new span.",
+    ),
     (
         "idempotency.mismatch",
         "caller",

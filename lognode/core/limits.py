@@ -25,6 +25,14 @@ IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 PAGE_SPANS_DEFAULT: Final = 100
 PAGE_SPANS_MAX: Final = 1000
 WALK_SPANS_MAX: Final = 1000  # one answer of causes or effects
+FILTER_KINDS_MAX: Final = 64  # each is an index scan of its own in one statement, of which SQLite takes 500
+UPLOAD_SPANS_MAX: Final = 1000  # of one stream in one commit
+PART_BYTES_MAX: Final = 64 * KIB  # inflated at once: some milliseconds of parsing
+LINE_DIGITS_MAX: Final = 12  # of a line number, which is added to a stream's key
+RUNS_MAX: Final = 65_536  # of receipts=all: some megabytes; only duplicates in an order of their own come near it
+RECEIPTS_READ_MAX: Final = 64  # at once, bodies included
+SUBSCRIPTIONS_MAX: Final = 32  # of one socket; each wakes on every commit
+REF_BYTES_MAX: Final = 256  # of a frame; it is kept while its append or subscription lasts
 SOCKET_APPENDS_MAX: Final = 1024  # unacknowledged appends of one WebSocket; beyond, it is not read
 
 # Writer. One group is one transaction and one fsync: beyond 1,024 spans the fsync is no longer what costs.
@@ -59,6 +67,13 @@ TAIL_HEARTBEAT_S: Final = 15  # below the usual 30 s of proxies
 TAIL_SEND_S_MAX: Final = 60  # a reader that takes nothing for so long is gone
 READY_S_MAX: Final = 5
 DISK_FREE_BYTES_MIN: Final = 64 * MIB  # below, /readyz says no: room for a WAL and a checkpoint of it
+
+# Live tails and pages. A tail reads some spans of at most 1 MiB each, then looks at what they weigh.
+TAIL_STEP_SPANS_MAX: Final = 16
+TAIL_BATCH_BYTES_MAX: Final = 256 * KIB  # of JSON; one step may overshoot it
+TAIL_BATCH_STEPS_MAX: Final = 16
+TAIL_ROWS_MAX: Final = 10_000  # one look of a live tail: some milliseconds of a reader
+LEAD_ROWS_MAX: Final = 1024  # so many candidates are sorted sooner than an order is walked past what fails
 
 # Full text.
 INDEX_STEP_SPANS: Final = 200  # some milliseconds, for which a commit may have to wait

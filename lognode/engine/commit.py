@@ -19,13 +19,11 @@ from lognode.core.span import decode_body, decode_header, encode_body, encode_he
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.checkpoint import sign_checkpoint
-from lognode.timeline.record import FeedRef, Record, id_of, leaf_of, row_of
+from lognode.timeline.record import SUBJECT, TAG, FeedRef, Record, id_of, leaf_of, row_of
 from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
 from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 
 _BYTE = [bytes([value]) for value in range(256)]
-# Fields of the labels table.
-TAG, SUBJECT, CONTRACT, WORKFLOW, FLOW = range(5)
 
 # What a call of the mailbox comes to: the receipts of its drafts, up to the first one that was refused.
 Outcome = tuple[list[Receipt], CallerError | None]

@@ -16,7 +16,7 @@ import msgspec
 from lognode.core.clock import HLC_MAX, hlc_ms
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32decode, b32encode, parse_logline, parse_span_id
-from lognode.core.limits import PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX, TAGS_MAX, TEXT_BYTES_MAX
+from lognode.core.limits import FILTER_KINDS_MAX, PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX, TAGS_MAX, TEXT_BYTES_MAX
 from lognode.core.span import STATUSES, VISIBILITIES, is_kind
 from lognode.timeline.record import POSITION_MASK
 
@@ -24,7 +24,6 @@ Order = Literal["timeline", "arrival"]
 ORDERS: Final[tuple[Order, ...]] = ("timeline", "arrival")
 SORTS: Final = ("asc", "desc")
 PREFIX: Final = ".*"  # at the end of a kind: every kind below it
-FILTER_KINDS_MAX: Final = 64  # each is an index scan of its own in one statement, of which SQLite takes 500
 
 _T = TypeVar("_T")
 _KEY_BYTES: Final = {"timeline": 8 + 32, "arrival": 8}

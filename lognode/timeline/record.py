@@ -26,6 +26,8 @@ from lognode.core.span import (
 )
 from lognode.timeline.control import control_json
 
+# Fields of the labels table.
+TAG, SUBJECT, CONTRACT, WORKFLOW, FLOW = range(5)
 POSITION_MASK: Final = (1 << TENANT_SHIFT_BITS) - 1
 RECORD_COLUMNS: Final = f"s.row & {POSITION_MASK}, s.feed, s.seq, s.hlc, s.visibility, s.header, b.body"
 

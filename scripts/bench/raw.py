@@ -56,7 +56,9 @@ def raw_append(path: Path, rows: Rows, batch: int, count: int) -> float:
                 "idems": [row for span in spans for row in idems.get(span[0], ())],
             }
         )
-    inserts = {table: f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[table][0]))})" for table in TABLES if rows[table]}
+    inserts = {
+        table: f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[table][0]))})" for table in TABLES if rows[table]
+    }
     start_s = time.perf_counter()
     for group in groups:
         conn.execute("BEGIN IMMEDIATE")

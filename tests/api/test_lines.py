@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lognode.api.spans.lines import PART_BYTES_MAX, Inflater, Lines
+from lognode.api.spans.lines import Inflater, Lines
 from lognode.core.errors import CallerError
-from lognode.core.limits import DRAFT_LINE_BYTES_MAX
+from lognode.core.limits import DRAFT_LINE_BYTES_MAX, PART_BYTES_MAX
 
 BODIES = st.lists(st.sampled_from([b"", b"\n", b"a", b"\r\n", b"bc\nd", b"\xff" * 9]), max_size=30).map(b"".join)
 CUTS = st.lists(st.integers(0, 300), max_size=8)

@@ -1,6 +1,7 @@
 """Timelines made row by row, with the real schema and the real encoders, for tests of what reads them."""
 
 import sqlite3
+import weakref
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ class Rows:
 
     def __init__(self, conn: sqlite3.Connection | None = None) -> None:
         self.conn = conn or sqlite3.connect(":memory:", isolation_level=None)
+        weakref.finalize(self, self.conn.close)  # warnings are errors, and one is about connections left open
         apply_migrations(self.conn)
         self.feeds: dict[int, FeedRef] = {}
         self.rows: dict[int, list[Row]] = {}

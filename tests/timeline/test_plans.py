@@ -10,7 +10,7 @@ from lognode.timeline.store.pages import select_page
 from lognode.timeline.store.search import index_next, search_enable
 from tests.timeline.rows import Rows
 
-ACTORS = [logline(LogLineKind.PERSON, bytes([number]) * 32) for number in range(2)]
+ACTOR = logline(LogLineKind.PERSON, bytes(32))
 CAUSE = SpanId(bytes(24))
 HALF_MS = 1 << 15
 
@@ -26,7 +26,7 @@ def many() -> Rows:
     for number in range(1, 2501):
         rare = "rare" if number % 500 == 0 else None
         rows.add(
-            feed, number * HALF_MS, rare or "note", subject=rare, tags=["all"], actor=ACTORS[bool(rare)], title=rare,
+            feed, number * HALF_MS, rare or "note", subject=rare, tags=["all"], actor=ACTOR, title=rare,
             status=int(bool(rare)), caused_by=CAUSE if rare else None, flow_id=rare, contract_id=rare, workflow_id=rare,
         )  # fmt: skip
     index_next(rows.conn, 1, 2500)
@@ -45,8 +45,10 @@ def plan_of(rows: Rows, query: Query) -> str:
     records = found(rows, query)
     rows.conn.set_trace_callback(None)
     assert len(records) in (5, query.limit)
+    # What checks a candidate comes after the index that found it.
     (statement,) = [text for text in statements if text.startswith(f"SELECT {RECORD_COLUMNS}")]
-    return "; ".join(row[3] for row in rows.conn.execute(f"EXPLAIN QUERY PLAN {statement}"))
+    steps = "; ".join(row[3] for row in rows.conn.execute(f"EXPLAIN QUERY PLAN {statement}"))
+    return steps.partition("CORRELATED")[0]
 
 
 @pytest.mark.parametrize(
@@ -56,11 +58,11 @@ def plan_of(rows: Rows, query: Query) -> str:
         (Query(kinds=("note",)), "USING INDEX spans_by_kind (kind=? AND hlc>? AND hlc<?)"),
         (Query(kinds=("note", "rare")), "USING COVERING INDEX spans_by_kind (kind=? AND hlc>? AND hlc<?)"),
         (
-            Query(kinds=("rare",), tags=("all",), subject="rare"),
-            "l USING PRIMARY KEY (tenant=? AND field=? AND value=?",
+            Query(actor=ACTOR, subject="rare"),
+            "l USING PRIMARY KEY (tenant=? AND field=? AND value=? AND hlc>? AND hlc<?)",
         ),
         (Query(kinds=("rare",), tags=("all",)), "USING INDEX spans_by_kind (kind=? AND hlc>? AND hlc<?)"),
-        (Query(actor=ACTORS[0]), "USING INDEX spans_by_actor (actor=? AND hlc>? AND hlc<?)"),
+        (Query(actor=ACTOR), "USING INDEX spans_by_actor (actor=? AND hlc>? AND hlc<?)"),
         (Query(status=1), "USING INDEX spans_by_status (tenant=? AND status=? AND hlc>? AND hlc<?)"),
         (Query(tags=("all",)), "l USING PRIMARY KEY (tenant=? AND field=? AND value=? AND hlc>? AND hlc<?)"),
         (Query(flow_id="rare"), "l USING PRIMARY KEY (tenant=? AND field=? AND value=? AND hlc>? AND hlc<?)"),
@@ -106,7 +108,7 @@ def test_no_kind_actor_or_label_of_another_tenant_is_found(many: Rows) -> None:
     for query in (
         Query(),
         Query(kinds=("note",)),
-        Query(actor=ACTORS[0]),
+        Query(actor=ACTOR),
         Query(tags=("all",)),
         Query(order="arrival"),
     ):

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from lognode.core.clock import HLC_MAX
 from lognode.core.errors import CallerError
 from lognode.core.ids import ALPHABET, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
-from lognode.core.limits import PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX
+from lognode.core.limits import FILTER_KINDS_MAX, PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX
 from lognode.timeline.query import (
-    FILTER_KINDS_MAX,
     Cursor,
     Query,
     arrival_cursor,

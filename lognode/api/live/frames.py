@@ -11,8 +11,8 @@ import msgspec
 from lognode.api.spans.wire import ReceiptJson
 from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError, LognodeError
+from lognode.core.limits import REF_BYTES_MAX
 
-REF_BYTES_MAX: Final = 256  # it is kept while its append or subscription lasts
 NO_REF: Final = msgspec.Raw(b"null")
 
 FilterValue = str | int | list[str]

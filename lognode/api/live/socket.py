@@ -29,11 +29,10 @@ from lognode.api.spans.wire import receipt_json
 from lognode.core.access import Action
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, LognodeError
-from lognode.core.limits import SOCKET_APPENDS_MAX
+from lognode.core.limits import SOCKET_APPENDS_MAX, SUBSCRIPTIONS_MAX
 from lognode.engine.receipt import AppendStopped
 
 GATHERING_MAX: Final = SOCKET_APPENDS_MAX // 2  # as many again are being committed
-SUBSCRIPTIONS_MAX: Final = 32  # of one socket; each wakes on every commit
 GOING_AWAY: Final = 1001
 
 

@@ -14,15 +14,12 @@ import trio
 
 from lognode.api.app import Caller
 from lognode.core.errors import CallerError
-from lognode.core.limits import KIB
+from lognode.core.limits import TAIL_BATCH_BYTES_MAX, TAIL_BATCH_STEPS_MAX, TAIL_STEP_SPANS_MAX
 from lognode.timeline.query import Query, arrival_cursor, decode_cursor, encode_cursor, parse_query
 from lognode.timeline.record import FeedRef, TenantRef, span_json
 from lognode.timeline.store.lookup import records_at
 from lognode.timeline.store.pages import select_new
 
-STEP_SPANS_MAX: Final = 16  # of at most 1 MiB each, between two looks at what they weigh
-BATCH_BYTES_MAX: Final = 256 * KIB  # of JSON; one step may overshoot it
-BATCH_STEPS_MAX: Final = 16
 NOT_LIVE: Final = frozenset({"before", "limit", "order", "sort"})
 
 _encode = msgspec.json.Encoder().encode
@@ -90,15 +87,15 @@ def _read_batch(
 ) -> tuple[list[Arrival], int]:
     arrivals: list[Arrival] = []
     size = 0
-    for _ in range(BATCH_STEPS_MAX):
-        records, scanned_to = select_new(conn, tenant, feeds, query, position, STEP_SPANS_MAX)
+    for _ in range(TAIL_BATCH_STEPS_MAX):
+        records, scanned_to = select_new(conn, tenant, feeds, query, position, TAIL_STEP_SPANS_MAX)
         for record in records:
             span = _encode(span_json(record, feeds[record.feed]))
             arrivals.append(Arrival(record.position, span))
             size += len(span)
         is_at_end = scanned_to == position
         position = scanned_to
-        if is_at_end or size > BATCH_BYTES_MAX:
+        if is_at_end or size > TAIL_BATCH_BYTES_MAX:
             break
     return arrivals, position
 

@@ -10,11 +10,9 @@ from lognode.api.app import Caller
 from lognode.core.access import Action
 from lognode.core.draft import Draft, idem_key, signing_message
 from lognode.core.errors import CallerError
-from lognode.core.limits import IDEMPOTENCY_KEY_BYTES_MAX
+from lognode.core.limits import IDEMPOTENCY_KEY_BYTES_MAX, LINE_DIGITS_MAX
 from lognode.core.span import is_reserved
 from lognode.identity.keys import verify_signature
-
-LINE_DIGITS_MAX = 12  # of a line number, which is added to a stream's key
 
 
 class Admission:

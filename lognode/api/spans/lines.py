@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from lognode.core.errors import CallerError
-from lognode.core.limits import DRAFT_LINE_BYTES_MAX, KIB
+from lognode.core.limits import DRAFT_LINE_BYTES_MAX, PART_BYTES_MAX
 
-PART_BYTES_MAX: Final = 64 * KIB  # inflated at once: some milliseconds of parsing
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 

@@ -14,13 +14,11 @@ import msgspec
 from lognode.api.app import Caller
 from lognode.api.spans.wire import receipt_json
 from lognode.core.errors import CallerError
+from lognode.core.limits import RECEIPTS_READ_MAX, RUNS_MAX
 from lognode.core.span import span_id
 from lognode.engine.receipt import Receipt
 from lognode.timeline.record import FeedRef, TenantRef, leaf_of
 from lognode.timeline.store.lookup import records_at
-
-RUNS_MAX: Final = 65_536  # some megabytes; only duplicates in an order of their own come near it
-READ_SPANS_MAX: Final = 64  # at once, bodies included
 
 _encoder: Final = msgspec.json.Encoder()
 
@@ -65,8 +63,8 @@ class Runs:
         """All receipts as lines of JSON, some at a time."""
         store, tenant = caller.services.store, caller.tenant
         for run in self._runs:
-            for start in range(run.start, run.stop, READ_SPANS_MAX):
-                stop = min(run.stop, start + READ_SPANS_MAX)
+            for start in range(run.start, run.stop, RECEIPTS_READ_MAX):
+                stop = min(run.stop, start + RECEIPTS_READ_MAX)
                 yield await store.read(_receipt_lines, tenant, store.feeds, start, stop, run)
 
 

@@ -5,7 +5,6 @@ everything before that line is in, and nothing from it on.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from typing import Final
 
 import trio
 
@@ -17,9 +16,8 @@ from lognode.api.spans.runs import Runs
 from lognode.api.spans.wire import UploadJson, receipt_json
 from lognode.core.draft import parse_json_draft
 from lognode.core.errors import LognodeError
+from lognode.core.limits import UPLOAD_SPANS_MAX
 from lognode.engine.receipt import AppendStopped, Receipt
-
-BATCH_SPANS_MAX: Final = 1000
 
 
 class Upload:
@@ -32,7 +30,7 @@ class Upload:
         self._runs = runs
         self._admission = Admission(caller)
         self._inflater = Inflater() if is_gzip else None
-        self._intake: Intake[int] = Intake(BATCH_SPANS_MAX)
+        self._intake: Intake[int] = Intake(UPLOAD_SPANS_MAX)
         self._lines = Lines()
         self._lines_done = 0  # read and found good, or blank
         self._appended = 0
