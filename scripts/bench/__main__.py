@@ -8,7 +8,6 @@ import argparse
 import json
 import platform
 import sqlite3
-import sys
 import tempfile
 from pathlib import Path
 
@@ -55,4 +54,4 @@ def show(name: str, figure: Figure, *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

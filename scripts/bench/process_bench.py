@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,10 +20,10 @@ from lognode.engine.service.heads import Heads
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.query import Query
-from lognode.timeline.record import TenantRef
+from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.audit import audit
 from lognode.timeline.store.database import Store, open_store
-from lognode.timeline.store.pages import select_page
+from lognode.timeline.store.pages import Page, select_page
 
 BATCHES = {1: 2_000, 100: 20_000, 1_000: 100_000}  # per batch: spans of a run, at most
 
@@ -31,7 +31,7 @@ BATCHES = {1: 2_000, 100: 20_000, 1_000: 100_000}  # per batch: spans of a run, 
 @asynccontextmanager
 async def engine(folder: Path) -> AsyncIterator[tuple[Store, Writer, TenantRef]]:
     """A store and a writer on `folder`."""
-    folder.mkdir(exist_ok=True)
+    await trio.Path(folder).mkdir(exist_ok=True)
     world = World(lambda: time.time_ns() // 1_000_000, time.monotonic, os.urandom)
     async with open_store(folder / "lognode.db") as store:
         writer = Writer(store, NodeKeys.from_seed(bytes(32)), world, Heads())
@@ -108,9 +108,9 @@ def query(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
         yield Figure(f"latest 100 by kind, {tasks} at once", "pages/s", values, reference_value=raw)
 
 
-def latest(conn: sqlite3.Connection, tenant: TenantRef, feeds: object, wanted: Query) -> object:
+def latest(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], wanted: Query) -> Page:
     """One page, in a reader's thread."""
-    return select_page(conn, tenant, feeds, wanted, before=None, after=None)  # type: ignore[arg-type]
+    return select_page(conn, tenant, feeds, wanted)
 
 
 def raw_query(database: Path) -> float:
@@ -139,7 +139,7 @@ def verify(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
         for _ in range(runs):
             conn = sqlite3.connect(f"file:{place / 'lognode.db'}?mode=ro", uri=True)
             start_s = time.perf_counter()
-            found = list(audit(conn, node_public=None, progress=None))
+            found = audit(conn)
             rates.append(len(drafts) / (time.perf_counter() - start_s))
             assert not found, found
             start_s = time.perf_counter()

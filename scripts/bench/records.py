@@ -15,7 +15,7 @@ def note_lines(count: int) -> list[bytes]:
 
 def notes(count: int) -> list[dict[str, object]]:
     """What the notes hold."""
-    found = []
+    found: list[dict[str, object]] = []
     for number in range(count):
         digest = hashlib.sha256(f"0:{number}".encode()).hexdigest()
         found.append(

@@ -16,10 +16,9 @@ import msgspec
 
 from lognode.core.clock import HLC_MAX, hlc_from_ms
 from lognode.core.errors import CallerError
-from lognode.core.limits import LEAD_ROWS_MAX, TAIL_ROWS_MAX
+from lognode.core.limits import FILTER_KINDS_MAX, LEAD_ROWS_MAX, TAIL_ROWS_MAX
 from lognode.core.span import EXECUTED
 from lognode.timeline.query import (
-    FILTER_KINDS_MAX,
     PREFIX,
     Cursor,
     Order,
