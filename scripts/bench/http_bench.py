@@ -1,5 +1,6 @@
 """Figures through the public door: a real daemon with its default settings, and clients in this process."""
 
+import os
 import subprocess
 import sys
 import time
@@ -15,10 +16,11 @@ from raw import raw_append, rows_of
 from records import note_lines, web_lines
 from wire import Wire
 
+from lognode.identity.store import create_key_file
+
 SPANS = "/v1/tenants/default/spans"
 ONE_BY_ONE = 1_000
 IN_FLIGHT = 256
-MEGA = 1_000_000
 
 
 @contextmanager
@@ -71,9 +73,7 @@ def startup(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
         place = folder / str(count)
         if count:
             trio.run(fill, place, drafts_of(note_lines(count)), 1_000)
-            (place / "node.key").write_text("")
-            (place / "node.key").unlink()
-            write_key(place)
+            create_key_file(place / "node.key", bytes(32), None, os.urandom)  # the key that `fill` wrote with
         else:
             with daemon(place):
                 pass
@@ -83,15 +83,6 @@ def startup(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
                 values[count].append(1_000 * ready_s)
     for count, times in values.items():
         yield Figure(f"start with {count:,} spans", "ms", times, "an empty node", median(values[0]))
-
-
-def write_key(place: Path) -> None:
-    """The key that `fill` wrote with."""
-    import os
-
-    from lognode.identity.store import create_key_file
-
-    create_key_file(place / "node.key", bytes(32), None, os.urandom)
 
 
 async def stream(url: str, token: str, lines: list[bytes]) -> float:

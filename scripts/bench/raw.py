@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 TABLES = ("spans", "bodies", "labels", "idems")
-PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4096;"
+PRAGMAS = """
+PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4096;
+"""
 
 Rows = dict[str, list[Any]]
 
@@ -56,9 +58,8 @@ def raw_append(path: Path, rows: Rows, batch: int, count: int) -> float:
                 "idems": [row for span in spans for row in idems.get(span[0], ())],
             }
         )
-    inserts = {
-        table: f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[table][0]))})" for table in TABLES if rows[table]
-    }
+    widths = {table: len(rows[table][0]) for table in TABLES if rows[table]}
+    inserts = {table: f"INSERT INTO {table} VALUES ({', '.join('?' * width)})" for table, width in widths.items()}
     start_s = time.perf_counter()
     for group in groups:
         conn.execute("BEGIN IMMEDIATE")

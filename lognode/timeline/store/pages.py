@@ -18,15 +18,7 @@ from lognode.core.clock import HLC_MAX, hlc_from_ms
 from lognode.core.errors import CallerError
 from lognode.core.limits import FILTER_KINDS_MAX, LEAD_ROWS_MAX, TAIL_ROWS_MAX
 from lognode.core.span import EXECUTED
-from lognode.timeline.query import (
-    PREFIX,
-    Cursor,
-    Order,
-    Query,
-    arrival_cursor,
-    start_cursor,
-    timeline_cursor,
-)
+from lognode.timeline.query import PREFIX, Cursor, Order, Query, arrival_cursor, start_cursor, timeline_cursor
 from lognode.timeline.record import (
     CONTRACT,
     FLOW,
