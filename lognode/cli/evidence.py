@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -109,17 +109,10 @@ def verify(*, quick: Flag = False, target: Target = HERE) -> int:
 
 
 def _audit(database: Path, node_public: bytes | None, *, quick: bool) -> "Sequence[Finding]":
-    from sqlite3 import DatabaseError
+    from lognode.timeline.store.audit import audit_file
 
-    from lognode.timeline.store.audit import audit
-    from lognode.timeline.store.database import open_fault
-    from lognode.timeline.store.migrate import connect_reader
-
-    try:
-        with closing(connect_reader(database)) as conn, _progress() as progress:
-            return audit(conn, node_public=node_public, progress=progress, quick=quick)
-    except DatabaseError as error:
-        raise open_fault(database, error) from error
+    with _progress() as progress:
+        return audit_file(database, node_public=node_public, progress=progress, quick=quick)
 
 
 def _print_finding(finding: "Finding", *, as_json: bool) -> None:

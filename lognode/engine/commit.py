@@ -19,7 +19,7 @@ from lognode.core.span import decode_body, decode_header, encode_body, encode_he
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.checkpoint import sign_checkpoint
-from lognode.timeline.record import SUBJECT, TAG, FeedRef, Record, id_of, leaf_of, row_of
+from lognode.timeline.record import FeedRef, Record, id_of, labels_of, leaf_of, row_of
 from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
 from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 
@@ -227,13 +227,6 @@ class _Rows:
         self.actors = {**self.actors, actor: number}
         self.tables["actors"] += (number, self.tenant, actor)
         return number
-
-
-def labels_of(draft: Draft) -> list[tuple[int, str]]:
-    """What a span is found by: (field, value) rows of the labels table."""
-    found = [(TAG, tag) for tag in draft.tags]
-    named = (draft.subject, draft.contract_id, draft.workflow_id, draft.flow_id)
-    return found + [(field, value) for field, value in enumerate(named, start=SUBJECT) if value]
 
 
 def fold_tiles(

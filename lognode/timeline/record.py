@@ -10,12 +10,14 @@ from typing import Any, Final, NamedTuple
 
 from lognode.core.clock import hlc_ms
 from lognode.core.codec import decode_value
+from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, LogLine, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
 from lognode.core.limits import TENANT_SHIFT_BITS
 from lognode.core.span import (
     STATUSES,
     VISIBILITIES,
+    Body,
     Header,
     decode_body,
     decode_header,
@@ -61,6 +63,13 @@ class Record(NamedTuple):
     visibility: int
     header: bytes
     body: bytes | None
+
+
+def labels_of(said: Draft | Body) -> list[tuple[int, str]]:
+    """What a span is found by: field and value of its rows in the labels table."""
+    found = [(TAG, tag) for tag in said.tags]
+    named = (said.subject, said.contract_id, said.workflow_id, said.flow_id)
+    return found + [(field, value) for field, value in enumerate(named, start=SUBJECT) if value]
 
 
 def row_of(tenant: int, position: int) -> int:

@@ -1,25 +1,29 @@
 """A history with something of everything, written by the real writer; the same bytes every time."""
 
 import random
+import sqlite3
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import trio
 
 from lognode.core.codec import encode
 from lognode.core.draft import Draft, idem_key, signing_message
 from lognode.core.ids import LogLineKind, SpanId, logline
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
+from lognode.core.span import ORGANIZATION, Header, encode_header, entry_bytes, leaf_hash
 from lognode.core.world import World
-from lognode.engine.receipt import Receipt
-from lognode.identity.keys import KeyPair
-from lognode.timeline.record import TenantRef
-from tests.engine.nodes import Engine, Wall, run_engine
+from lognode.identity.keys import KeyPair, NodeKeys
+from lognode.timeline.checkpoint import sign_checkpoint
+from lognode.timeline.record import TenantRef, row_of
+from lognode.timeline.store.write import load_tenant, load_tenants
+from lognode.timeline.tree import grow, root_of
+from tests.engine.nodes import SEED, Wall, run_engine
 
 START_MS = 1_760_000_000_000
-SPANS = 1000
 ALICE = KeyPair(bytes(31) + b"\x01")
 BOB = KeyPair(bytes(31) + b"\x02")
 
@@ -35,7 +39,7 @@ class SeededWall(Wall):
         return World(lambda: self.ms, time.monotonic, self.rng.randbytes)
 
 
-def write_history(folder: Path, spans: int = SPANS) -> Path:
+def write_history(folder: Path, spans: int = 1000) -> Path:
     """The closed database of a node with two tenants; the first has `spans` drafts in two feeds."""
     trio.run(_write, folder, spans)
     return folder / "lognode.db"
@@ -48,16 +52,12 @@ async def _write(folder: Path, spans: int) -> None:
         for start in range(0, spans, 50):
             wall.ms += 1000
             batch = [_draft(engine.tenant, n, causes) for n in range(start, min(start + 50, spans))]
-            causes += [receipt.id for receipt in await _append(engine, engine.tenant, batch)]
+            causes += [receipt.id for receipt in await engine.writer.append(engine.tenant, batch)]
         second = engine.store.tenants["second"]
-        await _append(engine, second, [_draft(second, n, []) for n in range(20)])
+        await engine.writer.append(second, [_draft(second, n, []) for n in range(20)])
         # A clock that is set back far opens a new feed, which follows the old one by `parent`.
         wall.ms -= 2 * CLOCK_AHEAD_MS_MAX
-        await _append(engine, engine.tenant, [_draft(engine.tenant, spans + n, causes) for n in range(20)])
-
-
-async def _append(engine: Engine, tenant: TenantRef, drafts: Sequence[Draft]) -> list[Receipt]:
-    return await engine.writer.append(tenant, drafts)
+        await engine.writer.append(engine.tenant, [_draft(engine.tenant, spans + n, causes) for n in range(20)])
 
 
 def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:
@@ -87,5 +87,27 @@ def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:
 
 
 def _signed(tenant: TenantRef, draft: Draft, key: KeyPair) -> Draft:
-    fields = {name: getattr(draft, name) for name in draft.__struct_fields__}
-    return Draft(**{**fields, "actor_signature": key.sign(signing_message(tenant.tenant_id, draft))})
+    return msgspec.structs.replace(draft, actor_signature=key.sign(signing_message(tenant.tenant_id, draft)))
+
+
+def append_signed(conn: sqlite3.Connection, body: bytes, **header: object) -> int:
+    """A span with any body, signed as an author would; for bodies that no draft makes. Returns its row."""
+    keys = NodeKeys.from_seed(SEED)
+    tenant = next(tenant for tenant in load_tenants(conn) if tenant.alias == "default")
+    state = load_tenant(conn, tenant)
+    assert state.head is not None
+    feed, seq, hlc = state.head.feed, state.head.border.size, state.hlc + 1
+    fields = {"version": 1, "kind": "note", "actor": None, "status": 0, "caused_by": None} | header
+    raw = encode_header(Header(**fields, body_sha256=sha256(body).digest(), body_len=len(body)))  # type: ignore[arg-type]
+    border = grow(state.head.border, [leaf_hash(entry_bytes(feed.feed_id, seq, hlc, ORGANIZATION, raw))]).border
+    note = sign_checkpoint(keys.log_key(feed.feed_id), tenant.tenant_id, feed.feed_id, seq + 1, root_of(border))
+    row = row_of(tenant.number, state.position + 1)
+    actor = state.actors[fields["actor"]] if fields["actor"] else None  # type: ignore[index]
+    columns = (state.kinds[str(fields["kind"])], actor, fields["status"], fields["caused_by"], raw)
+    conn.execute(
+        f"INSERT INTO spans VALUES ({', '.join('?' * 11)})",
+        (row, tenant.number, feed.number, seq, hlc, ORGANIZATION, *columns),
+    )
+    conn.execute("INSERT INTO bodies VALUES (?, ?)", (row, body))
+    conn.execute("UPDATE checkpoints SET size = ?, note = ? WHERE feed = ?", (seq + 1, note, feed.number))
+    return row

@@ -66,16 +66,16 @@ def audit(
     checked whose feeds are marked as own.
     """
     report = Report()
-    walk = _Audit(conn, report, node_public, progress, with_bodies=not quick)
+    steps = _Audit(conn, report, node_public, progress, with_bodies=not quick)
     length_max = conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
     is_ours = not conn.in_transaction
     try:
         if is_ours:
             conn.execute("BEGIN")
         if not quick:
-            walk.check_file()
-        walk.check_schema()
-        walk.check_history()
+            steps.check_file()
+        steps.check_schema()
+        steps.check_history()
     except _UNREADABLE as error:
         report.add("database.damaged", None, "the database", str(error))
     finally:
@@ -147,9 +147,7 @@ class _Audit:
         if self._failed > failed:
             return
         for kind, name, *_ in expected - found:
-            self._report.add(
-                "schema.wrong", None, f"sqlite_schema {kind} {name}", "it is not as its migration makes it"
-            )
+            self._report.add("schema.wrong", None, f"sqlite_schema {kind} {name}", "not as its migration makes it")
         for kind, name, *_ in found - expected:
             self._report.add("schema.wrong", None, f"sqlite_schema {kind} {name}", "no migration makes it so")
 
@@ -160,8 +158,9 @@ class _Audit:
         for chunk in self._chunks():
             for span, body in self._with_their_bodies(chunk):
                 history.take(span, body)
+            feeds = {span[2] for span in chunk}
             for home in homes.values():
-                for feed in {span[2] for span in chunk} & home.walks.keys():
+                for feed in feeds & home.walks.keys():
                     self._grow(home.ref.tenant_id, home.walks[feed])
         for home in homes.values():
             for walk in home.walks.values():
@@ -197,7 +196,7 @@ class _Audit:
                 strays.append(("dictionary.wrong", f"actors actor {number} tenant"))
         for number, tenant, feed, node, log, own in self._read("feeds", _FEEDS):
             if tenant in homes:
-                ref = FeedRef(number, tenant, FeedId(_bytes(feed)), _bytes(node), _bytes(log), own == 1)
+                ref = FeedRef(number, tenant, FeedId(_bytes(feed)), _bytes(node), _bytes(log), own)
                 homes[tenant].walks[number] = FeedWalk(ref)
             else:
                 strays.append(("feed.wrong", f"feeds feed {number} tenant"))
@@ -295,13 +294,13 @@ class _Audit:
         for tile in walk.open_tiles():
             self._compare_tile(tenant, walk, tile)
         feed, heads = walk.ref.number, self._heads[walk.ref.number]
+        if heads.next is None and walk.signed < walk.size:
+            detail = f"none that is right covers the entries {walk.signed} to {walk.size - 1}"
+            self._report.add("checkpoint.wrong", tenant, f"checkpoints feed {feed}", detail)
         while heads.next:
             detail = f"signed over {heads.next.size} entries, of which {walk.size} are here"
             self._report.add("span.missing", tenant, f"checkpoints feed {feed} size {heads.next.size}", detail)
             heads.advance()
-        if walk.signed < walk.size:
-            detail = f"none that is right covers the entries {walk.signed} to {walk.size - 1}"
-            self._report.add("checkpoint.wrong", tenant, f"checkpoints feed {feed}", detail)
         if self._with_bodies and not walk.is_bound:
             self._report.add("feed.wrong", tenant, f"feeds feed {feed}", "no feed.open proves it")
         verdict = Verdict(walk, tenant, self._report, lambda block: self._load_entries(feed, block))

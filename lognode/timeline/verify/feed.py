@@ -43,7 +43,8 @@ class FeedWalk:
         self.border: Border = EMPTY
         self.signed = 0  # the largest size that a signed root was compared at
         self.agreed = 0  # the largest signed size whose root the tree had
-        self.refuted: tuple[Border, bytes] | None = None  # the first signed size whose root it had not, and that root
+        self.refuted: tuple[Border, bytes] | None = None  # the first one after that whose root it had not, and the root
+        self.outvoted: list[int] = []  # signed sizes whose root the tree had not, though it had that of a larger one
         self.bad_nodes: dict[tuple[int, int], bytes] = {}  # (tile level, node) -> what a tile says other than the tree
         self.suspects: list[Suspect] = []
         self._tiles: dict[int, list[bytes]] = {}  # tile level -> hashes of the newest tile
@@ -102,5 +103,8 @@ class FeedWalk:
         self.signed = self.border.size
         if root_of(self.border) == root:
             self.agreed = self.border.size
+            if self.refuted and len(self.outvoted) < FINDINGS_MAX:
+                self.outvoted.append(self.refuted[0].size)
+            self.refuted = None
         elif self.refuted is None:
             self.refuted = (self.border, root)

@@ -3,12 +3,13 @@
 Invariant: a finding names its place so that a person can look there: table, row and column.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from lognode.core.ids import TenantId
 
-FINDINGS_MAX: Final = 1000  # beyond, a list tells a person nothing more
+FINDINGS_MAX: Final = 1000  # of one code; beyond, a list tells a person nothing more
 
 Severity = Literal["damage", "note"]
 
@@ -50,23 +51,26 @@ class Finding:
 
 
 class Report:
-    """Findings in the order in which they were made: one for each code and place, FINDINGS_MAX at most."""
+    """Findings in the order in which they were made: one for each code and place, FINDINGS_MAX for each code."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], Finding] = {}
-        self._left_out = 0
+        self._counts: Counter[str] = Counter()
 
     def add(self, code: str, tenant: TenantId | None, place: str, detail: str) -> None:
         """Note a finding."""
         assert code in CODES
         if (code, place) in self._found:
             return
-        if len(self._found) == FINDINGS_MAX:
-            self._left_out += 1
-            return
-        self._found[code, place] = Finding(code, tenant, place, detail)
+        self._counts[code] += 1
+        if self._counts[code] <= FINDINGS_MAX:
+            self._found[code, place] = Finding(code, tenant, place, detail)
 
     def findings(self) -> list[Finding]:
-        """All of them; the last one says so when there are more than are listed."""
-        cut = [Finding("report.cut", None, "", f"{self._left_out} more")] if self._left_out else []
+        """All of them, and how many more there are of a code that has too many."""
+        cut = [
+            Finding("report.cut", None, code, f"{count - FINDINGS_MAX} more")
+            for code, count in self._counts.items()
+            if count > FINDINGS_MAX
+        ]
         return [*self._found.values(), *cut]

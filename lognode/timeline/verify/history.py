@@ -33,8 +33,8 @@ from lognode.timeline.control import (
     parse_feed_open,
     parse_tenant_create,
 )
-from lognode.timeline.record import FeedRef, TenantRef, row_of
-from lognode.timeline.verify.feed import Blame, FeedWalk, Suspect
+from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
+from lognode.timeline.verify.feed import FeedWalk, Suspect
 from lognode.timeline.verify.finding import Report
 from lognode.timeline.verify.tally import Tally
 
@@ -44,7 +44,6 @@ SpanRow = tuple[Any, ...]
 LOST_SPANS_MAX: Final = 1 << 20  # a wider gap is a damaged number rather than spans that are gone
 _PREFIXES_MAX: Final = 4096
 _ABSENT: Final = -1  # the number of a kind or actor that its table lacks
-_TAG, _SUBJECT, _CONTRACT, _WORKFLOW, _FLOW = range(5)  # fields of the labels table
 
 
 class Known(NamedTuple):
@@ -78,7 +77,7 @@ class History:
         self.homes = homes
         self.labels = Tally()
         self.idems = Tally()
-        self.doubtful: set[int] = set()  # rows of spans from which nothing follows for certain
+        self.doubtful: set[int] = set()  # rows of spans whose header and body contradict each other
         self._own_key = own_key
         self._report = report
         self._home = next(iter(homes.values()), None)
@@ -179,7 +178,8 @@ class History:
             header = decode_header(raw)
         except CallerError as error:
             blame = ("span.wrong", f"spans row {row} header", error.detail)
-            self._suspect(walk, row, blame, blame)
+            walk.suspect(Suspect(walk.size, row, blame, blame))
+            self.doubtful.add(row)
             return None
         kind = home.kinds.get(header.kind, _ABSENT)
         actor = None if header.actor is None else home.actors.get(header.actor, _ABSENT)
@@ -190,7 +190,8 @@ class History:
         if body is not None and (header.body_sha256, header.body_len) != (digest, len(body)):
             if_right = ("body.wrong", f"bodies row {row} body", "it does not hash to what the span's header says")
             if_wrong = ("span.wrong", f"spans row {row} header", "it does not hash the span's body")
-            self._suspect(walk, row, if_right, if_wrong)
+            walk.suspect(Suspect(walk.size, row, if_right, if_wrong))
+            self.doubtful.add(row)
         elif prefix is not None:
             if len(home.prefixes) == _PREFIXES_MAX:
                 home.prefixes.clear()
@@ -206,10 +207,10 @@ class History:
         for name, value, said, found in zip(names, values, known.columns, columns, strict=True):
             if said == _ABSENT:
                 if_right = ("dictionary.wrong", f"{name}s {name} {found}", f"headers say {value!r}, which no row holds")
-                self._suspect(walk, row, if_right, if_wrong)
+                walk.suspect(Suspect(walk.size, row, if_right, if_wrong))
             elif said != found:
                 if_right = ("span.wrong", f"spans row {row} {name}", f"{found!r:.80}, by the header {said!r:.80}")
-                self._suspect(walk, row, if_right, if_wrong)
+                walk.suspect(Suspect(walk.size, row, if_right, if_wrong))
 
     def _read_body(
         self, home: Home, walk: FeedWalk, row: int, hlc: int, visibility: int, known: Known, raw: bytes
@@ -253,7 +254,7 @@ class History:
         """Compare a feed's row with its feed.open; what follows is checked with what that proves."""
         derived = feed_id(home.ref.tenant_id, opened.node_key, opened.nonce)
         check_feed_open(home.ref.tenant_id, derived, opened)
-        own = walk.ref.own if self._own_key is None else opened.node_key == self._own_key
+        own = bool(walk.ref.own) if self._own_key is None else opened.node_key == self._own_key
         proven = FeedRef(walk.ref.number, home.ref.number, derived, opened.node_key, opened.log_key, own)
         for column, said, found in zip(FeedRef._fields, proven, walk.ref, strict=True):
             if said != found:
@@ -262,26 +263,13 @@ class History:
         walk.ref = proven
         walk.is_bound = True
 
-    def _suspect(self, walk: FeedWalk, row: int, if_right: Blame, if_wrong: Blame) -> None:
-        self.doubtful.add(row)
-        walk.suspect(Suspect(walk.size, row, if_right, if_wrong))
-
     def _blame(self, home: Home, code: str, place: str, detail: str) -> None:
         self._report.add(code, home.ref.tenant_id, place, detail)
 
 
 def label_rows(tenant: int, hlc: int, row: int, body: Body) -> list[tuple[int, int, bytes, int, int]]:
     """What the labels table must hold of a span: tenant, field, value, hlc, row."""
-    said = [(_TAG, tag) for tag in body.tags]
-    if body.subject:
-        said.append((_SUBJECT, body.subject))
-    if body.contract_id:
-        said.append((_CONTRACT, body.contract_id))
-    if body.workflow_id:
-        said.append((_WORKFLOW, body.workflow_id))
-    if body.flow_id:
-        said.append((_FLOW, body.flow_id))
-    return [(tenant, field, value.encode(), hlc, row) for field, value in said]
+    return [(tenant, field, value.encode(), hlc, row) for field, value in labels_of(body)]
 
 
 def idem_rows(tenant: int, _hlc: int, row: int, body: Body) -> list[tuple[int, bytes, int]]:

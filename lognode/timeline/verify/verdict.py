@@ -16,7 +16,7 @@ from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, inclusion
 from lognode.timeline.verify.feed import FeedWalk
 from lognode.timeline.verify.finding import Report
 
-SEARCHES_MAX: Final = 16  # a search takes a quarter of a second; wholesale damage needs no bit named
+SEARCHES_MAX: Final = 64  # a search takes up to a tenth of a second; wholesale damage needs no bit named
 
 
 class Entry(NamedTuple):
@@ -33,37 +33,38 @@ class Verdict:
     """Reports what the walk of one feed left open."""
 
     def __init__(self, walk: FeedWalk, tenant: TenantId, report: Report, load: Callable[[range], list[Entry]]) -> None:
-        self.doubtful = {suspect.row for suspect in walk.suspects}  # rows of spans that say nothing for certain
+        self.doubtful: set[int] = set()  # rows of spans whose stub or header is wrong
         self._walk = walk
         self._tenant = tenant
         self._report = report
         self._load = load
         self._searches = 0
+        # Entries of which one is not as it was signed -> its place, or None when only its row is suspected.
+        self._wrong: dict[range, str | None] = {}
 
     def judge(self) -> None:
         """Report every suspect, every node of a tile that differs, and a root that was not met."""
         walk = self._walk
-        named: list[range] = []  # entries of which one is not as it was signed, and is reported
         unnamed: list[range] = []
         for (level, node), signed in walk.bad_nodes.items():
             block = range(node * TILE_WIDTH, (node + 1) * TILE_WIDTH)
-            if level == 1 and block.stop > walk.agreed and len(signed) == HASH_BYTES:
-                is_named = self._name_culprit(block, (), TILE_WIDTH, signed)
-                (named if is_named else unnamed).append(block)
-        if walk.refuted and not named:
+            is_open = level == 1 and block.stop > walk.agreed and len(signed) == HASH_BYTES
+            if is_open and not self._name_culprit(block, (), TILE_WIDTH, signed):
+                unnamed.append(block)
+        if walk.refuted and not self._wrong:
             border, root = walk.refuted
             tail = range(border.size - border.size % TILE_WIDTH, border.size)
             above = [node for node in border.nodes[TILE_LEVELS:] if node is not None]
-            if self._name_culprit(tail, above, border.size, root):
-                named = [tail]
-            else:
-                named = unnamed or [range(walk.agreed, border.size)]
-                place = f"spans feed {walk.ref.number} seq {named[0].start} to {named[-1].stop - 1}"
+            if not self._name_culprit(tail, above, border.size, root):
+                self._wrong.update(dict.fromkeys(unnamed))
+                blocks = unnamed or [range(walk.agreed, border.size)]
+                place = f"spans feed {walk.ref.number} seq {blocks[0].start} to {blocks[-1].stop - 1}"
                 self._add("span.wrong", place, f"they do not hash to the signed root of size {border.size}")
-        self._report_nodes(named)
-        for suspect in walk.suspects:
-            if not any(suspect.seq in block for block in named):
-                self._add(*suspect.if_right)
+        for size in walk.outvoted:
+            place = f"checkpoints feed {walk.ref.number} size {size}"
+            self._add("checkpoint.wrong", place, "signed over another tree than a larger one that is right")
+        self._report_nodes()
+        self._report_suspects()
 
     def _name_culprit(self, block: range, above: Sequence[bytes], size: int, root: bytes) -> bool:
         """Report what keeps the entries of `block`, the last ones of a tree of `size`, from hashing to `root`."""
@@ -75,17 +76,28 @@ class Verdict:
             if found:
                 row, column, detail = found
                 self.doubtful.add(row)
+                self._wrong[block] = f"spans row {row} {column}"
                 self._add("span.wrong", f"spans row {row} {column}", detail)
                 return True
         for blame in suspects.values():
+            self._wrong[block] = None
             self._add(*blame)
         return bool(suspects)
 
-    def _report_nodes(self, named: list[range]) -> None:
+    def _report_suspects(self) -> None:
+        for suspect in self._walk.suspects:
+            # Of an order that an entry breaks, the entry before may be the cause, in the block before.
+            about = {suspect.seq} if suspect.if_wrong else {suspect.seq, suspect.seq - 1}
+            places = [place for block, place in self._wrong.items() if not about.isdisjoint(block)]
+            is_other = None not in places and suspect.if_wrong is not None and suspect.if_wrong[1] not in places
+            if is_other or not places:
+                self._add(*suspect.if_right)
+
+    def _report_nodes(self) -> None:
         """Report tiles whose nodes differ, but for those that differ because an entry below them does."""
         for level, node in self._walk.bad_nodes:
             start, stop = node << TILE_LEVELS * level, (node + 1) << TILE_LEVELS * level
-            if not any(start <= block.start < stop for block in named):
+            if not any(start <= block.start < stop for block in self._wrong):
                 place = f"tiles feed {self._walk.ref.number} level {level} tile {node // TILE_WIDTH}"
                 self._add("tile.wrong", place, f"hash {node % TILE_WIDTH} is not that of entries {start} to {stop - 1}")
 
@@ -111,7 +123,9 @@ def find_flip(
     for at, entry in sorted(enumerate(entries), key=lambda item: item[1].row not in suspects):
         proof = [*inclusion_proof(at, len(entries), lambda level, index: rows[level][index]), *above]
         index = size - len(entries) + at
-        for column, bit, changed in _changes(entry, with_header=entry.row in suspects):
+        low = entries[at - 1].hlc if at else -1
+        high = entries[at + 1].hlc if at + 1 < len(entries) else HLC_MAX + 1
+        for column, bit, changed in _changes(entry, range(low + 1, high), with_header=entry.row in suspects):
             if verify_inclusion(_leaf(feed, changed), index, size, proof, root):
                 return entry.row, column, f"its bit {bit} is not the one that was signed"
     return None
@@ -121,10 +135,14 @@ def _leaf(feed: FeedId, entry: Entry) -> bytes:
     return leaf_hash(entry_bytes(feed, *entry[1:]))
 
 
-def _changes(entry: Entry, *, with_header: bool) -> Iterator[tuple[str, int, Entry]]:
-    """Every entry that differs in one bit: column, bit (0 is the lowest; of a header, of its last byte), entry."""
+def _changes(entry: Entry, between: range, *, with_header: bool) -> Iterator[tuple[str, int, Entry]]:
+    """Every entry that differs in one bit: column, bit (0 is the lowest; of a header, of its last byte), entry.
+
+    Its hlc stays between those of its neighbours, as it was when it was signed.
+    """
     for bit in range(HLC_MAX.bit_length()):
-        yield "hlc", bit, entry._replace(hlc=entry.hlc ^ 1 << bit)
+        if entry.hlc ^ 1 << bit in between:
+            yield "hlc", bit, entry._replace(hlc=entry.hlc ^ 1 << bit)
     for bit in range(8):
         if entry.visibility ^ 1 << bit < len(VISIBILITIES):
             yield "visibility", bit, entry._replace(visibility=entry.visibility ^ 1 << bit)
