@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.daemon import Daemon
 
@@ -15,3 +16,10 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     node.start()
     yield node
     node.stop()
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> Iterator[None]:
+    """Whoever runs a command in the test's process sends its log to a stream that ends with the test."""
+    yield
+    structlog.reset_defaults()
