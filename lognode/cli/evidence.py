@@ -98,21 +98,33 @@ def verify(*, quick: Flag = False, target: Target = HERE) -> int:
     database = data_dir / "lognode.db"
     if not database.exists():
         raise CallerError("file.unreadable", f"{database}: no node keeps its history there")
-    findings = _audit(database, _node_public(data_dir), quick=quick)
+    findings, spans = _audit(database, _node_public(data_dir), quick=quick)
     for finding in findings:
         _print_finding(finding, as_json=target.json)
     if any(finding.severity == "damage" for finding in findings):
         return EXIT_DAMAGED
-    if not target.json:
-        print_text("Every span, proof and signature is as it was written.")
+    if target.json:
+        print_json({"ok": True, "spans": spans})
+    else:
+        checked = "Headers, proofs and signatures are" if quick else "Every span, proof and signature is"
+        print_text(f"{checked} as written: {spans:,} spans.")
     return 0
 
 
-def _audit(database: Path, node_public: bytes | None, *, quick: bool) -> "Sequence[Finding]":
+def _audit(database: Path, node_public: bytes | None, *, quick: bool) -> tuple["Sequence[Finding]", int]:
+    """What is wrong, and how many spans were looked at."""
     from lognode.timeline.store.audit import audit_file
 
-    with _progress() as progress:
-        return audit_file(database, node_public=node_public, progress=progress, quick=quick)
+    spans = 0
+    with _progress() as show:
+
+        def count(done: int, total: int) -> None:
+            nonlocal spans
+            spans = done
+            show(done, total)
+
+        findings = audit_file(database, node_public=node_public, progress=count, quick=quick)
+    return findings, spans
 
 
 def _print_finding(finding: "Finding", *, as_json: bool) -> None:
@@ -132,10 +144,10 @@ def _print_finding(finding: "Finding", *, as_json: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
+def _progress() -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal, fed with how much is done of how much."""
     if not sys.stderr.isatty():
-        yield None
+        yield lambda _done, _total: None
         return
     from rich.console import Console
     from rich.progress import Progress

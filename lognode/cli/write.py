@@ -166,7 +166,8 @@ class Tally:
         self.already_there += already_there if isinstance(already_there, int) else 0
 
     def __str__(self) -> str:
-        return f"{self.lines} lines: {self.added} added, {self.already_there} already there"
+        word = "line" if self.lines == 1 else "lines"
+        return f"{self.lines} {word}: {self.added} added, {self.already_there} already there"
 
 
 def _send(client: "Client", batch: Batch, tally: Tally) -> None:

@@ -98,9 +98,16 @@ ERRORS: Final = _table(
         409,
         False,
         "Full text is off for this tenant",
-        "Add the tenant to 'search' in lognode.toml and restart.",
+        "Add the tenant to 'search' in lognode.toml of the data directory, or to LOGNODE_SEARCH, and restart.",
     ),
-    ("span.unknown", "caller", 404, False, "No such span", "Check the id; it has 39 characters."),
+    (
+        "span.unknown",
+        "caller",
+        404,
+        False,
+        "No such span",
+        "Check the id and the tenant; 'lognode log --json' shows ids.",
+    ),
     ("feed.unknown", "caller", 404, False, "No such feed", "'lognode status' lists the feeds."),
     (
         "idempotency.invalid",
@@ -127,7 +134,7 @@ ERRORS: Final = _table(
         "Malformed id",
         "Ids are lower-case Crockford base32: no i, l, o or u, no upper case.",
     ),
-    ("json.malformed", "caller", 400, False, "Malformed JSON", "Send one JSON object."),
+    ("json.malformed", "caller", 400, False, "Malformed JSON", "Compare it with RFC 8259; text needs double quotes."),
     ("json.not_utf8", "caller", 400, False, "Not UTF-8", "Encode the JSON as UTF-8."),
     ("json.duplicate_key", "caller", 400, False, "Key appears twice", "Keep one of them; none is dropped silently."),
     (
