@@ -223,6 +223,8 @@ def _in_timeline(
             edge = sorted((r for r in tied(at) if beyond(key(r), cursor.key)), key=key, reverse=statement.descending)
         low, high = (low, min(high, at - 1)) if statement.descending else (max(low, at + 1), high)
     records = _fetch(conn, statement, (low, high, first, last), wanted)
+    if len(feeds) == 1:
+        return edge + records  # nothing can be tied
     hlcs = [record.hlc for record in records]
     if not all(map(gt if statement.descending else lt, hlcs, hlcs[1:])):
         # The limit may have cut the last tie group anywhere.
