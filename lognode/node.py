@@ -11,10 +11,10 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TextIO, cast
 
 import structlog
 import trio
@@ -204,6 +204,24 @@ def _load_token(path: Path, world: World) -> bytes:
     return read_token(path)
 
 
+class _Stderr:
+    """Stderr whose failure is nobody's: a closed terminal must not turn a commit into an error."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
+# Tracebacks without the values of local variables: those hold keys and tokens.
+_trace_without_values = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
+
 def _configure_log(settings: Settings) -> None:
     """Log to stderr: lines for people, or JSON for a collector."""
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -215,10 +233,10 @@ def _configure_log(settings: Settings) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.dict_tracebacks if is_json else structlog.processors.format_exc_info,
+            _trace_without_values if is_json else structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer() if is_json else console,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )

@@ -4,7 +4,7 @@ Built by the composition root and handed to `create_app`; nothing here is looked
 later. The API may not import the settings module, so it states the few settings that it reads.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class Services:
     writer: Writer
     heads: Heads
     node_public: bytes  # 32 bytes
-    admin_token: bytes  # as in admin.token, without line end
+    admin_token: bytes = field(repr=False)  # as in admin.token, without line end
     started_s: float  # world.monotonic_s() at start
     version: str
     stopping: trio.Event  # set once the node begins to stop; live tails end then

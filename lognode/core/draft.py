@@ -59,8 +59,16 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     idem: bytes | None = None
 
     def content_bytes(self) -> int:
-        """About how many bytes of memory and disk this draft takes; for the mailbox's bound."""
-        return len(self.data) + len(self.metadata) + len(self.title or "") + _BODY_OVERHEAD_BYTES
+        """About how many bytes of memory and disk this draft takes, rather more than less; for bounds."""
+        size = len(self.data) + len(self.metadata) + _BODY_OVERHEAD_BYTES
+        if self.title is not None:
+            size += 4 * len(self.title)
+        if self.tags or self.related:
+            size += 4 * sum(map(len, self.tags)) + 8 * len(self.tags) + 32 * len(self.related)
+        for text in (self.subject, self.contract_id, self.workflow_id, self.flow_id):
+            if text is not None:
+                size += 4 * len(text)
+        return size
 
 
 class JsonDraft(msgspec.Struct, forbid_unknown_fields=True, gc=False):

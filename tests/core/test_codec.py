@@ -80,6 +80,7 @@ def test_an_array_has_one_encoding_only() -> None:
     [
         (b'{"a":1,"a":2}', "json.duplicate_key"),
         (b'{"a" : 1, "b": {"c" :1, "c":2}}', "json.duplicate_key"),
+        (b'{"a":1,"a" :2}', "json.duplicate_key"),
         (b'{"a":1,"\\u0061":2}', "json.duplicate_key"),
         (b'{"a":NaN}', "json.number"),
         (b'{"a":-Infinity}', "json.number"),
