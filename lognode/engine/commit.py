@@ -10,6 +10,8 @@ from hashlib import sha256
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
 
+import msgspec
+
 from lognode.core.clock import tick
 from lognode.core.draft import Draft, signed_array
 from lognode.core.errors import CallerError
@@ -20,7 +22,7 @@ from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.checkpoint import sign_checkpoint
 from lognode.timeline.record import FeedRef, Record, id_of, labels_of, leaf_of, row_of
-from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
+from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
 from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 
 _BYTE = [bytes([value]) for value in range(256)]
@@ -38,12 +40,21 @@ class AppendPlan(NamedTuple):
     outcomes: list[Outcome]
 
 
+class Repeat(NamedTuple):
+    """The second draft of a group with one idempotency key; `first` is the index of the draft that makes the span."""
+
+    first: int
+
+
+# What a draft comes to: the index of a new span, a span of this group, or one that was there before.
+Place = int | Repeat | Receipt
+
+
 class Chosen(NamedTuple):
     """The drafts of a group that need a span, and how each call's receipts come from them."""
 
     drafts: list[Draft]
-    # One list a call: the index of a new draft, or the receipt of a span that was there before.
-    places: Sequence[Sequence[int | Receipt]]
+    places: Sequence[Sequence[Place]]  # one a call
     errors: list[CallerError | None]
 
 
@@ -51,7 +62,7 @@ def plan_append(
     state: TenantState,
     numbers: Numbers,
     calls: Sequence[Sequence[Draft]],
-    known: Mapping[bytes, Record],
+    known: Mapping[bytes, Held],
     feeds: Mapping[int, FeedRef],
     *,
     log_key: KeyPair,
@@ -65,7 +76,7 @@ def plan_append(
     """
     head = state.head
     assert head is not None, "the feed is opened before anything is planned into it"
-    chosen = choose(calls, known, feeds, head.border.size)
+    chosen = choose(calls, known, feeds)
     rows = _Rows(state, numbers, head, tick(state.hlc, now_ms) - 1)
     rows.fill(chosen.drafts, random_bytes(NONCE_BYTES * len(chosen.drafts)))
     growth = grow(head.border, rows.leaves)
@@ -77,7 +88,7 @@ def plan_append(
         checkpoints.append((head.feed.number, size, note))
     receipts = rows.receipts(size)
     outcomes = [
-        ([receipts[place] if isinstance(place, int) else place for place in places], error)
+        ([receipts[place] if isinstance(place, int) else _known(place, receipts) for place in places], error)
         for places, error in zip(chosen.places, chosen.errors, strict=True)
     ]
     after = state._replace(
@@ -90,35 +101,33 @@ def plan_append(
     return AppendPlan(WritePlan(rows.tables, tile_rows, checkpoints), after, rows.numbers, outcomes)
 
 
-def choose(
-    calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Record], feeds: Mapping[int, FeedRef], size: int
-) -> Chosen:
+def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds: Mapping[int, FeedRef]) -> Chosen:
     """Which drafts are new, by their idempotency keys; two of one group may share a key as well."""
     if not any(draft.idem for call in calls for draft in call):
         starts = accumulate([len(call) for call in calls], initial=0)
         spread = [range(start, start + len(call)) for start, call in zip(starts, calls, strict=False)]
         return Chosen(list(chain.from_iterable(calls)), spread, [None] * len(calls))
     drafts: list[Draft] = []
-    places: list[list[int | Receipt]] = []
+    places: list[list[Place]] = []
     errors: list[CallerError | None] = []
     first: dict[bytes, int] = {}
     for call in calls:
-        placed: list[int | Receipt] = []
+        placed: list[Place] = []
         error = None
         for draft in call:
             idem = draft.idem
             if idem is not None and idem in known:
-                record = known[idem]
-                if signed_array(draft) != signed_array(draft_of(record)):
+                held = known[idem]
+                if signed_array(draft) != signed_array(draft_of(held.record)):
                     error = _mismatch()
                     break
-                placed.append(_receipt_of(record, feeds[record.feed], size))
+                placed.append(_receipt_of(held, feeds[held.record.feed]))
                 continue
             if idem is not None and idem in first:
                 if signed_array(draft) != signed_array(drafts[first[idem]]):
                     error = _mismatch()
                     break
-                placed.append(first[idem])
+                placed.append(Repeat(first[idem]))
                 continue
             if idem is not None:
                 first[idem] = len(drafts)
@@ -144,9 +153,15 @@ def _mismatch() -> CallerError:
     return CallerError("idempotency.mismatch", "this key stands for a span with other content")
 
 
-def _receipt_of(record: Record, feed: FeedRef, size: int) -> Receipt:
+def _known(place: Repeat | Receipt, receipts: list[Receipt]) -> Receipt:
+    if isinstance(place, Repeat):
+        return msgspec.structs.replace(receipts[place.first], duplicate=True)
+    return place
+
+
+def _receipt_of(held: Held, feed: FeedRef) -> Receipt:
+    record, size = held
     leaf = leaf_of(record, feed.feed_id)
-    size = max(size, record.seq + 1)
     return Receipt(id_of(record, feed.feed_id), feed.feed_id, record.seq, record.position, leaf, size, duplicate=True)
 
 

@@ -6,7 +6,7 @@ Plain values that plans are made from and that the store reads and writes. Knows
 from typing import Any, NamedTuple
 
 from lognode.core.ids import LogLine
-from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.record import FeedRef, Record, TenantRef
 from lognode.timeline.tree import Border
 
 
@@ -24,6 +24,13 @@ class FeedState(NamedTuple):
     feed: FeedRef
     border: Border
     tiles: dict[int, tuple[int, bytes]]  # level -> (tile, hashes)
+
+
+class Held(NamedTuple):
+    """A span that is stored, and the size of a checkpoint that covers it."""
+
+    record: Record
+    checkpoint_size: int
 
 
 class TenantState(NamedTuple):

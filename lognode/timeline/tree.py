@@ -73,6 +73,12 @@ def root_of(border: Border) -> bytes:
     return EMPTY_ROOT if root is None else root
 
 
+def border_at(size: int, node: NodeSource) -> Border:
+    """The border that a tree had when it held `size` leaves."""
+    levels = range(size.bit_length())
+    return Border(size, tuple([node(at, (size >> at) - 1) if size >> at & 1 else None for at in levels]))
+
+
 def perfect_rows(hashes: Sequence[bytes]) -> list[list[bytes]]:
     """The perfect nodes above neighbouring hashes: row 0 is `hashes`, row n has half of row n - 1.
 

@@ -1,6 +1,7 @@
 """The writer: acknowledged is durable, one place has one span, and failures cost nothing that was said."""
 
 import sqlite3
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import trio
 
 from lognode.core.draft import Draft, idem_key
-from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.errors import LognodeError, NodeFault
 from lognode.core.limits import GROUP_SPANS_MAX, MAILBOX_SPANS_MAX
 from lognode.core.span import decode_body, decode_header
 from lognode.engine.receipt import AppendStopped, Receipt
@@ -120,7 +121,8 @@ async def test_one_key_makes_one_span(tmp_path: Path) -> None:
         again = (await engine.writer.append(engine.tenant, [keyed]))[0]
         assert (again.id, again.position, again.duplicate) == (first.id, first.position, True)
         twice = await engine.writer.append(engine.tenant, [Draft(kind="a", idem=bytes(16))] * 2)
-        assert twice[0] == twice[1]
+        assert twice[0].id == twice[1].id
+        assert [receipt.duplicate for receipt in twice] == [False, True]
         assert len(await assert_sound(engine)) == 4
     async with run_engine(tmp_path) as engine:
         assert (await engine.writer.append(engine.tenant, [keyed]))[0].id == first.id
@@ -140,12 +142,12 @@ async def test_a_key_used_for_other_content_stops_its_call_there(tmp_path: Path)
 async def test_a_full_mailbox_says_so_and_waits_for_those_who_wait(tmp_path: Path) -> None:
     async with run_engine(tmp_path) as engine:
         batch = drafts(GROUP_SPANS_MAX)
-        busy: list[CallerError] = []
+        busy: list[NodeFault] = []
 
         async def hurry() -> None:
             try:
                 await engine.writer.append(engine.tenant, batch)
-            except CallerError as error:
+            except NodeFault as error:
                 busy.append(error)
 
         async def queue() -> None:
@@ -163,6 +165,52 @@ async def test_a_full_mailbox_says_so_and_waits_for_those_who_wait(tmp_path: Pat
         assert all((error.code, error.retry_after_s) == ("writer.busy", 1) for error in busy)
         stored = len(await assert_sound(engine)) - 2
         assert stored == (calls + 10 - len(busy)) * GROUP_SPANS_MAX
+
+
+async def test_a_tenant_that_floods_the_mailbox_keeps_no_other_from_being_heard(tmp_path: Path) -> None:
+    async with run_engine(tmp_path, tenants=("default", "other")) as engine, trio.open_nursery() as nursery:
+        flooding, quiet = (engine.store.tenants[name] for name in ("default", "other"))
+        for _ in range(14):
+            nursery.start_soon(partial(engine.writer.append, flooding, drafts(GROUP_SPANS_MAX), wait=True))
+        await trio.lowlevel.checkpoint()
+        for number in range(20):
+            assert (await engine.writer.append(quiet, drafts(1, number)))[0].seq == 2 + number
+
+
+async def test_a_repeat_names_a_checkpoint_of_its_own_feed(tmp_path: Path) -> None:
+    wall = Wall()
+    async with run_engine(tmp_path, wall) as engine:
+        keyed = Draft(kind="note", idem=bytes(16))
+        first = (await engine.writer.append(engine.tenant, [keyed, *drafts(3)]))[0]
+        wall.ms -= 3_600_000
+        await engine.writer.append(engine.tenant, drafts(50))
+        again = (await engine.writer.append(engine.tenant, [keyed]))[0]
+        assert (again.feed, again.seq, again.checkpoint_size) == (first.feed, first.seq, 6)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE tiles SET hashes = zeroblob(32)",
+        "DELETE FROM tiles",
+        "UPDATE spans SET header = zeroblob(length(header)) WHERE seq = 290",
+        "UPDATE spans SET hlc = hlc + 1 WHERE seq = 300",
+        "UPDATE checkpoints SET note = CAST(replace(note, '302', '301') AS BLOB)",
+    ],
+)
+async def test_nothing_is_signed_on_top_of_a_damaged_feed(tmp_path: Path, damage: str) -> None:
+    def break_it(conn: sqlite3.Connection) -> None:
+        conn.execute("DROP TRIGGER spans_are_never_changed")
+        conn.execute(damage)
+
+    async with run_engine(tmp_path) as engine:
+        await engine.writer.append(engine.tenant, drafts(300))
+        await engine.store.write(break_it)
+    async with run_engine(tmp_path) as engine:
+        with pytest.raises(NodeFault) as caught:
+            await engine.writer.append(engine.tenant, drafts(5))
+        assert caught.value.code == "database.damaged"
+        assert engine.heads.position(engine.tenant.number) == 302  # it can still be read
 
 
 async def test_cancelling_loses_the_reply_never_the_write(tmp_path: Path) -> None:

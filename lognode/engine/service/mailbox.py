@@ -1,7 +1,8 @@
 """The writer's mailbox: bounded in spans and bytes, fair between tenants.
 
-Owns waiting work, knows nothing of what it is. Invariant: what it holds never exceeds its bounds by more than
-one job, and a tenant with a long queue delays another tenant's job by one job a round.
+Owns waiting work, knows nothing of what it is. Invariants: each tenant has a share that nobody else can fill;
+beyond their shares all tenants together stay within the bounds, by one job at most; a tenant with a long queue
+delays another tenant's job by one job a round.
 """
 
 from collections import OrderedDict, deque
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import trio
 
 from lognode.core.draft import Draft
-from lognode.core.errors import CallerError
+from lognode.core.errors import NodeFault
 from lognode.core.limits import (
     BUSY_RETRY_S,
     GROUP_BYTES_MAX,
@@ -41,15 +42,25 @@ class Job:
         self.done.set()
 
 
+class _Queue:
+    """What waits of one tenant, and who waits to add to it."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[Job] = deque()
+        self.spans = 0
+        self.bytes = 0
+        self.producers = trio.lowlevel.ParkingLot()
+
+
 class Mailbox:
     """Jobs that wait for the writer."""
 
     def __init__(self) -> None:
-        self._queues: OrderedDict[int, deque[Job]] = OrderedDict()
+        self._queues: OrderedDict[int, _Queue] = OrderedDict()  # by tenant; the first one is served next
         self._spans = 0
         self._bytes = 0
         self._filled = trio.Event()
-        self._producers = trio.lowlevel.ParkingLot()
+        self._is_closed = False
 
     @property
     def waiting_spans(self) -> int:
@@ -57,60 +68,75 @@ class Mailbox:
         return self._spans
 
     def put_nowait(self, job: Job) -> None:
-        """Queue a job. Raises CallerError("writer.busy") when there is no room."""
-        if not self._has_room() or len(self._producers):
-            raise CallerError("writer.busy", f"{self._spans} spans wait for the writer", retry_after_s=BUSY_RETRY_S)
-        self._add(job)
+        """Queue a job. Raises NodeFault writer.busy when there is no room, or node.stopping."""
+        queue = self._queues.setdefault(job.tenant.number, _Queue())
+        if not self._has_room(queue) or len(queue.producers):
+            raise NodeFault("writer.busy", "the writer has more than it can do", retry_after_s=BUSY_RETRY_S)
+        self._add(queue, job)
 
     async def put(self, job: Job) -> None:
-        """Queue a job as soon as there is room, first come, first served."""
-        if len(self._producers) or not self._has_room():
-            await self._producers.park()
-        self._add(job)
-        self._wake_producer()
+        """Queue a job as soon as there is room, first come, first served. Raises NodeFault("node.stopping")."""
+        queue = self._queues.setdefault(job.tenant.number, _Queue())
+        if len(queue.producers) or not self._has_room(queue):
+            await queue.producers.park()
+        self._add(queue, job)
+        self._wake_producer(queue)
 
     async def take_group(self) -> list[Job]:
         """What one transaction should hold: whole jobs, one of each tenant in turn; waits for the first."""
-        while not self._queues:
+        while not self._spans:
             self._filled = trio.Event()
             await self._filled.wait()
         group: list[Job] = []
         spans = size_bytes = 0
-        while self._queues:
+        while self._spans:
             tenant, queue = next(iter(self._queues.items()))
-            job = queue[0]
-            spans += len(job.drafts)
-            size_bytes += job.size_bytes
-            if group and (spans > GROUP_SPANS_MAX or size_bytes > GROUP_BYTES_MAX):
-                break
-            queue.popleft()
+            if queue.jobs:
+                job = queue.jobs[0]
+                spans += len(job.drafts)
+                size_bytes += job.size_bytes
+                if group and (spans > GROUP_SPANS_MAX or size_bytes > GROUP_BYTES_MAX):
+                    break
+                self._take(queue)
+                group.append(job)
             self._queues.move_to_end(tenant)
-            if not queue:
-                del self._queues[tenant]
-            self._spans -= len(job.drafts)
-            self._bytes -= job.size_bytes
-            group.append(job)
-        self._wake_producer()
+        for queue in list(self._queues.values()):
+            self._wake_producer(queue)
         return group
 
-    def drain(self) -> list[Job]:
-        """Everything that waits, taken out."""
-        jobs = [job for queue in self._queues.values() for job in queue]
+    def close(self) -> list[Job]:
+        """Everything that waits, taken out; nothing more is let in."""
+        self._is_closed = True
+        jobs = [job for queue in self._queues.values() for job in queue.jobs]
+        for queue in self._queues.values():
+            queue.producers.unpark_all()
         self._queues.clear()
         self._spans = self._bytes = 0
-        self._producers.unpark_all()
         return jobs
 
-    def _has_room(self) -> bool:
-        return self._spans < MAILBOX_SPANS_MAX and self._bytes < MAILBOX_BYTES_MAX
+    def _has_room(self, queue: _Queue) -> bool:
+        # A share of one group: what other tenants queue cannot keep a tenant from being heard.
+        is_within_share = queue.spans < GROUP_SPANS_MAX and queue.bytes < GROUP_BYTES_MAX
+        return is_within_share or (self._spans < MAILBOX_SPANS_MAX and self._bytes < MAILBOX_BYTES_MAX)
 
-    def _add(self, job: Job) -> None:
-        self._queues.setdefault(job.tenant.number, deque()).append(job)
+    def _add(self, queue: _Queue, job: Job) -> None:
+        if self._is_closed:
+            raise NodeFault("node.stopping")
+        queue.jobs.append(job)
+        queue.spans += len(job.drafts)
+        queue.bytes += job.size_bytes
         self._spans += len(job.drafts)
         self._bytes += job.size_bytes
         self._filled.set()
 
-    def _wake_producer(self) -> None:
+    def _take(self, queue: _Queue) -> None:
+        job = queue.jobs.popleft()
+        queue.spans -= len(job.drafts)
+        queue.bytes -= job.size_bytes
+        self._spans -= len(job.drafts)
+        self._bytes -= job.size_bytes
+
+    def _wake_producer(self, queue: _Queue) -> None:
         # One at a time: each adds its job and wakes the next, so together they overshoot by one job at most.
-        if self._has_room():
-            self._producers.unpark()
+        if self._has_room(queue):
+            queue.producers.unpark()

@@ -15,6 +15,7 @@ import trio
 from lognode.core.clock import hlc_from_ms, is_ahead
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.ids import b32encode
 from lognode.core.limits import BUSY_RETRY_S, CLOCK_AHEAD_MS_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
 from lognode.core.world import World
 from lognode.engine.commit import AppendPlan, plan_append
@@ -34,6 +35,7 @@ from lognode.timeline.store.write import (
     find_note,
     load_numbers,
     load_tenant,
+    newest_position,
 )
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +66,7 @@ class Writer:
 
         At most GROUP_SPANS_MAX drafts and about GROUP_BYTES_MAX bytes. With `wait`, a full mailbox is waited for
         instead of answered with writer.busy. Cancelling may lose the reply, never the write.
-        Raises AppendStopped, CallerError writer.busy, NodeFault writer.failed, disk.full or node.stopping.
+        Raises AppendStopped, NodeFault writer.busy, writer.failed, disk.full, database.damaged or node.stopping.
         """
         assert 0 < len(drafts) <= GROUP_SPANS_MAX
         if self._is_stopping:
@@ -94,7 +96,12 @@ class Writer:
         A group that has begun is finished first.
         """
         for tenant in set(self._store.tenants.values()):
-            self._heads.publish(tenant.number, (await self._state(tenant)).position)
+            self._heads.publish(tenant.number, await self._store.write(newest_position, tenant.number))
+            try:
+                await self._state(tenant)
+            except NodeFault as fault:
+                # What it holds can still be read and verified; appends to it answer with this fault.
+                _log.error("tenant_damaged", tenant=b32encode(tenant.tenant_id), detail=fault.detail)
         task_status.started()
         try:
             while True:
@@ -103,7 +110,7 @@ class Writer:
                     await self._serve(group)
         finally:
             self._is_stopping = True
-            for job in self._mailbox.drain():
+            for job in self._mailbox.close():
                 job.finish([], NodeFault("node.stopping"))
 
     async def _serve(self, group: list[Job]) -> None:
@@ -170,16 +177,24 @@ class Writer:
         if not plans:
             return
         write = plans[0].write if len(plans) == 1 else _joined([plan.write for plan in plans])
+        for plan in plans:
+            if plan.state.head is not None:
+                # Before anybody can read a span of it.
+                self._store.feeds.setdefault(plan.state.head.feed.number, plan.state.head.feed)
         try:
             await self._store.write(apply_write, write)
         except sqlite3.Error as error:
             _log.error("commit_failed", error=str(error), code=getattr(error, "sqlite_errorname", None))
             self._is_broken = True
-            await self._recover()
+            try:
+                await self._recover()
+            except sqlite3.Error as later:
+                detail = f"whether it was stored is known once the database can be opened again: {later}"
+                raise NodeFault("writer.failed", detail, retry_after_s=BUSY_RETRY_S) from later
             if not await self._is_durable(write):
                 raise
-        if "feeds" in write.rows:
-            await self._store.refresh()  # before anybody is told of spans in a feed that is not known yet
+        if "tenants" in write.rows:
+            await self._store.refresh()
         for plan in plans:
             self._adopt(plan)
 
@@ -236,6 +251,6 @@ def _fault(error: Exception) -> NodeFault:
         return error
     if isinstance(error, sqlite3.Error):
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-            return NodeFault("disk.full", "nothing of this request was stored", retry_after_s=BUSY_RETRY_S)
+            return NodeFault("disk.full", "nothing of this commit was stored", retry_after_s=BUSY_RETRY_S)
         return NodeFault("writer.failed", str(error), retry_after_s=BUSY_RETRY_S)
     return NodeFault("node.internal", type(error).__name__)

@@ -32,6 +32,8 @@ class Store:
     def __init__(self, path: Path, writer: Connection, readers: list[Connection]) -> None:
         self.path = path
         self.tenants: Mapping[str, TenantRef] = {}
+        # One dictionary for good: a reader holds it while the writer adds to it, always before the commit that
+        # makes a feed visible.
         self.feeds: dict[int, FeedRef] = {}
         self._writer = writer
         self._readers = readers
@@ -66,7 +68,10 @@ class Store:
         self.tenants = {
             name: tenant for tenant in tenants for name in (tenant.alias, b32encode(tenant.tenant_id)) if name
         }
-        self.feeds = {feed.number: feed for feed in await self.write(load_feeds)}
+        feeds = {feed.number: feed for feed in await self.write(load_feeds)}
+        self.feeds.update(feeds)
+        for stale in self.feeds.keys() - feeds.keys():
+            del self.feeds[stale]
 
     async def close(self) -> None:
         """Close all connections, the writer last: it then removes the WAL."""

@@ -13,16 +13,18 @@ from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
 from lognode.timeline.checkpoint import Checkpoint, parse_checkpoint
 from lognode.timeline.record import FeedRef, Record, entry_of, leaf_of
-from lognode.timeline.store.write import leaves_of
+from lognode.timeline.store.write import leaves_of, tile_hashes
 from lognode.timeline.tlogproof import format_proof
 from lognode.timeline.tree import (
-    HASH_BYTES,
     TILE_LEVELS,
     TILE_WIDTH,
     NodeSource,
+    border_at,
     consistency_proof,
     inclusion_proof,
     perfect_rows,
+    root_of,
+    verify_consistency,
     verify_inclusion,
 )
 
@@ -50,13 +52,17 @@ def span_proof(conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], record: R
 def growth_proof(conn: sqlite3.Connection, feed: FeedRef, since: int) -> tuple[bytes, list[bytes]]:
     """The newest checkpoint of a feed, and the RFC 6962 consistency proof to it from the tree of size `since`.
 
-    Raises CallerError("filter.invalid") when the feed never had that size.
+    Raises CallerError("filter.invalid") when the feed never had that size, NodeFault("database.damaged").
     """
     note = latest_note(conn, feed)
-    size = _checkpoint_of(note).size
-    if not 0 <= since <= size:
-        raise CallerError("filter.invalid", f"the feed has {size} entries, not {since}", place="since")
-    return note, consistency_proof(since, size, node_source(conn, feed))
+    head = _checkpoint_of(note)
+    if not 0 <= since <= head.size:
+        raise CallerError("filter.invalid", f"the feed has {head.size} entries, not {since}", place="since")
+    node = node_source(conn, feed)
+    hashes = consistency_proof(since, head.size, node)
+    if not verify_consistency(since, head.size, root_of(border_at(since, node)), head.root, hashes):
+        raise NodeFault("database.damaged", f"feed {b32encode(feed.feed_id)} does not lead to its checkpoint")
+    return note, hashes
 
 
 def node_source(conn: sqlite3.Connection, feed: FeedRef) -> NodeSource:
@@ -69,10 +75,7 @@ def node_source(conn: sqlite3.Connection, feed: FeedRef) -> NodeSource:
             if len(rows[0]) == TILE_WIDTH and rows[TILE_LEVELS][0] != node(TILE_LEVELS, tile):
                 raise NodeFault("database.damaged", f"entries of feed {feed.number} block {tile} do not fit their tile")
             return rows
-        sql = "SELECT hashes FROM tiles WHERE feed = ? AND level = ? AND tile = ?"
-        found = conn.execute(sql, (feed.number, level, tile)).fetchone()
-        hashes = found[0] if found else b""
-        return perfect_rows([hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)])
+        return perfect_rows(tile_hashes(conn, feed, level, tile))
 
     def node(level: int, index: int) -> bytes:
         tile_level, height = divmod(level, TILE_LEVELS)

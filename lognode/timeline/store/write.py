@@ -9,12 +9,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, TenantId
-from lognode.core.limits import TENANT_SHIFT_BITS
-from lognode.timeline.checkpoint import parse_checkpoint
-from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of
-from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
-from lognode.timeline.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, Border, grow
+from lognode.timeline.checkpoint import origin, verify_checkpoint, vkey
+from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
+from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
+from lognode.timeline.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 
 CHUNK_ROWS = 250
 _LEAF_COLUMNS = RECORD_COLUMNS.replace("b.body", "NULL")
@@ -87,11 +87,16 @@ def load_feeds(conn: sqlite3.Connection) -> list[FeedRef]:
     return [FeedRef(n, t, FeedId(i), node, log, bool(own)) for n, t, i, node, log, own in conn.execute(sql)]
 
 
+def newest_position(conn: sqlite3.Connection, tenant: int) -> int:
+    """The position of a tenant's newest arrival; 0 before the first."""
+    bounds = (row_of(tenant, 0), row_of(tenant + 1, 0))
+    row = conn.execute("SELECT max(row) FROM spans WHERE row >= ? AND row < ?", bounds).fetchone()[0]
+    return 0 if row is None else row - bounds[0]
+
+
 def load_tenant(conn: sqlite3.Connection, tenant: TenantRef) -> TenantState:
     """Where a tenant stands, read from its rows and the tiles of its open feed."""
     number = tenant.number
-    low, high = number << TENANT_SHIFT_BITS, (number + 1) << TENANT_SHIFT_BITS
-    row = conn.execute("SELECT max(row) FROM spans WHERE row >= ? AND row < ?", (low, high)).fetchone()[0]
     own = [feed for feed in load_feeds(conn) if feed.tenant == number and feed.own]
     head = load_feed(conn, own[-1]) if own else None
     hlc = 0
@@ -102,7 +107,7 @@ def load_tenant(conn: sqlite3.Connection, tenant: TenantRef) -> TenantState:
     actors = conn.execute("SELECT logline, actor FROM actors WHERE tenant = ?", (number,)).fetchall()
     return TenantState(
         tenant,
-        0 if row is None else row - low,
+        newest_position(conn, number),
         hlc,
         head,
         dict(kinds),
@@ -117,25 +122,48 @@ def find_newest_hlc(conn: sqlite3.Connection, tenant: int, below: int) -> int:
 
 
 def load_feed(conn: sqlite3.Connection, feed: FeedRef) -> FeedState:
-    """Where a feed stands: border from its newest tiles and at most 255 entries, so never slower with age."""
+    """Where a feed stands: border from its newest tiles and at most 255 entries, so never slower with age.
+
+    Raises NodeFault("database.damaged") unless they lead to the signed root: whoever signed on top of anything
+    else would fork the feed.
+    """
     found = conn.execute("SELECT note FROM checkpoints WHERE feed = ? ORDER BY size DESC", (feed.number,)).fetchone()
-    size = parse_checkpoint(found[0]).size if found else 0
-    nodes: list[bytes | None] = [None] * size.bit_length()
+    try:
+        name = vkey(origin(_tenant_id(conn, feed.tenant), feed.feed_id), feed.log_key)
+        head = verify_checkpoint(found[0], name) if found else None
+    except CallerError as error:
+        raise NodeFault("database.damaged", f"checkpoint of feed {feed.number}: {error.detail}") from error
+    if head is None:
+        return FeedState(feed, EMPTY, {})
+    nodes: list[bytes | None] = [None] * head.size.bit_length()
     tiles: dict[int, tuple[int, bytes]] = {}
-    for level in range(1, size.bit_length() // TILE_LEVELS + 1):
-        count = size >> (TILE_LEVELS * level)
+    for level in range(1, head.size.bit_length() // TILE_LEVELS + 1):
+        count = head.size >> (TILE_LEVELS * level)
         if not count % TILE_WIDTH:
             continue  # the newest tile is full, and the level above covers it
         tile = count // TILE_WIDTH
-        sql = "SELECT hashes FROM tiles WHERE feed = ? AND level = ? AND tile = ?"
-        hashes = conn.execute(sql, (feed.number, level, tile)).fetchone()[0]
-        tiles[level] = (tile, hashes)
-        part = grow(EMPTY, [hashes[at : at + 32] for at in range(0, len(hashes), 32)]).border
-        for height, node in enumerate(part.nodes):
+        hashes = tile_hashes(conn, feed, level, tile)
+        tiles[level] = (tile, b"".join(hashes))
+        for height, node in enumerate(grow(EMPTY, hashes).border.nodes):
             nodes[TILE_LEVELS * level + height] = node
-    rest = grow(EMPTY, leaves_of(conn, feed, size - size % TILE_WIDTH, size)).border
+    rest = grow(EMPTY, leaves_of(conn, feed, head.size - head.size % TILE_WIDTH, head.size)).border
     nodes[: len(rest.nodes)] = rest.nodes
-    return FeedState(feed, Border(size, tuple(nodes)), tiles)
+    border = Border(head.size, tuple(nodes))
+    if root_of(border) != head.root:
+        raise NodeFault("database.damaged", f"feed {feed.number} does not lead to its checkpoint")
+    return FeedState(feed, border, tiles)
+
+
+def tile_hashes(conn: sqlite3.Connection, feed: FeedRef, level: int, tile: int) -> list[bytes]:
+    """The node hashes of a stored tile; none where it is missing."""
+    sql = "SELECT hashes FROM tiles WHERE feed = ? AND level = ? AND tile = ?"
+    found = conn.execute(sql, (feed.number, level, tile)).fetchone()
+    hashes: bytes = found[0] if found else b""
+    return [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
+
+
+def _tenant_id(conn: sqlite3.Connection, tenant: int) -> TenantId:
+    return TenantId(conn.execute("SELECT tenant_id FROM tenants WHERE tenant = ?", (tenant,)).fetchone()[0])
 
 
 def leaves_of(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[bytes]:
@@ -144,16 +172,17 @@ def leaves_of(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) ->
     return [leaf_of(Record(*row), feed.feed_id) for row in conn.execute(sql, (feed.number, start, stop))]
 
 
-def find_idems(conn: sqlite3.Connection, tenant: int, idems: Sequence[bytes]) -> dict[bytes, Record]:
+def find_idems(conn: sqlite3.Connection, tenant: int, idems: Sequence[bytes]) -> dict[bytes, Held]:
     """The spans already written under these idempotency keys."""
-    found: dict[bytes, Record] = {}
+    found: dict[bytes, Held] = {}
     for start in range(0, len(idems), CHUNK_ROWS):
         chunk = idems[start : start + CHUNK_ROWS]
         sql = (
-            f"SELECT i.idem, {RECORD_COLUMNS} FROM idems i JOIN spans s ON s.row = i.row "
-            f"LEFT JOIN bodies b ON b.row = i.row WHERE i.tenant = ? AND i.idem IN ({', '.join('?' * len(chunk))})"
+            f"SELECT i.idem, (SELECT max(size) FROM checkpoints c WHERE c.feed = s.feed), {RECORD_COLUMNS} "
+            "FROM idems i JOIN spans s ON s.row = i.row LEFT JOIN bodies b ON b.row = i.row "
+            f"WHERE i.tenant = ? AND i.idem IN ({', '.join('?' * len(chunk))})"
         )
-        found.update((row[0], Record(*row[1:])) for row in conn.execute(sql, (tenant, *chunk)))
+        found.update((row[0], Held(Record(*row[2:]), row[1])) for row in conn.execute(sql, (tenant, *chunk)))
     return found
 
 
