@@ -78,7 +78,7 @@ class Reader:
                 (self._work / path.name).symlink_to(path)
         for name, arguments in {"lognode": "-m lognode ", "python3": "", "python": ""}.items():
             program = self._bin / name
-            program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments}"$@"\n')
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
             program.chmod(0o755)
         self._environ = {
             "HOME": str(self._home),
