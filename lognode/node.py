@@ -41,7 +41,7 @@ from lognode.identity.store import (
     write_secret_file,
 )
 from lognode.settings import Settings, parse_listen
-from lognode.timeline.store.database import Store, lock_directory, open_store
+from lognode.timeline.store.database import Store, file_fault, lock_directory, open_store
 
 DATABASE_NAME: Final = "lognode.db"
 KEY_NAME: Final = "node.key"
@@ -169,7 +169,7 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise NodeFault("data_dir.unwritable", f"{folder}: {error.strerror}") from error
+        raise file_fault(folder, error) from error
     async with lock_directory(folder):
         keys, is_new = _load_keys(folder / KEY_NAME, folder / DATABASE_NAME, world)
         token = _load_token(folder / TOKEN_NAME, world)

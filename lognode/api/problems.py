@@ -4,6 +4,7 @@ Owns how an error becomes an answer. Invariant: no answer holds HTML, a tracebac
 exception that is not in the error table.
 """
 
+import sqlite3
 from typing import Any, Final
 
 import msgspec
@@ -33,14 +34,18 @@ def problem_response(error: LognodeError) -> Response:
 def error_of(error: BaseException) -> LognodeError:
     """The error of the table that stands for any exception; one that is not foreseen is logged and hidden.
 
-    Of an exception group, as a nursery raises it, the first LognodeError counts.
+    Of an exception group, as a nursery raises it, the first counts that the table has a code for. What SQLite
+    cannot read is damage, unless we asked it wrongly; failed writes never come here.
     """
     if isinstance(error, LognodeError):
         return error
     if isinstance(error, BaseExceptionGroup):
-        ours = error.subgroup(LognodeError)
-        if ours is not None:
-            return _first_leaf(ours)
+        known = error.subgroup((LognodeError, sqlite3.DatabaseError))
+        if known is not None:
+            return error_of(_first_leaf(known))
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.ProgrammingError):
+        _log.error("the database cannot be read", exc_info=error)
+        return NodeFault("database.damaged", str(error))
     _log.error("request failed unexpectedly", exc_info=error)
     return NodeFault("node.internal")
 
@@ -54,6 +59,6 @@ def routing_error(error: Any) -> CallerError:
     return CallerError("request.malformed", "this path takes a WebSocket upgrade, or none")
 
 
-def _first_leaf(group: BaseExceptionGroup[LognodeError]) -> LognodeError:
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
     first = group.exceptions[0]
     return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -20,7 +20,7 @@ from lognode.cli.evidence import check_proof, prove, verify
 from lognode.cli.output import flush, print_problem
 from lognode.cli.read import log, show, tail, why
 from lognode.cli.write import append, import_file
-from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -32,6 +32,11 @@ EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
 EXIT_PIPE: Final = 141  # 128 + SIGPIPE
 
 _USAGE_CODES: Final = frozenset({"filter.invalid", "settings.invalid", "settings.unknown", "listen.invalid"})
+# Of a value on the command line, unless the error names a line of a file.
+_VALUE_CODES: Final = frozenset(
+    {"id.malformed", "kind.invalid", "kind.reserved", "draft.invalid", "idempotency.invalid"}
+    | {code for code in ERRORS if code.startswith("json.")}
+)
 # Options that may also stand before the command, and whether a value follows them.
 _GLOBAL_OPTIONS: Final = {
     "--json": False,
@@ -104,7 +109,7 @@ def exit_code(error: LognodeError) -> int:
     """What the exit code says of an error."""
     if error.code == "client.unreachable":
         return EXIT_NOT_RUNNING
-    if error.code in _USAGE_CODES:
+    if error.code in _USAGE_CODES or (error.code in _VALUE_CODES and "line" not in error.extra):
         return EXIT_USAGE
     if error.spec.status in (401, 403):
         return EXIT_NOT_ALLOWED

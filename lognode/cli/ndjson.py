@@ -17,8 +17,8 @@ from lognode.core.errors import CallerError, LognodeError
 from lognode.core.ids import b32encode
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
 
-BATCH_BYTES_MAX: Final = GROUP_BYTES_MAX
-BATCH_LINES_MAX: Final = 4 * GROUP_SPANS_MAX  # often enough for a progress bar to move
+IMPORT_BYTES_MAX: Final = GROUP_BYTES_MAX
+IMPORT_LINES_MAX: Final = 4 * GROUP_SPANS_MAX  # often enough for a progress bar to move
 CHUNK_BYTES: Final = 256 * 1024
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _KEY_FIELD: Final = "idempotency_key"
@@ -51,7 +51,7 @@ def read_batches(stream: BufferedIOBase, is_waiting: Callable[[], bool]) -> Iter
                 if not line or line.isspace():
                     continue
                 keyed = keys.add(line)
-                if batch.lines and (size + len(keyed) > BATCH_BYTES_MAX or len(batch.lines) == BATCH_LINES_MAX):
+                if batch.lines and (size + len(keyed) > IMPORT_BYTES_MAX or len(batch.lines) == IMPORT_LINES_MAX):
                     yield batch
                     batch, size = Batch([], []), 0
                 batch.lines.append(keyed)

@@ -106,9 +106,9 @@ class Which:
     """The spans that a command is about."""
 
     kind: Texts = ()
-    """Of this kind; again for any of several."""
+    """Of this kind, or below it as in order.*; again for any of several."""
     tag: Texts = ()
-    """With this tag; again for all of several."""
+    """With this tag; again for spans that have all of them."""
     actor: str | None = None
     """By this LogLine ID."""
     subject: str | None = None

@@ -50,7 +50,12 @@ def console() -> "Console":
     """Rich on stdout: as wide as the terminal, and never cut where a pipe or a file takes it."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, width=None if is_terminal() else PIPE_CELLS)
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            # Rich would end the process with exit code 1 here; every command ends alike.
+            raise BrokenPipeError
+
+    return Stdout(highlight=False, markup=False, emoji=False, width=None if is_terminal() else PIPE_CELLS)
 
 
 def is_terminal() -> bool:

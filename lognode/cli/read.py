@@ -34,7 +34,7 @@ def log(
     Parameters
     ----------
     limit
-        So many, the newest.
+        At most N spans, the newest.
     order
         By the time of the spans, or as this node took them in.
     """
@@ -117,7 +117,7 @@ def tail(*, follow: Follow = False, lines: Lines = TAIL_SPANS, which: Which = AL
     follow
         Go on with each new span as it arrives; when the node restarts, wait for it and miss none.
     lines
-        So many to begin with.
+        Begin with at most N spans, the newest.
     """
     where = which.filter("arrival")
     with target.client() as client:

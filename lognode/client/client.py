@@ -123,13 +123,14 @@ class Client:
         cursor: str | None = None
         left = sys.maxsize if limit is None else limit
         while left > 0:
-            size = min(left, PAGE_SPANS_MAX)
             before, after = (cursor, None) if newest_first else (None, cursor)
-            page = self.page(where, newest_first=newest_first, before=before, after=after, limit=size)
+            limit = min(left, PAGE_SPANS_MAX)
+            page = self.page(where, newest_first=newest_first, before=before, after=after, limit=limit)
             yield from page["spans"]
+            # A page of large spans is short, and others follow.
+            left -= len(page["spans"])
             cursor = page["older" if newest_first else "newer"]
-            left -= size
-            if cursor is None or len(page["spans"]) < size:
+            if cursor is None or not page["spans"]:
                 return
 
     def span(self, span_id: str) -> Span:

@@ -1,9 +1,12 @@
 """Where a node answers, and the token that opens it.
 
 A daemon writes both into its data directory, and its port may change with every start: an Address is
-read again for each new connection, so that a client outlives a restart of its node.
+read again for each request, so that a client outlives a restart of its node. Invariant: where a killed daemon
+left its URL behind, the token goes to nobody, whoever has that port by now.
 """
 
+import fcntl
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +14,7 @@ from typing import Final
 from lognode.core.errors import CallerError, NodeFault
 
 API_URL_NAME: Final = "api.url"
+LOCK_NAME: Final = "lognode.lock"  # which a daemon holds as long as it lives
 ADMIN_TOKEN_NAME: Final = "admin.token"  # noqa: S105 - a file's name
 
 
@@ -34,23 +38,48 @@ class Address:
     token_file: Path | None = None
 
     def place(self) -> Place:
-        """The place as the files name it now.
-
-        Raises NodeFault("client.unreachable") where no daemon has left its URL, CallerError("file.unreadable").
-        """
-        url = self.url or self._api_url()
+        """The place as the files name it now. Raises as `current_url` does."""
+        url = self.current_url()
         token_file = self.token_file or (self.data_dir / ADMIN_TOKEN_NAME if self.data_dir else None)
-        return Place(url=url.rstrip("/"), token=_read_line(token_file) if token_file else None)
+        return Place(url=url, token=_read_line(token_file) if token_file else None)
+
+    def current_url(self) -> str:
+        """The URL to ask now.
+
+        Raises NodeFault("client.unreachable") where no daemon runs on the data directory, or
+        CallerError("file.unreadable").
+        """
+        return (self.url or self._api_url()).rstrip("/")
 
     def _api_url(self) -> str:
         if self.data_dir is None:
             raise NodeFault("client.unreachable", "neither a data directory nor a URL is given")
+        nobody = NodeFault("client.unreachable", f"no node runs on {self.data_dir}")
         try:
-            return _read_line(self.data_dir / API_URL_NAME)
+            url = _read_line(self.data_dir / API_URL_NAME)
         except CallerError as error:
             if isinstance(error.__cause__, FileNotFoundError):
-                raise NodeFault("client.unreachable", f"no node runs on {self.data_dir}") from error
+                raise nobody from error
             raise
+        if not _may_be_held(self.data_dir / LOCK_NAME):
+            raise nobody
+        return url
+
+
+def _may_be_held(lock: Path) -> bool:
+    """False when for certain no daemon lives; who may not read the lock file must take its word."""
+    try:
+        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        # Shared, so that clients do not take each other for a daemon, and let go again at once.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _read_line(path: Path) -> str:

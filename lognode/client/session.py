@@ -59,6 +59,7 @@ class Session:
         self._address = address
         self._patience_s = patience_s
         self._http: httpx.Client | None = None
+        self._url = ""
         self._met = False
 
     def close(self) -> None:
@@ -138,8 +139,12 @@ class Session:
             raise NodeFault("client.unreachable", detail) from error
 
     def _connection(self) -> httpx.Client:
+        # Asked each time: httpx opens a closed connection again by itself, and by then a stranger may listen there.
+        if self._address.current_url() != self._url:
+            self.close()
         if self._http is None:
             place = self._address.place()
+            self._url = place.url
             socket_path = place.url.removeprefix("unix:") if place.url.startswith("unix:") else None
             try:
                 self._http = httpx.Client(

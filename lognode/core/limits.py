@@ -24,13 +24,15 @@ TEXT_BYTES_MAX: Final = 4 * KIB  # title, subject, the three ids, one tag: they 
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 PAGE_SPANS_DEFAULT: Final = 100
 PAGE_SPANS_MAX: Final = 1000
+PAGE_BYTES_MAX: Final = 4 * MIB  # of stored bodies, in a page or a walk; one span is given however large
+PAGE_STEP_SPANS_MAX: Final = 16  # read, before a page looks at what they weigh; smaller steps cost more time
 WALK_SPANS_MAX: Final = 1000  # one answer of causes or effects
 FILTER_KINDS_MAX: Final = 64  # each is an index scan of its own in one statement, of which SQLite takes 500
 UPLOAD_SPANS_MAX: Final = 1000  # of one stream in one commit
 PART_BYTES_MAX: Final = 64 * KIB  # inflated at once: some milliseconds of parsing
 LINE_DIGITS_MAX: Final = 12  # of a line number, which is added to a stream's key
 RUNS_MAX: Final = 65_536  # of receipts=all: some megabytes; only duplicates in an order of their own come near it
-RECEIPTS_READ_MAX: Final = 64  # at once, bodies included
+RECEIPTS_READ_MAX: Final = 64  # at once: less than a millisecond of a reader
 SUBSCRIPTIONS_MAX: Final = 32  # of one socket; each wakes on every commit
 REF_BYTES_MAX: Final = 256  # of a frame; it is kept while its append or subscription lasts
 SOCKET_APPENDS_MAX: Final = 1024  # unacknowledged appends of one WebSocket; beyond, it is not read

@@ -1,17 +1,20 @@
 """One stored span as it lies in the database, and its JSON form.
 
 A Record is undecoded: reading a page costs no parsing. Ids are derived here, on demand. Knows no SQL
-beyond the list of columns that make a Record.
+beyond the list of columns that make a Record. Invariant: what is wrong with stored bytes is this node's
+fault, said with the position, never the caller's.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from lognode.core.clock import hlc_ms
 from lognode.core.codec import decode_value
 from lognode.core.draft import Draft
-from lognode.core.errors import CallerError
+from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
 from lognode.core.limits import TENANT_SHIFT_BITS
 from lognode.core.span import (
@@ -31,7 +34,13 @@ from lognode.timeline.control import control_json
 # Fields of the labels table.
 TAG, SUBJECT, CONTRACT, WORKFLOW, FLOW = range(5)
 POSITION_MASK: Final = (1 << TENANT_SHIFT_BITS) - 1
-RECORD_COLUMNS: Final = f"s.row & {POSITION_MASK}, s.feed, s.seq, s.hlc, s.visibility, s.header, b.body"
+_STUB: Final = f"s.row & {POSITION_MASK}, s.feed, s.seq, s.hlc, s.visibility, s.header"
+RECORD_COLUMNS: Final = f"{_STUB}, b.body"
+STUB_COLUMNS: Final = f"{_STUB}, NULL"  # where nobody asks for the body
+
+
+# What damage runs into: a flipped bit may also make SQLite give a value of another type.
+_WRONG: Final = (AttributeError, CallerError, OverflowError, TypeError)
 
 
 class TenantRef(NamedTuple):
@@ -64,6 +73,11 @@ class Record(NamedTuple):
     header: bytes
     body: bytes | None
 
+    @property
+    def weight(self) -> int:
+        """Bytes of the body, 0 where it is not held."""
+        return len(self.body) if self.body else 0
+
 
 def labels_of(said: Draft | Body) -> list[tuple[int, str]]:
     """What a span is found by: field and value of its rows in the labels table."""
@@ -77,18 +91,37 @@ def row_of(tenant: int, position: int) -> int:
     return tenant << TENANT_SHIFT_BITS | position
 
 
+def feed_of(record: Record, feeds: Mapping[int, FeedRef]) -> FeedRef:
+    """The feed of a stored span. Raises NodeFault("database.damaged") where there is none."""
+    feed = feeds.get(record.feed)
+    if feed is None:
+        raise _damaged(record, f"no feed has the number {record.feed}")
+    return feed
+
+
+def header_of(record: Record) -> Header:
+    """The header of a stored span. Raises NodeFault("database.damaged")."""
+    try:
+        return decode_header(record.header)
+    except _WRONG as error:
+        raise _damaged(record, f"header: {error}") from error
+
+
 def entry_of(record: Record, feed_id: FeedId) -> bytes:
-    """The entry bytes of a stored span."""
-    return entry_bytes(feed_id, record.seq, record.hlc, record.visibility, record.header)
+    """The entry bytes of a stored span. Raises NodeFault("database.damaged")."""
+    try:
+        return entry_bytes(feed_id, record.seq, record.hlc, record.visibility, record.header)
+    except _WRONG as error:
+        raise _damaged(record, f"entry: {error}") from error
 
 
 def leaf_of(record: Record, feed_id: FeedId) -> bytes:
-    """The leaf hash of a stored span."""
+    """The leaf hash of a stored span. Raises NodeFault("database.damaged")."""
     return leaf_hash(entry_of(record, feed_id))
 
 
 def id_of(record: Record, feed_id: FeedId) -> SpanId:
-    """The id of a stored span."""
+    """The id of a stored span. Raises NodeFault("database.damaged")."""
     return span_id(record.hlc, leaf_of(record, feed_id))
 
 
@@ -115,10 +148,13 @@ def _names(feed: FeedRef) -> tuple[str, str]:
 def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
     """A span as the API shows it: every field of header and body, and where it stands.
 
-    Where the body is missing or malformed, "body" says so instead of the body's fields.
+    Where the body is missing or malformed, "body" says so instead of the body's fields. Raises
+    NodeFault("database.damaged"), also for a body that is not the one its header names.
     """
-    header = decode_header(record.header)
     leaf = leaf_of(record, feed.feed_id)
+    header = header_of(record)
+    if record.visibility >= len(VISIBILITIES):
+        raise _damaged(record, f"visibility {record.visibility}")
     shown: dict[str, Any] = {
         "id": b32encode(span_id(record.hlc, leaf)),
         "kind": header.kind,
@@ -128,7 +164,7 @@ def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
         "visibility": VISIBILITIES[record.visibility],
         "caused_by": b32encode(header.caused_by) if header.caused_by else None,
     }
-    shown.update(_body_json(record.body, header))
+    shown.update(_body_json(_body_of(record, header), header))
     node, feed_text = _names(feed)
     shown.update(
         node=node,
@@ -138,6 +174,18 @@ def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
         leaf=leaf.hex(),
     )
     return shown
+
+
+def _damaged(record: Record, detail: str) -> NodeFault:
+    return NodeFault("database.damaged", detail, place=f"position {record.position}")
+
+
+def _body_of(record: Record, header: Header) -> bytes | None:
+    if record.body is not None and (
+        record.body.__class__ is not bytes or sha256(record.body).digest() != header.body_sha256
+    ):
+        raise _damaged(record, "the body is not the one that the header names")
+    return record.body
 
 
 def _body_json(raw: bytes | None, header: Header) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The JSON text frames of a WebSocket, in both directions.
 
-Owns their shapes. Invariant: `ref` comes back exactly as it was sent, and means nothing here.
+Owns their shapes. Invariant: `ref` comes back exactly as it was sent, and means nothing here. The raw parts of
+a request are views that hold its whole frame: who keeps one keeps a copy.
 """
 
 from collections.abc import Mapping

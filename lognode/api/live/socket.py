@@ -7,6 +7,7 @@ not read either, so that no queue grows.
 
 from typing import Any, Final
 
+import msgspec
 import trio
 from quart import websocket
 
@@ -70,7 +71,7 @@ class Session:
         self._socket = socket
         self._send = socket.send
         self._admission = Admission(caller)
-        self._intake: Intake[Append] = Intake(GATHERING_MAX)
+        self._intake: Intake[msgspec.Raw] = Intake(GATHERING_MAX)  # labelled by ref
         self._receiving = trio.CancelScope()
         self._following: dict[bytes, trio.Event] = {}  # by ref; set to end it
 
@@ -106,7 +107,7 @@ class Session:
             draft, key = parse_json_draft(bytes(asked.draft))
             if not self._caller.may(Action.SPAN_APPEND):
                 raise CallerError("role.insufficient")
-            await self._intake.put(self._admission.admit(draft, key or asked.idempotency_key), asked)
+            await self._intake.put(self._admission.admit(draft, key or asked.idempotency_key), asked.ref.copy())
             self._intake.ripen()
         elif isinstance(asked, Subscribe):
             await self._subscribe(asked, nursery)
@@ -119,14 +120,14 @@ class Session:
 
     async def _append(self) -> None:
         while True:
-            drafts, asked = await self._intake.take()
+            drafts, refs = await self._intake.take()
             if not drafts:
                 return
             while drafts:
-                done = await self._append_some(drafts, asked)
-                drafts, asked = drafts[done:], asked[done:]
+                done = await self._append_some(drafts, refs)
+                drafts, refs = drafts[done:], refs[done:]
 
-    async def _append_some(self, drafts: list[Draft], asked: list[Append]) -> int:
+    async def _append_some(self, drafts: list[Draft], refs: list[msgspec.Raw]) -> int:
         """How many of the drafts, from the first on, were appended or refused, and answered."""
         writer, tenant = self._caller.services.writer, self._caller.tenant
         fault: LognodeError | None = None
@@ -136,38 +137,39 @@ class Session:
             # One refused draft says nothing of those behind it.
             receipts, fault = stopped.receipts, stopped.error
         except LognodeError as error:
-            for one in asked:
-                await self._send(error_frame(one.ref, error))
-            return len(asked)
-        for one, receipt in zip(asked, receipts, strict=False):
-            await self._send(receipt_frame(one.ref, receipt_json(receipt)))
+            for ref in refs:
+                await self._send(error_frame(ref, error))
+            return len(refs)
+        for ref, receipt in zip(refs, receipts, strict=False):
+            await self._send(receipt_frame(ref, receipt_json(receipt)))
         if fault is not None:
-            await self._send(error_frame(asked[len(receipts)].ref, fault))
+            await self._send(error_frame(refs[len(receipts)], fault))
             return len(receipts) + 1
         return len(receipts)
 
     async def _subscribe(self, asked: Subscribe, nursery: trio.Nursery) -> None:
-        ref = bytes(asked.ref)
-        if ref in self._following:
+        ref = asked.ref.copy()
+        name = bytes(ref)
+        if name in self._following:
             raise CallerError("request.malformed", "a subscription has this ref already", place="ref")
         if len(self._following) >= SUBSCRIPTIONS_MAX:
             raise CallerError("request.malformed", f"a socket has at most {SUBSCRIPTIONS_MAX} subscriptions")
         tail = await open_tail(self._caller, asked.parameters(), after=asked.after)
-        await self._send(state_frame("subscribed", asked.ref, tail.cursor(tail.position)))
-        self._following[ref] = trio.Event()
-        nursery.start_soon(self._follow, asked, tail, self._following[ref])
+        await self._send(state_frame("subscribed", ref, tail.cursor(tail.position)))
+        self._following[name] = trio.Event()
+        nursery.start_soon(self._follow, ref, tail, self._following[name])
 
-    async def _follow(self, asked: Subscribe, tail: Tail, ended: trio.Event) -> None:
+    async def _follow(self, ref: msgspec.Raw, tail: Tail, ended: trio.Event) -> None:
         try:
             while not ended.is_set():
                 arrivals = await tail.read()
                 for position, span in arrivals:
                     if ended.is_set():
                         return
-                    await self._send(span_frame(asked.ref, tail.cursor(position), span))
+                    await self._send(span_frame(ref, tail.cursor(position), span))
                 if not arrivals:
                     await tail.wait(ended)
         except LognodeError as error:
             if not ended.is_set():
-                del self._following[bytes(asked.ref)]
-                await self._send(error_frame(asked.ref, error))
+                del self._following[bytes(ref)]
+                await self._send(error_frame(ref, error))

@@ -88,7 +88,7 @@ def _read_batch(
     arrivals: list[Arrival] = []
     size = 0
     for _ in range(TAIL_BATCH_STEPS_MAX):
-        records, scanned_to = select_new(conn, tenant, feeds, query, position, TAIL_STEP_SPANS_MAX)
+        records, scanned_to = select_new(conn, tenant, query, position, TAIL_STEP_SPANS_MAX)
         for record in records:
             span = _encode(span_json(record, feeds[record.feed]))
             arrivals.append(Arrival(record.position, span))

@@ -40,15 +40,18 @@ class Lines:
 
 
 class Inflater:
-    """Inflates gzip, also several members in a row, in parts of bounded size."""
+    """Inflates gzip, several members and zeros behind them too, in parts of bounded size."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP)
         self._is_inside = False
+        self._has_ended = False  # a member has
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """What `chunk` inflates to. Raises CallerError("request.malformed") for anything but gzip."""
         while True:
+            if self._has_ended and not self._is_inside:
+                chunk = chunk.lstrip(b"\x00")  # padding, which gzip takes too
             self._is_inside = self._is_inside or bool(chunk)
             try:
                 part = self._member.decompress(chunk, PART_BYTES_MAX)
@@ -60,6 +63,7 @@ class Inflater:
                 chunk = self._member.unused_data
                 self._member = zlib.decompressobj(_GZIP)
                 self._is_inside = False
+                self._has_ended = True
             else:
                 chunk = self._member.unconsumed_tail
             # A full part may have more behind it, even when all input was taken.

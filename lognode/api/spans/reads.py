@@ -5,7 +5,7 @@ A read runs whole in a reader's thread, from the query to the encoded answer, in
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from quart import Response, request
@@ -19,7 +19,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
 from lognode.core.limits import SIZE_MAX, WALK_SPANS_MAX
 from lognode.timeline.query import Cursor, Query, decode_cursor, encode_cursor, parse_query
-from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, span_json
+from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, feed_of, span_json
 from lognode.timeline.store.lookup import Walk, causes, effects, find_span, statistics
 from lognode.timeline.store.pages import select_page
 from lognode.timeline.store.proofs import growth_proof, latest_note, span_proof
@@ -31,7 +31,9 @@ PAGE: Final = (
     Parameter("sort", "desc (newest first, the default) or asc"),
     Parameter("before", "A cursor: the spans nearest below it"),
     Parameter("after", "A cursor: the spans nearest above it"),
-    Parameter("limit", "How many spans at most: 1 to 1000, 100 by default", int),
+    Parameter(
+        "limit", "How many spans at most: 1 to 1000, 100 by default; a page of large spans ends earlier, on 4 MiB", int
+    ),
 )
 Feeds = Mapping[int, FeedRef]
 
@@ -65,7 +67,9 @@ FEED: Final = Parameter("feed", "A feed's id; by default the one that this node 
 async def list_spans() -> Response:
     """List spans that match all filters, a page at a time.
 
-    `older` and `newer` are cursors for `before` and `after`; `newer` stays good for spans that come later.
+    `older` and `newer` are cursors for `before` and `after`; `newer` stays good for spans that come later. How many
+    spans a page has says nothing of whether more follow: downwards there are until `older` is null, upwards until a
+    page is empty.
     """
     caller = current()
     services, tenant = caller.services, caller.tenant
@@ -169,11 +173,15 @@ def _page(
     node_public: bytes,
 ) -> bytes:
     page = select_page(conn, tenant, feeds, query, before=before, after=after)
-    older, newer = (
-        encode_cursor(cursor, node_public, tenant.tenant_id) if cursor else None for cursor in (page.older, page.newer)
-    )
-    spans = [span_json(record, feeds[record.feed]) for record in page.records]
+    older = encode_cursor(page.older, node_public, tenant.tenant_id) if page.older else None
+    newer = encode_cursor(page.newer, node_public, tenant.tenant_id)
+    spans = [_raw(span_json(record, feed_of(record, feeds))) for record in page.records]
     return _encode({"spans": spans, "older": older, "newer": newer})
+
+
+def _raw(span: dict[str, Any]) -> msgspec.Raw:
+    """A span as text, since its decoded values may take many times the memory."""
+    return msgspec.Raw(_encode(span))
 
 
 def _find(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> Record:
@@ -185,7 +193,7 @@ def _find(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: Sp
 
 def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
     record = _find(conn, tenant, feeds, span_id)
-    feed = feeds[record.feed]
+    feed = feed_of(record, feeds)
     return _encode({**span_json(record, feed), "entry": entry_of(record, feed.feed_id).hex()})
 
 
@@ -202,6 +210,6 @@ def _steps(
     limit: int,
 ) -> bytes:
     found = walk(conn, tenant, feeds, span_id, limit)
-    spans = [{"depth": depth, **span_json(record, feeds[record.feed])} for depth, record in found.steps]
+    spans = [_raw({"depth": depth, **span_json(record, feed_of(record, feeds))}) for depth, record in found.steps]
     missing = [b32encode(missing_id) for missing_id in found.missing]
     return _encode({"spans": spans, "missing": missing, "truncated": found.truncated})

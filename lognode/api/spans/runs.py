@@ -17,7 +17,7 @@ from lognode.core.errors import CallerError
 from lognode.core.limits import RECEIPTS_READ_MAX, RUNS_MAX
 from lognode.core.span import span_id
 from lognode.engine.receipt import Receipt
-from lognode.timeline.record import FeedRef, TenantRef, leaf_of
+from lognode.timeline.record import FeedRef, TenantRef, feed_of, leaf_of
 from lognode.timeline.store.lookup import records_at
 
 _encoder: Final = msgspec.json.Encoder()
@@ -73,7 +73,7 @@ def _receipt_lines(
 ) -> bytes:
     receipts = []
     for record in records_at(conn, tenant, start, stop):
-        feed = feeds[record.feed].feed_id
+        feed = feed_of(record, feeds).feed_id
         leaf = leaf_of(record, feed)
         span = span_id(record.hlc, leaf)
         receipts.append(

@@ -4,6 +4,7 @@ One task reads, cuts and parses, the other appends; order is kept. Invariant: wh
 everything before that line is in, and nothing from it on.
 """
 
+import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 
 import trio
@@ -38,6 +39,7 @@ class Upload:
         self._first: Receipt | None = None
         self._last: Receipt | None = None
         self._stop: LognodeError | None = None
+        self._stop_line = sys.maxsize
 
     async def run(self, chunks: AsyncIterable[bytes]) -> UploadJson:
         """What became of the whole stream.
@@ -125,6 +127,10 @@ class Upload:
             self._runs.add(receipts)
 
     def _stop_at(self, number: int, error: LognodeError) -> None:
+        """Note the error of a line, unless an earlier line has one: nothing from that on is in."""
+        if number >= self._stop_line:
+            return
+        self._stop_line = number
         place = f"line {number}" if error.place is None else f"line {number}: {error.place}"
         extra = {**error.extra, "line": number}
         # A new one: a group's fault is one exception for all who were in it.

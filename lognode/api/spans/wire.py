@@ -91,11 +91,14 @@ class GrowthJson(msgspec.Struct, frozen=True):
 
 
 class PageJson(msgspec.Struct, frozen=True):
-    """Spans in the order asked for, and cursors to go on with; `older` is null at the beginning of the timeline."""
+    """Spans in the order asked for, and cursors to go on with.
+
+    `older` is null at the beginning of the timeline; `newer` never is, since spans may come later.
+    """
 
     spans: list[SpanJson]
     older: str | None
-    newer: str | None
+    newer: str
 
 
 class WalkJson(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 Owns connections and what must be known of tenants and feeds to read anything. Decides nothing about content.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -110,23 +111,33 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
     try:
         await store.refresh()
         yield store
+    except sqlite3.DatabaseError as error:  # while a node is made; once it runs, the writer answers for them
+        raise open_fault(path, error) from error
     finally:
         await store.close()
 
 
 def open_fault(path: Path, error: sqlite3.DatabaseError) -> NodeFault:
     """What a failure to open the database means."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    # SHMSIZE: the journal's index, a few pages, did not find room.
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return NodeFault("disk.full", f"{path}: {error}")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_IOERR):
         return NodeFault("data_dir.unwritable", f"{path}: {error}")
     return NodeFault("database.damaged", f"{path}: {error}")
 
 
+def file_fault(path: Path, error: OSError) -> NodeFault:
+    """What a failure to write a file of the data directory means."""
+    code = "disk.full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "data_dir.unwritable"
+    return NodeFault(code, f"{path}: {error.strerror}")
+
+
 @asynccontextmanager
 async def lock_directory(folder: Path) -> AsyncIterator[None]:
-    """Hold the data directory for this process. Raises NodeFault data_dir.locked or data_dir.unwritable.
+    """Hold the data directory for this process. Raises NodeFault data_dir.locked, data_dir.unwritable or disk.full.
 
     The kernel drops the lock with the process, however that ends.
     """
@@ -134,15 +145,18 @@ async def lock_directory(folder: Path) -> AsyncIterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise NodeFault("data_dir.unwritable", f"{path}: {error.strerror}") from error
+        raise file_fault(path, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
             raise NodeFault("data_dir.locked", f"{folder} is held by process {holder or 'unknown'}") from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            raise file_fault(path, error) from error
         yield
     finally:
         os.close(handle)

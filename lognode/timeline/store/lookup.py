@@ -1,32 +1,37 @@
 """Single spans by id, the causal walk both ways, and what a tenant's timeline amounts to.
 
 Synchronous functions for a reader's thread. Ids are not stored: a span is looked up by the hlc in its id and
-recognised by its leaf. Invariant: a walk ends, whatever `caused_by` says, and never shows a span twice.
+recognised by its leaf. Invariant: a walk ends, whatever `caused_by` says, never shows a span twice, and holds
+no more than PAGE_BYTES_MAX of bodies, or one span.
 """
 
 import sqlite3
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from lognode.core.clock import HLC_MAX, Clock, hlc_ms, state_hash
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline
-from lognode.core.span import decode_header
+from lognode.core.limits import PAGE_BYTES_MAX
 from lognode.timeline.checkpoint import origin, parse_checkpoint, vkey
 from lognode.timeline.query import Query
 from lognode.timeline.record import (
     POSITION_MASK,
     RECORD_COLUMNS,
+    STUB_COLUMNS,
     FeedRef,
     Record,
     TenantRef,
+    feed_of,
+    header_of,
     id_of,
     row_of,
     time_text,
 )
 from lognode.timeline.store.pages import select_page
-from lognode.timeline.store.proofs import latest_note
+from lognode.timeline.store.proofs import latest_note, span_proof
 
 
 class Walk(NamedTuple):
@@ -40,29 +45,29 @@ class Walk(NamedTuple):
 def find_span(
     conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], span_id: SpanId
 ) -> Record | None:
-    """The span with this id, None where the tenant does not hold it."""
+    """The span with this id, None where the tenant does not hold it.
+
+    Raises NodeFault("database.damaged") where what stands at the id's time is no longer what was signed: the span
+    may have been there.
+    """
     hlc = int.from_bytes(span_id[:8], "big")
     if hlc > HLC_MAX:
         return None
     sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row WHERE s.tenant = ? AND s.hlc = ?"
-    records = map(Record._make, conn.execute(sql, (tenant.number, hlc)).fetchall())
-    return next((record for record in records if id_of(record, feeds[record.feed].feed_id) == span_id), None)
-
-
-def find_spans(
-    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], span_ids: Iterable[SpanId]
-) -> dict[SpanId, Record]:
-    """Those of the spans that the tenant holds, by id."""
-    found = {span_id: find_span(conn, tenant, feeds, span_id) for span_id in span_ids}
-    return {span_id: record for span_id, record in found.items() if record}
+    others = []
+    with closing(conn.execute(sql, (tenant.number, hlc))) as rows:
+        for record in map(Record._make, rows):
+            if id_of(record, feed_of(record, feeds).feed_id) == span_id:
+                return record
+            others.append(record._replace(body=None))
+    for record in others:
+        span_proof(conn, feeds, record)
+    return None
 
 
 def records_at(conn: sqlite3.Connection, tenant: TenantRef, start: int, stop: int) -> list[Record]:
-    """The spans at positions [start, stop), by arrival."""
-    sql = (
-        f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
-        " WHERE s.row >= ? AND s.row < ? ORDER BY s.row"
-    )
+    """The spans at positions [start, stop), by arrival; their bodies are not read."""
+    sql = f"SELECT {STUB_COLUMNS} FROM spans s WHERE s.row >= ? AND s.row < ? ORDER BY s.row"
     rows = conn.execute(sql, (row_of(tenant.number, start), row_of(tenant.number, stop)))
     return list(map(Record._make, rows.fetchall()))
 
@@ -72,23 +77,27 @@ def causes(
 ) -> Walk:
     """What led to a span: its cause, the cause of that, and so on, at most `limit` of them.
 
-    Raises CallerError("span.unknown").
+    Raises CallerError("span.unknown"), NodeFault("database.damaged").
     """
     record = find_span(conn, tenant, feeds, span_id)
     if record is None:
         raise CallerError("span.unknown", b32encode(span_id))
     steps: list[tuple[int, Record]] = []
+    weight = 0
     seen = {span_id}
-    cause = decode_header(record.header).caused_by
+    cause = header_of(record).caused_by
     while cause and cause not in seen:
         if len(steps) == limit:
             return Walk(steps, [], truncated=True)
         record = find_span(conn, tenant, feeds, cause)
         if record is None:
             return Walk(steps, [cause], truncated=False)
+        weight += record.weight
+        if steps and weight > PAGE_BYTES_MAX:
+            return Walk(steps, [], truncated=True)
         seen.add(cause)
         steps.append((len(steps) + 1, record))
-        cause = decode_header(record.header).caused_by
+        cause = header_of(record).caused_by
     return Walk(steps, [], truncated=False)
 
 
@@ -98,24 +107,29 @@ def effects(
     """What followed from a span, breadth first, siblings in timeline order, at most `limit` spans.
 
     A span that is not held may have effects that are: it is then missing. Raises CallerError("span.unknown") where
-    neither is.
+    neither is, NodeFault("database.damaged").
     """
     steps: list[tuple[int, Record]] = []
+    weight = 0
     seen = {span_id}
     frontier = deque([(1, span_id)])
     truncated = False
     while frontier and not truncated:
         depth, cause = frontier.popleft()
-        room = limit - len(steps)
-        query = Query(caused_by=cause, descending=False, limit=room + 1)
-        records = select_page(conn, tenant, feeds, query).records
-        truncated = len(records) > room
-        for record in records[:room]:
-            effect = id_of(record, feeds[record.feed].feed_id)
-            if effect not in seen:
-                seen.add(effect)
-                steps.append((depth, record))
-                frontier.append((depth + 1, effect))
+        query = Query(caused_by=cause, descending=False, limit=limit - len(steps) + 1)
+        page = select_page(conn, tenant, feeds, query)
+        truncated = page.is_cut
+        for record in page.records:
+            effect = id_of(record, feed_of(record, feeds).feed_id)
+            if effect in seen:
+                continue
+            weight += record.weight
+            if len(steps) == limit or (steps and weight > PAGE_BYTES_MAX):
+                truncated = True
+                break
+            seen.add(effect)
+            steps.append((depth, record))
+            frontier.append((depth + 1, effect))
     missing = [] if find_span(conn, tenant, feeds, span_id) else [span_id]
     if missing and not steps:
         raise CallerError("span.unknown", b32encode(span_id))
@@ -161,10 +175,3 @@ def statistics(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, 
         ],
         "state": state_hash(Clock({feed: (head.size, head.root) for feed, head in heads.items()})).hex(),
     }
-
-
-def disk_bytes(conn: sqlite3.Connection) -> int:
-    """The size of the database file. It holds every tenant, so it is the node's figure and no tenant's."""
-    (pages,) = conn.execute("PRAGMA page_count").fetchone()
-    (page_bytes,) = conn.execute("PRAGMA page_size").fetchone()
-    return int(pages * page_bytes)

@@ -4,8 +4,10 @@ Schema changes are numbered SQL files, each applied in one transaction that also
 database of a newer lognode is refused untouched.
 """
 
+import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -30,11 +32,17 @@ def migrations() -> Sequence[str]:
 def connect_writer(path: Path) -> sqlite3.Connection:
     """The one writing connection, with the schema brought up to date.
 
-    Raises NodeFault database.newer or database.damaged, and sqlite3.OperationalError when it cannot be opened.
+    Raises NodeFault database.newer, database.damaged or data_dir.unwritable, and sqlite3.OperationalError when it
+    cannot be opened.
     """
+    if path.exists():
+        if not os.access(path, os.W_OK):  # SQLite would open it read-only, and say so at the first commit
+            raise NodeFault("data_dir.unwritable", f"{path} is read-only")
+        # A newer database stays as it is: even closing a writing connection copies the WAL into it.
+        with closing(_connect(path, "ro")) as reader:
+            check_version(reader)
     conn = _connect(path, "rwc")
     try:
-        check_version(conn)  # before the first write: a newer database stays as it is
         conn.execute("PRAGMA journal_mode = WAL")
         conn.execute("PRAGMA synchronous = FULL")
         conn.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")

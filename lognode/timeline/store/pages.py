@@ -8,7 +8,9 @@ share one hlc; the row range in every statement keeps it inside its tenant.
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import lru_cache, partial
+from itertools import accumulate, takewhile
 from operator import gt, lt
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +18,7 @@ import msgspec
 
 from lognode.core.clock import HLC_MAX, hlc_from_ms
 from lognode.core.errors import CallerError
-from lognode.core.limits import FILTER_KINDS_MAX, LEAD_ROWS_MAX, TAIL_ROWS_MAX
+from lognode.core.limits import FILTER_KINDS_MAX, LEAD_ROWS_MAX, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX, TAIL_ROWS_MAX
 from lognode.core.span import EXECUTED
 from lognode.timeline.query import PREFIX, Cursor, Order, Query, arrival_cursor, start_cursor, timeline_cursor
 from lognode.timeline.record import (
@@ -30,6 +32,7 @@ from lognode.timeline.record import (
     FeedRef,
     Record,
     TenantRef,
+    feed_of,
     leaf_of,
     row_of,
 )
@@ -38,18 +41,21 @@ from lognode.timeline.store.search import match_expression, matches, search_posi
 _NO_LIMIT: Final = -1
 
 Values = tuple[object, ...]
+Found = tuple[list["Record"], int]  # records, and no less than what their bodies weigh
 Bounds = tuple[int, int, int, int]  # lowest and highest hlc, lowest and highest row, both included
 
 
 class Page(NamedTuple):
     """Records in the order asked for. `older` is None when there is nothing older.
 
-    `newer` is where to go on upwards, also later on: the new end of a timeline is never final.
+    `newer` is where to go on upwards, also later on: the new end of a timeline is never final. `is_cut` when a
+    bound of the page ended it, not the timeline.
     """
 
     records: list[Record]
     older: Cursor | None
     newer: Cursor
+    is_cut: bool
 
 
 class _Index(NamedTuple):
@@ -126,6 +132,7 @@ def select_page(
 ) -> Page:
     """The `query.limit` matches nearest below `before` or above `after`; without them, the first of the sort.
 
+    Fewer, but one at least, where their bodies are larger than PAGE_BYTES_MAX.
     Raises CallerError "cursor.invalid" (a cursor of the other order), "search.off" or "filter.invalid".
     """
     assert before is None or after is None
@@ -140,20 +147,20 @@ def select_page(
         bounds = _beyond(bounds, row_of(tenant.number, cursor.number), descending=descending)
     statement = _plan(conn, tenant.number, query, bounds, descending=descending)
     if query.order == "timeline":
-        records = _in_timeline(conn, statement, feeds, bounds, query.limit + 1, cursor)
+        found, weight = _in_timeline(conn, statement, feeds, bounds, query.limit + 1, cursor)
     else:
-        records = sorted(_fetch(conn, statement, bounds, query.limit + 1), reverse=descending)
-    older, newer = _ends(records, feeds, query, cursor, descending=descending)
-    del records[query.limit :]
+        found, weight = _fetch(conn, statement, bounds, query.limit + 1)
+    records = found[: query.limit if weight <= PAGE_BYTES_MAX else min(query.limit, _fitting(found))]
+    is_cut = len(records) < len(found)
+    older, newer = _ends(records, feeds, query, cursor, descending=descending, is_cut=is_cut)
     if descending != query.descending:
         records.reverse()
-    return Page(records, older, newer)
+    return Page(records, older, newer, is_cut)
 
 
 def select_new(
     conn: sqlite3.Connection,
     tenant: TenantRef,
-    _feeds: Mapping[int, FeedRef],
     query: Query,
     after_position: int,
     limit: int,
@@ -175,8 +182,9 @@ def select_new(
     # The index may lag behind the newest spans, so a tail matches their texts itself.
     terms = _terms(conn, number, msgspec.structs.replace(query, text=None, order="arrival"))
     statement = _led_by(_walk(number, "arrival"), terms, "arrival", descending=False)
-    records = sorted(_fetch(conn, statement, (low, high, start, stop), limit))
-    scanned_to = records[-1].position if len(records) == limit else stop & POSITION_MASK
+    records, weight = _fetch(conn, statement, (low, high, start, stop), limit)
+    is_cut = len(records) == limit or weight > PAGE_BYTES_MAX
+    scanned_to = records[-1].position if is_cut else stop & POSITION_MASK
     if query.text and records:
         found = matches(conn, [record.body for record in records], query.text)
         records = [record for number, record in enumerate(records) if number in found]
@@ -202,69 +210,93 @@ def _in_timeline(
     bounds: Bounds,
     wanted: int,
     cursor: Cursor | None,
-) -> list[Record]:
-    """At least the first `wanted` records beyond the cursor, by hlc and then by leaf hash.
+) -> Found:
+    """The first `wanted` records beyond the cursor, or as many as make a page heavy, by hlc and then by leaf hash.
 
     Only spans of different feeds share an hlc, so a tie group is no longer than there are feeds, and is read whole.
     """
     low, high, first, last = bounds
     edge: list[Record] = []
+    edge_weight = tied_weight = 0
 
     def key(record: Record) -> bytes:
         return _place(record, feeds, "timeline").key
 
-    def tied(hlc: int) -> list[Record]:
+    def tied(hlc: int) -> Found:
         return _fetch(conn, statement, (hlc, hlc, first, last), _NO_LIMIT)
 
     if cursor:
         at = cursor.number
         beyond = lt if statement.descending else gt
         if low <= at <= high:
-            edge = sorted((r for r in tied(at) if beyond(key(r), cursor.key)), key=key, reverse=statement.descending)
+            edge, edge_weight = tied(at)
+            edge = sorted((r for r in edge if beyond(key(r), cursor.key)), key=key, reverse=statement.descending)
         low, high = (low, min(high, at - 1)) if statement.descending else (max(low, at + 1), high)
-    records = _fetch(conn, statement, (low, high, first, last), wanted)
+    records, weight = _fetch(conn, statement, (low, high, first, last), wanted)
     if len(feeds) == 1:
-        return edge + records  # nothing can be tied
+        return edge + records, edge_weight + weight  # nothing can be tied
     hlcs = [record.hlc for record in records]
     if not all(map(gt if statement.descending else lt, hlcs, hlcs[1:])):
-        # The limit may have cut the last tie group anywhere.
-        end = min(hlcs) if statement.descending else max(hlcs)
-        records = [record for record in records if record.hlc != end] + tied(end)
+        # A bound may have cut the last tie group anywhere.
+        end, tied_weight = tied(hlcs[-1])
+        records = [record for record in records if record.hlc != hlcs[-1]] + end
         records.sort(key=key, reverse=statement.descending)
-    return edge + records
+    return edge + records, edge_weight + weight + tied_weight
 
 
 def _place(record: Record, feeds: Mapping[int, FeedRef], order: Order) -> Cursor:
     if order == "arrival":
         return arrival_cursor(record.position)
-    return timeline_cursor(record.hlc, leaf_of(record, feeds[record.feed].feed_id))
+    return timeline_cursor(record.hlc, leaf_of(record, feed_of(record, feeds).feed_id))
 
 
 def _ends(
-    records: list[Record], feeds: Mapping[int, FeedRef], query: Query, cursor: Cursor | None, *, descending: bool
+    records: list[Record],
+    feeds: Mapping[int, FeedRef],
+    query: Query,
+    cursor: Cursor | None,
+    *,
+    descending: bool,
+    is_cut: bool,
 ) -> tuple[Cursor | None, Cursor]:
-    """`older` and `newer` of a page; `records` may hold more than the page, the first of them are it."""
+    """`older` and `newer` of a page, whose records come in the direction they were read in."""
     if not records:
         # A cursor excludes its own place, so the way back begins just beyond it.
         if cursor is None:
             return None, start_cursor(query.order)
         return (None, cursor.moved(-1)) if descending else (cursor.moved(1), cursor)
-    first = _place(records[0], feeds, query.order)
-    last = _place(records[: query.limit][-1], feeds, query.order)
+    first, last = _place(records[0], feeds, query.order), _place(records[-1], feeds, query.order)
     if descending:
-        return (last if len(records) > query.limit else None), first
+        return (last if is_cut else None), first
     return (first if cursor else None), last
 
 
-def _fetch(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> list[Record]:
-    """The first `limit` records by its order, themselves not always in it."""
+def _fitting(records: list[Record]) -> int:
+    """How many of the first records a page has room for: one at least."""
+    weights = accumulate(record.weight for record in records)
+    return max(1, sum(1 for _ in takewhile(lambda weight: weight <= PAGE_BYTES_MAX, weights)))
+
+
+def _fetch(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> Found:
+    """The first `limit` records by its order; fewer where they weigh more than a page takes without the last of them.
+
+    SQLite reads a body only with its row, so those that are not asked for are in nobody's memory.
+    """
     if not statement.branches:
-        return []
+        return [], 0
     values: list[object] = []
     for branch in statement.branches:
         values += branch + bounds + statement.check_values
     values.append(limit)
-    return list(map(_record, conn.execute(statement.sql, values).fetchall()))
+    rows: list[tuple[Any, ...]] = []
+    weight = 0
+    with closing(conn.execute(statement.sql, values)) as found:
+        while step := found.fetchmany(PAGE_STEP_SPANS_MAX):
+            rows += step
+            weight += sum([len(row[-1]) for row in step if row[-1]])
+            if weight > PAGE_BYTES_MAX and len(rows) > 1 and limit != _NO_LIMIT:
+                break
+    return list(map(_record, rows)), weight
 
 
 def _plan(conn: sqlite3.Connection, number: int, query: Query, bounds: Bounds, *, descending: bool) -> _Statement:
@@ -301,7 +333,10 @@ def _count(conn: sqlite3.Connection, lead: _Lead, bounds: Bounds) -> int:
 
 @lru_cache(maxsize=256)
 def _page_sql(index: _Index, branches: int, checks: tuple[str, ...], order: Order, *, descending: bool) -> str:
-    """Records, straight from an index that yields their order; else first the rows of those few, and then they."""
+    """Records, straight from an index that yields their order; else first the rows of those few, and then they.
+
+    CROSS JOIN keeps the order of what stands left of it.
+    """
     way = f"{'DESC' if descending else 'ASC'} LIMIT ?"
     if index.yields == order and branches == 1:
         key = index.hlc if order == "timeline" else index.row
