@@ -171,6 +171,8 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
     except OSError as error:
         raise file_fault(folder, error) from error
     async with lock_directory(folder):
+        # The last daemon may have been killed: until this one listens, its old address may be anybody's.
+        (folder / URL_NAME).unlink(missing_ok=True)
         keys, is_new = _load_keys(folder / KEY_NAME, folder / DATABASE_NAME, world)
         token = _load_token(folder / TOKEN_NAME, world)
         async with open_store(folder / DATABASE_NAME) as store:
@@ -209,7 +211,8 @@ class _Stderr:
 
     def write(self, text: str) -> None:
         with suppress(OSError, ValueError):
-            sys.stderr.write(text)
+            # Not into Python's buffer: what stays there fails again at the end, and makes a clean exit a code 120.
+            os.write(sys.stderr.fileno(), text.encode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):

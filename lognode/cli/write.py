@@ -115,8 +115,7 @@ def _json_argument(option: str, text: str | None) -> object:
     try:
         return parse_json(raw)
     except CallerError as error:
-        detail = error.detail.removeprefix("JSON is malformed: ")  # the title says so
-        raise CallerError(error.code, detail, place=option) from error
+        raise CallerError(error.code, error.detail, place=option) from error
 
 
 def import_file(file: File, /, *, target: Target = HERE) -> None:

@@ -158,6 +158,7 @@ def _blame(raw: bytes, error: Exception) -> NoReturn:
         text = raw.decode()
     except UnicodeDecodeError as bad:
         raise CallerError("json.not_utf8", f"byte {bad.start + 1} is {raw[bad.start]:#04x}") from None
-    if "out of range" in str(error) or re.search(r"(?<![\"\w])-?(NaN|Infinity)\b", text):
-        raise CallerError("json.number", str(error)) from None
-    raise CallerError("json.malformed", str(error)) from None
+    detail = str(error).removeprefix("JSON is malformed: ")  # the title says so
+    if "out of range" in detail or re.search(r"(?<![\"\w])-?(NaN|Infinity)\b", text):
+        raise CallerError("json.number", detail) from None
+    raise CallerError("json.malformed", detail) from None

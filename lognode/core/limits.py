@@ -25,7 +25,7 @@ IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 PAGE_SPANS_DEFAULT: Final = 100
 PAGE_SPANS_MAX: Final = 1000
 PAGE_BYTES_MAX: Final = 4 * MIB  # of stored bodies, in a page or a walk; one span is given however large
-PAGE_STEP_SPANS_MAX: Final = 16  # read, before a page looks at what they weigh; smaller steps cost more time
+PAGE_STEP_SPANS_MAX: Final = 16  # read before a page looks at what they weigh; smaller steps take more time
 WALK_SPANS_MAX: Final = 1000  # one answer of causes or effects
 FILTER_KINDS_MAX: Final = 64  # each is an index scan of its own in one statement, of which SQLite takes 500
 UPLOAD_SPANS_MAX: Final = 1000  # of one stream in one commit
@@ -82,5 +82,6 @@ INDEX_STEP_SPANS: Final = 200  # some milliseconds, for which a commit may have 
 INDEX_RETRY_S: Final = 5
 
 # Store.
+LOCK_RETRY_S: Final = 0.05
 READERS: Final = 3  # two cores, plus one so that a long scan leaves a reader free
 TENANT_SHIFT_BITS: Final = 40  # row = tenant << 40 | position: 10^12 spans a tenant, 8 million tenants

@@ -41,6 +41,22 @@ def test_gzip_does_not_depend_on_members_and_chunks(bodies: list[bytes], places:
     assert inflated == b"".join(bodies)
 
 
+@given(st.lists(BODIES, min_size=1, max_size=4), st.integers(1, 600), CUTS)
+def test_zeros_behind_a_gzip_member_are_padding(bodies: list[bytes], zeros: int, places: list[int]) -> None:
+    inflater = Inflater()
+    chunks = cut(b"".join(gzip.compress(body) + bytes(zeros) for body in bodies), places)
+    inflated = b"".join(part for chunk in chunks for part in inflater.feed(chunk))
+    inflater.end()
+
+    assert inflated == b"".join(bodies)
+
+
+@pytest.mark.parametrize("body", [b"\x00" + gzip.compress(b"a"), gzip.compress(b"a") + b"\x00more"])
+def test_zeros_make_nothing_else_gzip(body: bytes) -> None:
+    with pytest.raises(CallerError, match="no gzip"):
+        list(Inflater().feed(body))
+
+
 def test_gzip_inflates_in_parts_of_bounded_size() -> None:
     inflater = Inflater()
     size = 0

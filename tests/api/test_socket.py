@@ -2,6 +2,7 @@
 
 import json
 import random
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from wsproto.events import BytesMessage, TextMessage
 
 from lognode.api.live import socket
 from lognode.api.services import Services
-from lognode.core.limits import DRAFT_LINE_BYTES_MAX, KIB, SOCKET_APPENDS_MAX
+from lognode.core.limits import DRAFT_LINE_BYTES_MAX, KIB, MIB, SOCKET_APPENDS_MAX
 from lognode.timeline.store.lookup import records_at
 from tests.api.serving import SocketClient, append_kinds, held_disk, serve, tenant_of
 
@@ -258,6 +259,21 @@ async def test_unanswered_appends_are_bounded(services: Services, connect: Conne
             for number in range(10 * SOCKET_APPENDS_MAX):
                 await client.ask(type="append", ref=number, draft=draft)
         assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("rest", ['"type": "append", "draft": {"kind": "a.b"}', '"type": "subscribe"'])
+async def test_a_request_that_lasts_keeps_its_ref_and_not_its_frame(
+    services: Services, connect: Connect, rest: str
+) -> None:
+    async with connect() as client, held_disk(services):
+        tracemalloc.start()
+        for number in range(24):
+            await client.send(TextMessage(f'{{"ref": {number}, {" " * MIB} {rest}}}'))
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert kept_bytes < 8 * MIB
 
 
 async def test_a_stopping_node_answers_what_was_sent_and_says_goodbye(services: Services, connect: Connect) -> None:

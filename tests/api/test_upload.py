@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Callable
 from itertools import chain, repeat
@@ -10,9 +11,14 @@ import httpx
 import pytest
 import trio
 
+from lognode.api.app import Caller
 from lognode.api.server import connection
 from lognode.api.services import Services
 from lognode.api.spans import runs
+from lognode.api.spans.upload import Upload
+from lognode.core.access import Principal
+from lognode.core.errors import NodeFault
+from lognode.core.ids import LogLineKind, logline
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX
 from tests.api.serving import (
     NDJSON,
@@ -154,6 +160,25 @@ async def test_a_stream_at_a_stopping_node_says_where_to_go_on(services: Service
 
     assert (answer.status_code, code_of(answer)) == (503, "node.stopping")
     assert (answer.json()["line"], answer.json()["appended"]) == (4, 3)
+
+
+async def test_a_bad_line_that_comes_as_earlier_ones_fail_does_not_hide_them(services: Services) -> None:
+    admin = Principal.admin(logline(LogLineKind.NODE, services.node_public))
+    upload = Upload(Caller(services, admin, tenant_of(services)), None, is_gzip=False, runs=None)
+
+    async def body() -> AsyncIterator[bytes]:
+        services.writer._is_stopping = True
+        yield lines(0, 3)
+        while trio.current_effective_deadline() > -math.inf:
+            # As if the next chunk came in the moment of the failure, too late to be cancelled.
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+        yield b"nonsense\n"
+
+    with pytest.raises(NodeFault) as caught:
+        await upload.run(body())
+
+    assert (caught.value.code, caught.value.place) == ("node.stopping", "line 1")
 
 
 async def test_a_sender_who_leaves_keeps_the_lines_that_were_whole(services: Services, http: httpx.AsyncClient) -> None:

@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import DEVNULL, Popen
+from subprocess import DEVNULL, PIPE, Popen
 
 import pytest
 
@@ -251,6 +251,20 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(lognode: Lognode) -> 
     with process.stderr:
         assert process.stderr.read() == b""
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize("command", ["show", "why", "prove"])
+def test_a_command_behind_which_nobody_reads_exits_with_141(lognode: Lognode, command: str) -> None:
+    span_id = lognode.text(*HELLO)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        process = Popen((*COMMAND, command, span_id), stdout=theirs, stderr=PIPE, env=lognode.environ)
+    finally:
+        os.close(theirs)
+
+    _, messages = process.communicate()
+    assert (process.returncode, messages) == (141, b"")
 
 
 def test_status_tells_of_the_node_and_the_tenant(lognode: Lognode, node: Daemon) -> None:

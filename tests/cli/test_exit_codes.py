@@ -2,12 +2,11 @@
 
 import json
 import os
-import socket
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
@@ -65,13 +64,13 @@ def test_commands_exit_with_3_when_no_node_runs(call: Call, tmp_path: Path, comm
 
 
 def test_a_url_that_a_killed_node_left_behind_is_a_node_that_does_not_run(call: Call, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
     call("init", "--data-dir", str(tmp_path))
-    (tmp_path / "api.url").write_text(url)
+    with stub_node(problem("node.internal", 500)) as stranger:
+        (tmp_path / "api.url").write_text(stranger.url)
 
-    assert call("log", "--data-dir", str(tmp_path)).code == 3
+        assert call("log", "--data-dir", str(tmp_path)).code == 3
+        assert json.loads(call("--data-dir", str(tmp_path), "--json").out)["state"] == "stopped"
+        assert stranger.asked == []
 
 
 @pytest.mark.parametrize(
@@ -94,6 +93,47 @@ def test_wrong_usage_exits_with_2_and_says_what_is_wrong(call: Call, command: li
     assert done.err.startswith("error: ")
     assert said in done.err
     assert said in told.problem["detail"]
+
+
+WRONG_VALUES: Final = [
+    (["show", "notanid"], "id.malformed"),
+    (["prove", "notanid"], "id.malformed"),
+    (["log", "--caused-by", "x"], "id.malformed"),
+    (["append", "--kind", "a.b", "--actor", "x"], "id.malformed"),
+    (["append", "--kind", "BAD"], "kind.invalid"),
+    (["append", "--kind", "tenant.create"], "kind.reserved"),
+    (["append", "--kind", "a.b", "--tag", ""], "draft.invalid"),
+    (["append", "--kind", "a.b", "--idempotency-key", "x" * 300], "idempotency.invalid"),
+    (["append", "--kind", "a.b", "--data", "x"], "json.malformed"),
+    (["append", "--kind", "a.b", "--data", '{"n": 1, "n": 2}'], "json.duplicate_key"),
+]
+WRONG_LINES: Final = {
+    "{": "json.malformed",
+    '{"kind": "BAD"}': "kind.invalid",
+    '{"kind": "a.b", "actor": "x"}': "id.malformed",
+    '{"kind": 1}': "draft.invalid",
+}
+
+
+def test_a_value_that_an_option_does_not_take_exits_with_2_and_such_a_line_of_a_file_with_1(
+    daemon: Daemon, call: Call, tmp_path: Path
+) -> None:
+    here = ("--data-dir", str(daemon.data_dir), "--json")
+    file = tmp_path / "lines.ndjson"
+
+    for command, code in WRONG_VALUES:
+        done = call(*command, *here)
+        assert (done.problem["code"], done.code) == (code, 2)
+    for line, code in WRONG_LINES.items():
+        file.write_text(line)
+        done = call("import", str(file), *here)
+        assert (done.problem["code"], done.code) == (code, 1)
+
+
+def test_a_malformed_value_is_called_so_once(call: Call, tmp_path: Path) -> None:
+    said = call("append", "--kind", "a.b", "--data", "x", "--data-dir", str(tmp_path)).err
+
+    assert said.startswith("error: Malformed JSON: --data: invalid character (byte 0) [json.malformed]\n")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lognode.cli.ndjson import BATCH_BYTES_MAX, BATCH_LINES_MAX, Batch, read_batches, unpacked, with_key
+from lognode.cli.ndjson import IMPORT_BYTES_MAX, IMPORT_LINES_MAX, Batch, read_batches, unpacked, with_key
 from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
@@ -108,10 +108,10 @@ def test_gzip_is_told_by_its_first_bytes() -> None:
 
 
 def test_batches_are_bounded_in_lines_and_bytes() -> None:
-    many = batches_of(b'{"kind":"a.b"}\n' * (BATCH_LINES_MAX + 1))
-    assert [len(batch.lines) for batch in many] == [BATCH_LINES_MAX, 1]
+    many = batches_of(b'{"kind":"a.b"}\n' * (IMPORT_LINES_MAX + 1))
+    assert [len(batch.lines) for batch in many] == [IMPORT_LINES_MAX, 1]
 
-    large = b'{"title":"%s"}\n' % (b"x" * (BATCH_BYTES_MAX // 3))
+    large = b'{"title":"%s"}\n' % (b"x" * (IMPORT_BYTES_MAX // 3))
     assert [batch.numbers for batch in batches_of(large * 5)] == [[1, 2], [3, 4], [5]]
 
 

@@ -1,6 +1,9 @@
 """What a client does when its node refuses, goes away, or is none."""
 
+import fcntl
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,6 +24,14 @@ def free_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextmanager
+def held_lock(data_dir: Path) -> Iterator[None]:
+    """While inside, the data directory looks as if a daemon ran on it."""
+    with (data_dir / "lognode.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.mark.parametrize("trouble", [BUSY, CUT, problem("node.stopping", 503)], ids=["busy", "cut", "stopping"])
@@ -95,7 +106,7 @@ def test_a_data_directory_without_a_url_is_a_node_that_does_not_run(tmp_path: Pa
 
 def test_a_node_that_came_back_at_another_port_is_found_again(tmp_path: Path) -> None:
     (tmp_path / "admin.token").write_text("secret\n")
-    with connect(data_dir=tmp_path) as client:
+    with held_lock(tmp_path), connect(data_dir=tmp_path) as client:
         with stub_node(EMPTY_PAGE) as before:
             (tmp_path / "api.url").write_text(before.url + "\n")
             client.page()
@@ -104,6 +115,41 @@ def test_a_node_that_came_back_at_another_port_is_found_again(tmp_path: Path) ->
 
             assert client.append(Draft(kind="a.b")) == RECEIPT
             assert after.asked[0].headers["authorization"] == "Bearer secret"
+
+
+def test_the_token_goes_to_no_stranger_at_the_url_that_a_killed_node_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "admin.token").write_text("secret\n")
+    (tmp_path / "lognode.lock").write_text("4711")
+    (tmp_path / "lognode.lock").chmod(0o444)
+    with stub_node(EMPTY_PAGE) as stranger:
+        (tmp_path / "api.url").write_text(stranger.url + "\n")
+        with connect(data_dir=tmp_path) as client, pytest.raises(NodeFault) as caught:
+            client.page()
+
+        assert caught.value.code == "client.unreachable"
+        assert stranger.asked == []
+
+
+def test_a_node_that_was_killed_since_the_last_request_gets_none(tmp_path: Path) -> None:
+    (tmp_path / "admin.token").write_text("secret\n")
+    with stub_node(EMPTY_PAGE) as node, connect(data_dir=tmp_path, patience_s=0.1) as client:
+        (tmp_path / "api.url").write_text(node.url + "\n")
+        with held_lock(tmp_path):
+            client.page()
+        with pytest.raises(NodeFault) as caught:
+            client.page()
+
+        assert caught.value.code == "client.unreachable"
+        assert len(node.asked) == 1
+
+
+def test_the_url_is_trusted_where_the_lock_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "admin.token").write_text("secret\n")
+    (tmp_path / "lognode.lock").symlink_to("lognode.lock")
+    with stub_node(EMPTY_PAGE) as node, connect(data_dir=tmp_path) as client:
+        (tmp_path / "api.url").write_text(node.url + "\n")
+
+        assert client.page()["newer"] == "c"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import trio
 
 from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode
-from lognode.core.limits import READERS
+from lognode.core.limits import LOCK_RETRY_S, READERS
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.connection import Connection, open_connection
 from lognode.timeline.store.migrate import connect_reader, connect_writer
@@ -147,11 +147,16 @@ async def lock_directory(folder: Path) -> AsyncIterator[None]:
     except OSError as error:
         raise file_fault(path, error) from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-            raise NodeFault("data_dir.locked", f"{folder} is held by process {holder or 'unknown'}") from None
+        # A command that asks whether a daemon runs holds the lock for a moment.
+        for is_last in (False, False, True):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if is_last:
+                    holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+                    raise NodeFault("data_dir.locked", f"{folder} is held by process {holder or 'unknown'}") from None
+                await trio.sleep(LOCK_RETRY_S)
         try:
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
