@@ -18,7 +18,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32decode, b32encode, parse_logline, parse_span_id
 from lognode.core.limits import FILTER_KINDS_MAX, PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX, TAGS_MAX, TEXT_BYTES_MAX
 from lognode.core.span import STATUSES, VISIBILITIES, is_kind
-from lognode.timeline.record import POSITION_MASK
+from lognode.timeline.record import POSITION_MASK, FeedRef, Record, feed_of, leaf_of
 
 Order = Literal["timeline", "arrival"]
 ORDERS: Final[tuple[Order, ...]] = ("timeline", "arrival")
@@ -94,6 +94,34 @@ def arrival_cursor(position: int) -> Cursor:
 def start_cursor(order: Order) -> Cursor:
     """The place before every span."""
     return Cursor(order, bytes(_KEY_BYTES[order]))
+
+
+def place_of(record: Record, feeds: Mapping[int, FeedRef], order: Order) -> Cursor:
+    """The cursor that stands at a stored span. Raises NodeFault("database.damaged")."""
+    if order == "arrival":
+        return arrival_cursor(record.position)
+    return timeline_cursor(record.hlc, leaf_of(record, feed_of(record, feeds).feed_id))
+
+
+def page_ends(
+    records: list[Record],
+    feeds: Mapping[int, FeedRef],
+    query: Query,
+    cursor: Cursor | None,
+    *,
+    descending: bool,
+    is_cut: bool,
+) -> tuple[Cursor | None, Cursor]:
+    """`older` and `newer` of a page, whose records come in the direction they were read in."""
+    if not records:
+        # A cursor excludes its own place, so the way back begins just beyond it.
+        if cursor is None:
+            return None, start_cursor(query.order)
+        return (None, cursor.moved(-1)) if descending else (cursor.moved(1), cursor)
+    first, last = place_of(records[0], feeds, query.order), place_of(records[-1], feeds, query.order)
+    if descending:
+        return (last if is_cut else None), first
+    return (first if cursor else None), last
 
 
 def encode_cursor(cursor: Cursor, node_public: bytes, tenant_id: TenantId) -> str:

@@ -5,10 +5,11 @@ beyond the list of columns that make a Record. Invariant: what is wrong with sto
 fault, said with the position, never the caller's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from itertools import accumulate, takewhile
 from typing import Any, Final, NamedTuple
 
 from lognode.core.clock import hlc_ms
@@ -77,6 +78,12 @@ class Record(NamedTuple):
     def weight(self) -> int:
         """Bytes of the body, 0 where it is not held."""
         return len(self.body) if self.body else 0
+
+
+def fitting(records: Sequence[Record], bytes_max: int) -> int:
+    """How many of the first records weigh at most `bytes_max`; one at least."""
+    weights = accumulate(record.weight for record in records)
+    return max(1, sum(1 for _ in takewhile(lambda weight: weight <= bytes_max, weights)))
 
 
 def labels_of(said: Draft | Body) -> list[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """Every refusal and every failure is a problem body, whatever went wrong."""
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -24,6 +25,9 @@ RAISED: dict[str, BaseException] = {
     "bug": RuntimeError(SECRET),
     "group": ExceptionGroup("g", [ExceptionGroup("h", [CallerError("span.unknown")])]),
     "mixed": ExceptionGroup("g", [RuntimeError(SECRET), CallerError("span.unknown")]),
+    "unreadable": sqlite3.DatabaseError("database disk image is malformed"),
+    "unreadable group": ExceptionGroup("g", [RuntimeError(SECRET), sqlite3.DatabaseError("malformed")]),
+    "misused": sqlite3.ProgrammingError(SECRET),
     "bugs": ExceptionGroup("g", [RuntimeError(SECRET), KeyError(SECRET)]),
 }
 
@@ -113,6 +117,9 @@ async def test_a_problem_says_where_and_when_to_come_back(app: ApiApp, token: di
         ("/v1/fail/full", "GET", "disk.full"),
         ("/v1/fail/group", "GET", "span.unknown"),
         ("/v1/fail/mixed", "GET", "span.unknown"),
+        ("/v1/fail/unreadable", "GET", "database.damaged"),
+        ("/v1/fail/unreadable group", "GET", "database.damaged"),
+        ("/v1/fail/misused", "GET", "node.internal"),
         ("/v1/nursery", "GET", "span.unknown"),
     ],
 )

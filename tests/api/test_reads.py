@@ -1,5 +1,6 @@
 """GET .../spans and below, over a real port."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -168,3 +169,51 @@ async def test_statistics_count_what_is_in(services: Services, http: httpx.Async
     assert after["spans"] == before["spans"] + 3
     assert (after["kinds"]["a.b"], after["kinds"]["c.d"]) == (2, 1)
     assert after["state"] != before["state"]
+
+
+@pytest.mark.parametrize("sort", ["asc", "desc"])
+async def test_a_page_of_large_spans_ends_early_and_its_cursor_leads_on(http: httpx.AsyncClient, sort: str) -> None:
+    wanted = [await post(http, kind="a.large", title=str(number), data="x" * 900_000) for number in range(10)]
+    names = ("after", "newer") if sort == "asc" else ("before", "older")
+
+    found: list[str] = []
+    sizes: list[int] = []
+    cursor: dict[str, str | None] = {}
+    while not sizes or (sizes[-1] and None not in cursor.values()):
+        page = await get(http, SPANS, kind="a.large", sort=sort, limit=1000, **cursor)
+        found += [span["id"] for span in page["spans"]]
+        sizes.append(len(page["spans"]))
+        cursor = {names[0]: page[names[1]]}
+    assert found == (wanted if sort == "asc" else wanted[::-1])
+    assert sizes[:3] == [4, 4, 2]
+
+
+async def damage(services: Services, *statements: str) -> None:
+    """Change stored bytes behind the node's back."""
+
+    def change(conn: sqlite3.Connection) -> None:
+        conn.execute("DROP TRIGGER IF EXISTS spans_are_never_changed")
+        for statement in statements:
+            conn.execute(statement)
+
+    await services.store.write(change)
+
+
+async def test_damage_to_a_stored_span_is_the_nodes_fault_at_its_position(
+    services: Services, http: httpx.AsyncClient
+) -> None:
+    span_id = await post(http, kind="a.b", caused_by=b32encode(bytes(24)))
+    position = (await get(http, f"{SPANS}/{span_id}"))["position"]
+    await damage(services, f"UPDATE spans SET header = zeroblob(length(header)) WHERE row = {position}")
+
+    paths = (SPANS, f"{SPANS}/{span_id}", f"{SPANS}/{span_id}/proof", f"{SPANS}/{span_id}/causes")
+    for path in (*paths, f"{SPANS}/{b32encode(bytes(24))}/effects"):
+        answer = await http.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (500, "database.damaged"), path
+    assert (await http.get(SPANS)).json()["place"] == f"position {position}"
+
+
+async def test_what_sqlite_cannot_read_is_damage(services: Services, http: httpx.AsyncClient) -> None:
+    await damage(services, "DROP TABLE bodies")
+
+    assert await refusal(http, SPANS) == (500, "database.damaged")

@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_type_hints
+from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from lognode.client import Client, Draft, Filter, Span, connect
 from lognode.client.batch import BATCH_LINES_MAX
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import PAGE_SPANS_MAX
+from tests.client.node_stub import Answer, stub_node
 from tests.daemon import Daemon
 
 
@@ -83,6 +86,25 @@ def test_any_number_of_lines_is_sent_in_batches_and_read_in_pages(client: Client
     assert titles == [str(number) for number in range(count)]
     newest = client.spans(Filter(kinds=("line.sent",)), newest_first=True, limit=PAGE_SPANS_MAX + 1)
     assert [span.get("title") for span in newest] == titles[: -PAGE_SPANS_MAX - 2 : -1]
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_short_page_is_not_taken_for_the_last(*, newest_first: bool) -> None:
+    pages = [
+        {"spans": [{"title": "a"}, {"title": "b"}], "older": "1", "newer": "2"},
+        {"spans": [{"title": "c"}], "older": "3", "newer": "4"},
+        {"spans": [], "older": None, "newer": "4"},
+    ]
+    answers = [Answer(200, msgspec.json.encode(page)) for page in pages]
+    with stub_node(*answers) as node, connect(url=node.url) as client:
+        assert [span["title"] for span in client.spans(newest_first=newest_first)] == ["a", "b", "c"]
+        queries = [parse_qs(urlsplit(asked.path).query) for asked in node.asked]
+        name, cursors = ("before", ["1", "3"]) if newest_first else ("after", ["2", "4"])
+        assert [query.get(name) for query in queries] == [None, *([cursor] for cursor in cursors)]
+    with stub_node(*answers) as node, connect(url=node.url) as client:
+        assert len(list(client.spans(newest_first=newest_first, limit=3))) == 3
+        limits = [parse_qs(urlsplit(asked.path).query)["limit"] for asked in node.asked]
+        assert limits == [["3"], ["1"]]
 
 
 def test_a_bad_line_is_named_and_what_stands_before_it_is_in(client: Client) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lognode.core.clock import hlc_from_ms
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLineKind, SpanId, logline
-from lognode.core.limits import FILTER_KINDS_MAX
-from lognode.timeline.query import ORDERS, Cursor, Query, arrival_cursor, timeline_cursor
+from lognode.core.limits import FILTER_KINDS_MAX, PAGE_BYTES_MAX
+from lognode.timeline.query import ORDERS, Cursor, Order, Query, arrival_cursor, timeline_cursor
 from lognode.timeline.record import Record
 from lognode.timeline.store import pages
 from lognode.timeline.store.pages import Page, select_new, select_page
@@ -175,6 +175,25 @@ def test_walks_in_both_directions_give_the_brute_force_answer_each_span_once(dat
         assert [position for chunk in up(timeline, query) for position in chunk] == falling[::-1]
 
 
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(st.data())
+def test_pages_that_end_early_by_their_bytes_still_give_each_span_once(data: st.DataObject) -> None:
+    timeline = data.draw(timelines())
+    query = data.draw(queries(timeline))
+    rising = [row.position for row in matching(timeline.rows[1], msgspec.structs.replace(query, descending=False))]
+    bytes_max = data.draw(st.integers(0, 400))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "LEAD_ROWS_MAX", data.draw(st.sampled_from([1, 1024])))
+        patch.setattr(pages, "PAGE_BYTES_MAX", bytes_max)
+        patch.setattr(pages, "PAGE_STEP_SPANS_MAX", data.draw(st.integers(1, 4)))
+        assert [position for chunk in down(timeline, query) for position in chunk] == rising[::-1]
+        assert [position for chunk in up(timeline, query) for position in chunk] == rising
+        for cursor in (None, timeline.page(query).newer):
+            page = timeline.page(query) if cursor is None else timeline.page(query, before=cursor)
+            assert len(page.records) == 1 or sum(record.weight for record in page.records) <= bytes_max
+            assert not page.is_cut or page.records
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
 @given(st.data())
 def test_one_can_turn_round_on_every_page(data: st.DataObject) -> None:
@@ -224,14 +243,16 @@ def test_a_live_tail_gives_every_match_once_whatever_it_asks_at_a_time(data: st.
     position, found = start, []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages, "TAIL_ROWS_MAX", data.draw(st.integers(1, 10)))
+        patch.setattr(pages, "PAGE_BYTES_MAX", data.draw(st.sampled_from([100, 1 << 20])))
+        patch.setattr(pages, "PAGE_STEP_SPANS_MAX", data.draw(st.integers(1, 4)))
         while position < len(rows):
             limit = data.draw(st.integers(1, 4))
-            records, scanned_to = select_new(timeline.conn, timeline.tenant, timeline.feeds, query, position, limit)
+            records, scanned_to = select_new(timeline.conn, timeline.tenant, query, position, limit)
             assert position < scanned_to <= len(rows)
             assert len(records) <= limit
             found += positions(records)
             position = scanned_to
-        assert select_new(timeline.conn, timeline.tenant, timeline.feeds, query, position, 1) == ([], position)
+        assert select_new(timeline.conn, timeline.tenant, query, position, 1) == ([], position)
     assert found == [position for position in expected if position > start]
 
 
@@ -325,7 +346,7 @@ def test_a_tail_sees_texts_before_they_are_indexed() -> None:
     timeline.add(feed, 2, title="red sea", has_body=False)
     timeline.add(feed, 3, data=["the red one"])
     query = Query(text="red")
-    records, scanned_to = select_new(timeline.conn, timeline.tenant, timeline.feeds, query, 0, 10)
+    records, scanned_to = select_new(timeline.conn, timeline.tenant, query, 0, 10)
     assert (positions(records), scanned_to) == ([1, 3], 3)
     assert timeline.page(query).records == []
 
@@ -336,7 +357,7 @@ def test_text_is_refused_for_a_tenant_without_search() -> None:
     with pytest.raises(CallerError) as page:
         timeline.page(query)
     with pytest.raises(CallerError) as tail:
-        select_new(timeline.conn, timeline.tenant, timeline.feeds, query, 0, 1)
+        select_new(timeline.conn, timeline.tenant, query, 0, 1)
     assert page.value.code == tail.value.code == "search.off"
 
 
@@ -345,3 +366,27 @@ def test_a_body_that_is_not_held_leaves_its_span_in_the_page() -> None:
     timeline.add(timeline.add_feed(timeline.tenant), 1, has_body=False)
     (record,) = timeline.page(Query()).records
     assert record.body is None
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("title", ["x" * 700_000, "x" * (PAGE_BYTES_MAX + 1)])
+def test_a_page_of_large_bodies_ends_early_but_never_empty(order: Order, title: str) -> None:
+    timeline = Timeline()
+    feed = timeline.add_feed(timeline.tenant)
+    for number in range(1, 9):
+        timeline.add(feed, number, title=title)
+    fitting = max(1, PAGE_BYTES_MAX // len(title))
+    query = Query(order=order)
+    assert [len(chunk) for chunk in down(timeline, query)][:-1] == [fitting] * ((8 - 1) // fitting)
+    assert [position for chunk in down(timeline, query) for position in chunk] == list(range(8, 0, -1))
+    assert [position for chunk in up(timeline, query) for position in chunk] == list(range(1, 9))
+
+
+def test_a_page_leaves_no_statement_open() -> None:
+    timeline = Timeline()
+    feed = timeline.add_feed(timeline.tenant)
+    for number in range(1, 9):
+        timeline.add(feed, number, title="x" * PAGE_BYTES_MAX)
+    page = timeline.page(Query())
+    timeline.conn.execute("VACUUM")  # refused while a statement is open
+    assert positions(page.records) == [8]

@@ -16,7 +16,7 @@ from lognode.api.app import Caller
 from lognode.core.errors import CallerError
 from lognode.core.limits import TAIL_BATCH_BYTES_MAX, TAIL_BATCH_STEPS_MAX, TAIL_STEP_SPANS_MAX
 from lognode.timeline.query import Query, arrival_cursor, decode_cursor, encode_cursor, parse_query
-from lognode.timeline.record import FeedRef, TenantRef, span_json
+from lognode.timeline.record import FeedRef, TenantRef, feed_of, span_json
 from lognode.timeline.store.lookup import records_at
 from lognode.timeline.store.pages import select_new
 
@@ -90,7 +90,7 @@ def _read_batch(
     for _ in range(TAIL_BATCH_STEPS_MAX):
         records, scanned_to = select_new(conn, tenant, query, position, TAIL_STEP_SPANS_MAX)
         for record in records:
-            span = _encode(span_json(record, feeds[record.feed]))
+            span = _encode(span_json(record, feed_of(record, feeds)))
             arrivals.append(Arrival(record.position, span))
             size += len(span)
         is_at_end = scanned_to == position

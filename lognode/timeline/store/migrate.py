@@ -7,7 +7,7 @@ database of a newer lognode is refused untouched.
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -38,11 +38,13 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     if path.exists():
         if not os.access(path, os.W_OK):  # SQLite would open it read-only, and say so at the first commit
             raise NodeFault("data_dir.unwritable", f"{path} is read-only")
-        # A newer database stays as it is: even closing a writing connection copies the WAL into it.
-        with closing(_connect(path, "ro")) as reader:
+        # A newer database stays as it is: even closing a writing connection copies the WAL into it. Where reading
+        # alone is not possible, as with the half-made database of a killed daemon, the writing one looks.
+        with suppress(sqlite3.OperationalError), closing(_connect(path, "ro")) as reader:
             check_version(reader)
     conn = _connect(path, "rwc")
     try:
+        check_version(conn)
         conn.execute("PRAGMA journal_mode = WAL")
         conn.execute("PRAGMA synchronous = FULL")
         conn.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")

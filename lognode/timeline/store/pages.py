@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import lru_cache, partial
-from itertools import accumulate, takewhile
 from operator import gt, lt
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +19,7 @@ from lognode.core.clock import HLC_MAX, hlc_from_ms
 from lognode.core.errors import CallerError
 from lognode.core.limits import FILTER_KINDS_MAX, LEAD_ROWS_MAX, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX, TAIL_ROWS_MAX
 from lognode.core.span import EXECUTED
-from lognode.timeline.query import PREFIX, Cursor, Order, Query, arrival_cursor, start_cursor, timeline_cursor
+from lognode.timeline.query import PREFIX, Cursor, Order, Query, page_ends, place_of
 from lognode.timeline.record import (
     CONTRACT,
     FLOW,
@@ -32,13 +31,13 @@ from lognode.timeline.record import (
     FeedRef,
     Record,
     TenantRef,
-    feed_of,
-    leaf_of,
+    fitting,
     row_of,
 )
 from lognode.timeline.store.search import match_expression, matches, search_position
 
 _NO_LIMIT: Final = -1
+_BODY: Final = Record._fields.index("body")
 
 Values = tuple[object, ...]
 Found = tuple[list["Record"], int]  # records, and no less than what their bodies weigh
@@ -150,9 +149,9 @@ def select_page(
         found, weight = _in_timeline(conn, statement, feeds, bounds, query.limit + 1, cursor)
     else:
         found, weight = _fetch(conn, statement, bounds, query.limit + 1)
-    records = found[: query.limit if weight <= PAGE_BYTES_MAX else min(query.limit, _fitting(found))]
+    records = found[: query.limit if weight <= PAGE_BYTES_MAX else min(query.limit, fitting(found, PAGE_BYTES_MAX))]
     is_cut = len(records) < len(found)
-    older, newer = _ends(records, feeds, query, cursor, descending=descending, is_cut=is_cut)
+    older, newer = page_ends(records, feeds, query, cursor, descending=descending, is_cut=is_cut)
     if descending != query.descending:
         records.reverse()
     return Page(records, older, newer, is_cut)
@@ -220,7 +219,7 @@ def _in_timeline(
     edge_weight = tied_weight = 0
 
     def key(record: Record) -> bytes:
-        return _place(record, feeds, "timeline").key
+        return place_of(record, feeds, "timeline").key
 
     def tied(hlc: int) -> Found:
         return _fetch(conn, statement, (hlc, hlc, first, last), _NO_LIMIT)
@@ -244,39 +243,6 @@ def _in_timeline(
     return edge + records, edge_weight + weight + tied_weight
 
 
-def _place(record: Record, feeds: Mapping[int, FeedRef], order: Order) -> Cursor:
-    if order == "arrival":
-        return arrival_cursor(record.position)
-    return timeline_cursor(record.hlc, leaf_of(record, feed_of(record, feeds).feed_id))
-
-
-def _ends(
-    records: list[Record],
-    feeds: Mapping[int, FeedRef],
-    query: Query,
-    cursor: Cursor | None,
-    *,
-    descending: bool,
-    is_cut: bool,
-) -> tuple[Cursor | None, Cursor]:
-    """`older` and `newer` of a page, whose records come in the direction they were read in."""
-    if not records:
-        # A cursor excludes its own place, so the way back begins just beyond it.
-        if cursor is None:
-            return None, start_cursor(query.order)
-        return (None, cursor.moved(-1)) if descending else (cursor.moved(1), cursor)
-    first, last = _place(records[0], feeds, query.order), _place(records[-1], feeds, query.order)
-    if descending:
-        return (last if is_cut else None), first
-    return (first if cursor else None), last
-
-
-def _fitting(records: list[Record]) -> int:
-    """How many of the first records a page has room for: one at least."""
-    weights = accumulate(record.weight for record in records)
-    return max(1, sum(1 for _ in takewhile(lambda weight: weight <= PAGE_BYTES_MAX, weights)))
-
-
 def _fetch(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> Found:
     """The first `limit` records by its order; fewer where they weigh more than a page takes without the last of them.
 
@@ -293,7 +259,7 @@ def _fetch(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limi
     with closing(conn.execute(statement.sql, values)) as found:
         while step := found.fetchmany(PAGE_STEP_SPANS_MAX):
             rows += step
-            weight += sum([len(row[-1]) for row in step if row[-1]])
+            weight += sum([len(row[_BODY]) for row in step if row[_BODY]])
             if weight > PAGE_BYTES_MAX and len(rows) > 1 and limit != _NO_LIMIT:
                 break
     return list(map(_record, rows)), weight

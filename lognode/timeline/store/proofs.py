@@ -12,7 +12,7 @@ from functools import cache
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
 from lognode.timeline.checkpoint import Checkpoint, parse_checkpoint
-from lognode.timeline.record import FeedRef, Record, entry_of, leaf_of
+from lognode.timeline.record import FeedRef, Record, entry_of, feed_of, leaf_of
 from lognode.timeline.store.write import leaves_of, tile_hashes
 from lognode.timeline.tlogproof import format_proof
 from lognode.timeline.tree import (
@@ -40,7 +40,7 @@ def latest_note(conn: sqlite3.Connection, feed: FeedRef) -> bytes:
 
 def span_proof(conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], record: Record) -> bytes:
     """The .tlog-proof of a stored span, its entry in `extra`. Raises NodeFault("database.damaged")."""
-    feed = feeds[record.feed]
+    feed = feed_of(record, feeds)
     note = latest_note(conn, feed)
     head = _checkpoint_of(note)
     hashes = inclusion_proof(record.seq, head.size, node_source(conn, feed))

@@ -1,0 +1,74 @@
+"""A stored span as JSON, and damage to it, which is the node's fault and nobody else's."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from lognode.core.errors import NodeFault
+from lognode.timeline.query import Query
+from lognode.timeline.record import FeedRef, Record, feed_of, span_json
+from lognode.timeline.store.pages import select_page
+from tests.timeline.rows import Rows
+
+
+@pytest.fixture
+def held() -> tuple[Record, Mapping[int, FeedRef]]:
+    """The second of two spans, and the feeds."""
+    rows = Rows()
+    tenant = rows.add_tenant()
+    feed = rows.add_feed(tenant)
+    for hlc in (1, 2):
+        rows.add(feed, hlc, title="a title")
+    return select_page(rows.conn, tenant, rows.feeds, Query()).records[0], rows.feeds
+
+
+def shown(record: Record, feeds: Mapping[int, FeedRef]) -> dict[str, object]:
+    return span_json(record, feed_of(record, feeds))
+
+
+def fault_of(record: Record, feeds: Mapping[int, FeedRef]) -> NodeFault | None:
+    try:
+        shown(record, feeds)
+    except NodeFault as fault:
+        return fault
+    return None
+
+
+def test_any_flipped_bit_of_header_or_body_that_shows_is_damage_at_its_position(
+    held: tuple[Record, Mapping[int, FeedRef]],
+) -> None:
+    record, feeds = held
+    assert shown(record, feeds)["title"] == "a title"
+    assert record.body is not None
+    for field in ("header", "body"):
+        whole: bytes = getattr(record, field)
+        for bit in range(8 * len(whole)):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            damaged = record._replace(**{field: bytes(flipped)})  # type: ignore[arg-type]
+            found = fault_of(damaged, feeds)
+            if found:
+                assert (found.code, found.place) == ("database.damaged", "position 2")
+            else:
+                # A header that can be read all the same is another span's: no id leads to it.
+                assert field == "header"
+                assert shown(damaged, feeds)["id"] != shown(record, feeds)["id"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"feed": 7}, {"seq": -1}, {"hlc": -1}, {"hlc": "1"}, {"visibility": 3}, {"visibility": 300}, {"header": None},
+        {"header": "text"}, {"body": "text"}, {"body": 1},
+    ],
+)  # fmt: skip
+def test_what_no_node_writes_is_damage(held: tuple[Record, Mapping[int, FeedRef]], change: dict[str, object]) -> None:
+    record, feeds = held
+    with pytest.raises(NodeFault) as caught:
+        shown(record._replace(**change), feeds)  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.place) == ("database.damaged", "position 2")
+
+
+def test_a_body_that_is_not_held_is_missing_and_no_damage(held: tuple[Record, Mapping[int, FeedRef]]) -> None:
+    record, feeds = held
+    assert shown(record._replace(body=None), feeds)["body"] == "missing"
