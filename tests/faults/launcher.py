@@ -1,0 +1,97 @@
+"""`lognode`, made wrong in one way: what a test must find, or else it proves nothing.
+
+python launcher.py PATCH lognode-arguments...
+"""
+
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Mapping
+from ctypes import CDLL, c_ulong
+from typing import Any, Final
+
+import trio
+
+from lognode.api.spans import upload
+from lognode.api.spans.admission import Admission
+from lognode.cli.main import main
+from lognode.core.draft import Draft, parse_json_draft
+from lognode.core.errors import CallerError, NodeFault
+from lognode.engine.service.writer import Writer
+from lognode.timeline.state import WritePlan
+from lognode.timeline.store.write import apply_write
+
+PR_SET_PTRACER: Final = 0x59616D61
+ANYBODY: Final = c_ulong(-1)
+SLOW_DISK_S: Final = 0.02
+
+
+def hasty() -> None:
+    """Answers before the commit, on a disk that takes its time."""
+
+    def write_slowly(conn: sqlite3.Connection, plan: WritePlan) -> None:
+        time.sleep(SLOW_DISK_S)
+        apply_write(conn, plan)
+
+    commit = Writer._commit
+
+    async def commit_later(self: Any, plans: Any) -> None:
+        if any("feeds" in plan.write.rows for plan in plans):
+            await commit(self, plans)  # nobody waits for an answer when a feed is opened
+            return
+        for plan in plans:
+            trio.lowlevel.spawn_system_task(self._store.write, write_slowly, plan.write)
+            self._adopt(plan)
+
+    Writer._commit = commit_later  # type: ignore[method-assign]
+
+
+def forgetful() -> None:
+    """Takes no notice of idempotency keys."""
+    admit = Admission.admit
+
+    def admit_without_key(self: Admission, draft: Draft, key: str | None) -> Draft:
+        return admit(self, draft, None)
+
+    Admission.admit = admit_without_key  # type: ignore[method-assign]
+
+
+def lenient() -> None:
+    """Takes a line of a stream that it cannot read for a draft without content."""
+
+    def parse_anything(line: bytes) -> tuple[Draft, str | None]:
+        try:
+            return parse_json_draft(line)
+        except CallerError:
+            return Draft(kind="line.unreadable"), None
+
+    upload.parse_json_draft = parse_anything  # type: ignore[attr-defined]
+
+
+def deaf() -> None:
+    """Answers before it knows how the commit ended; and lets itself be traced."""
+    commit = Writer._commit
+
+    async def commit_anyhow(self: Any, plans: Any) -> None:
+        try:
+            await commit(self, plans)
+        except (sqlite3.Error, NodeFault):
+            for plan in plans:
+                self._adopt(plan)
+
+    Writer._commit = commit_anyhow  # type: ignore[method-assign]
+    traceable()
+
+
+def traceable() -> None:
+    """Nothing is wrong, but strace may come later, also where the kernel lets only parents trace."""
+    CDLL(None).prctl(PR_SET_PTRACER, ANYBODY, 0, 0, 0)
+
+
+PATCHES: Final[Mapping[str, Callable[[], None]]] = {
+    patch.__name__: patch for patch in (hasty, forgetful, lenient, deaf, traceable)
+}
+
+if __name__ == "__main__":
+    PATCHES[sys.argv.pop(1)]()
+    main()
