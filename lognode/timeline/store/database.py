@@ -38,16 +38,18 @@ class Store:
         self.feeds: dict[int, FeedRef] = {}
         self._writer = writer
         self._readers = readers
-        self._free = trio.Semaphore(len(readers))
+        self._waiting = trio.lowlevel.ParkingLot()  # for a reader
 
     async def read(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` finds in one snapshot. Readers never wait for the writer."""
-        async with self._free:
-            reader = self._readers.pop()
-            try:
-                return await reader.run(_in_snapshot, fn, *args)
-            finally:
-                self._readers.append(reader)
+        while not self._readers:
+            await self._waiting.park()
+        reader = self._readers.pop()
+        try:
+            return await reader.run(_in_snapshot, fn, *args)
+        finally:
+            self._readers.append(reader)
+            self._waiting.unpark()
 
     async def write(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` returns on the writing connection; one call after the other."""
