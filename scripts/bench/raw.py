@@ -38,8 +38,8 @@ def open_raw(path: Path, rows: Rows) -> sqlite3.Connection:
     return conn
 
 
-def raw_append(path: Path, rows: Rows, batch: int, count: int) -> float:
-    """Spans a second when `count` of the rows are inserted, `batch` a transaction."""
+def raw_append(path: Path, rows: Rows, batch: int, count: int, start: int = 0) -> float:
+    """Spans a second when the rows of `count` spans from `start` on are inserted, `batch` a transaction."""
     conn = open_raw(path, rows)
     by_row = {row[0]: row for row in rows["bodies"]}
     labels: dict[int, list[Any]] = {}
@@ -48,8 +48,8 @@ def raw_append(path: Path, rows: Rows, batch: int, count: int) -> float:
         for row in rows[table]:
             found.setdefault(row[-1], []).append(row)
     groups = []
-    for start in range(0, count, batch):
-        spans = rows["spans"][start : min(start + batch, count)]
+    for first in range(start, start + count, batch):
+        spans = rows["spans"][first : min(first + batch, start + count)]
         groups.append(
             {
                 "spans": spans,
