@@ -41,6 +41,7 @@ from lognode.identity.store import (
     write_secret_file,
 )
 from lognode.settings import Settings, parse_listen
+from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store, file_fault, lock_directory, open_store
 
 DATABASE_NAME: Final = "lognode.db"
@@ -91,6 +92,8 @@ class _Parts(NamedTuple):
     store: Store
     writer: Writer
     heads: Heads
+    indexer: Indexer
+    searched: list[TenantRef]  # the tenants with full text
     keys: NodeKeys
     token: bytes
     info: NodeInfo
@@ -108,9 +111,8 @@ async def _run(settings: Settings, announce: Callable[[NodeInfo, str], None]) ->
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with _open(settings, world) as parts, trio.open_nursery() as nursery:
             await nursery.start(parts.writer.run)
-            indexer = Indexer(parts.store, parts.heads)
-            for tenant in await indexer.choose(settings.search):
-                nursery.start_soon(indexer.run, tenant)
+            for tenant in parts.searched:
+                nursery.start_soon(parts.indexer.run, tenant)
             nursery.start_soon(_stop_on_signal, signals, stopping)
             services = Services(
                 world=world,
@@ -185,7 +187,9 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
                 await writer.create_tenant(DEFAULT_TENANT)
             tenant = b32encode(store.tenants[DEFAULT_TENANT].tenant_id)
             info = NodeInfo(format_logline(keys.logline), tenant, folder, is_new)
-            yield _Parts(store, writer, heads, keys, token, info)
+            indexer = Indexer(store, heads)
+            searched = await indexer.choose(settings.search)
+            yield _Parts(store, writer, heads, indexer, searched, keys, token, info)
 
 
 def _load_keys(path: Path, database: Path, world: World) -> tuple[NodeKeys, bool]:
