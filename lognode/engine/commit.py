@@ -17,11 +17,11 @@ from lognode.core.draft import Draft, signed_array
 from lognode.core.errors import CallerError
 from lognode.core.ids import NONCE_BYTES, LogLine, SpanId
 from lognode.core.limits import FORMAT_VERSION
-from lognode.core.span import decode_body, decode_header, encode_body, encode_header
+from lognode.core.span import decode_body, encode_body, encode_header
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.checkpoint import sign_checkpoint
-from lognode.timeline.record import FeedRef, Record, id_of, labels_of, leaf_of, row_of
+from lognode.timeline.record import FeedRef, Record, body_of, header_of, id_of, labels_of, leaf_of, row_of
 from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
 from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 
@@ -139,9 +139,11 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
 
 
 def draft_of(record: Record) -> Draft:
-    """The draft that a stored span was made from."""
-    assert record.body is not None, "a span with an idempotency key has its body"
-    header, body = decode_header(record.header), decode_body(record.body)
+    """The draft that a stored span was made from. Raises NodeFault("database.damaged")."""
+    header = header_of(record)
+    raw = body_of(record, header)
+    assert raw is not None, "a span with an idempotency key has its body"
+    body = decode_body(raw)
     return Draft(
         header.kind, body.title, body.data, tuple(body.tags), body.subject, body.contract_id, body.workflow_id,
         body.flow_id, tuple(body.related), body.metadata, record.visibility, header.status, header.caused_by,

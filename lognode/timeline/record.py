@@ -171,7 +171,7 @@ def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
         "visibility": VISIBILITIES[record.visibility],
         "caused_by": b32encode(header.caused_by) if header.caused_by else None,
     }
-    shown.update(_body_json(_body_of(record, header), header))
+    shown.update(_body_json(body_of(record, header), header))
     node, feed_text = _names(feed)
     shown.update(
         node=node,
@@ -187,7 +187,8 @@ def _damaged(record: Record, detail: str) -> NodeFault:
     return NodeFault("database.damaged", detail, place=f"position {record.position}")
 
 
-def _body_of(record: Record, header: Header) -> bytes | None:
+def body_of(record: Record, header: Header) -> bytes | None:
+    """The encoded body that the header names, None where it is not held. Raises NodeFault("database.damaged")."""
     if record.body is not None and (
         record.body.__class__ is not bytes or sha256(record.body).digest() != header.body_sha256
     ):

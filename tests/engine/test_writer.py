@@ -213,6 +213,43 @@ async def test_nothing_is_signed_on_top_of_a_damaged_feed(tmp_path: Path, damage
         assert engine.heads.position(engine.tenant.number) == 302  # it can still be read
 
 
+DAMAGES = {
+    "its newest tile": "UPDATE tiles SET hashes = zeroblob(32) WHERE feed = 1",
+    "the span of a key": "UPDATE spans SET header = zeroblob(length(header)) WHERE feed = 1 AND seq = 2",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+async def test_a_damaged_tenant_harms_no_other_that_shares_its_commit(tmp_path: Path, damage: str) -> None:
+    def break_it(conn: sqlite3.Connection) -> None:
+        conn.execute("DROP TRIGGER spans_are_never_changed")
+        conn.execute(damage)
+
+    keyed = Draft(kind="note", idem=bytes(16))
+    async with run_engine(tmp_path, tenants=("default", "other")) as engine:
+        await engine.writer.append(engine.tenant, [keyed, *drafts(300)])
+        await engine.store.write(break_it)
+    async with run_engine(tmp_path, tenants=("default", "other")) as engine, trio.open_nursery() as nursery:
+        codes: list[str] = []
+
+        async def append_to_damaged() -> None:
+            try:
+                await engine.writer.append(engine.tenant, [keyed])
+            except NodeFault as error:
+                codes.append(error.code)
+
+        sound: list[Receipt] = []
+
+        async def append_to_sound() -> None:
+            sound.extend(await engine.writer.append(engine.store.tenants["other"], drafts(2)))
+
+        nursery.start_soon(append_to_damaged)
+        nursery.start_soon(append_to_sound)
+        await trio.testing.wait_all_tasks_blocked(0.2)
+    assert codes == ["database.damaged"]
+    assert [receipt.position for receipt in sound] == [3, 4]
+
+
 async def test_cancelling_loses_the_reply_never_the_write(tmp_path: Path) -> None:
     async with run_engine(tmp_path) as engine:
         async with trio.open_nursery() as nursery:

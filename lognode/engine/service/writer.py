@@ -121,8 +121,8 @@ class Writer:
         try:
             if self._is_broken:
                 await self._recover()
-            plans = [await self._plan(jobs) for jobs in by_tenant.values()]
-            await self._commit([plan for plan in plans if plan.write.checkpoints])
+            planned = [(jobs, await self._plan_sound(jobs)) for jobs in by_tenant.values()]
+            await self._commit([plan for _, plan in planned if plan is not None and plan.write.checkpoints])
         except Exception as error:
             fault = _fault(error)
             for job in group:
@@ -130,9 +130,22 @@ class Writer:
             if not isinstance(error, LognodeError | sqlite3.Error):
                 raise
             return
-        for jobs, plan in zip(by_tenant.values(), plans, strict=True):
-            for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
-                job.finish(receipts, refused)
+        for jobs, plan in planned:
+            if plan is not None:
+                for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
+                    job.finish(receipts, refused)
+
+    async def _plan_sound(self, jobs: list[Job]) -> AppendPlan | None:
+        """The plan of one tenant's jobs; None where what it builds on is damaged, which they are told."""
+        try:
+            return await self._plan(jobs)
+        except NodeFault as fault:
+            if fault.code != "database.damaged":
+                raise
+            # No other tenant of the group has to do with it.
+            for job in jobs:
+                job.finish([], fault)
+            return None
 
     async def _plan(self, jobs: list[Job]) -> AppendPlan:
         """The plan of one tenant's jobs, at the head of a feed that is open."""
