@@ -62,7 +62,7 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
         Answer as JSON, errors too.
     """
     from lognode.core.clock import hlc_ms
-    from lognode.timeline import tlogproof
+    from lognode.timeline.proof import tlogproof
     from lognode.timeline.record import time_text
 
     vkey_text = _read(vkey[1:]).decode("utf-8", "replace") if vkey.startswith("@") else vkey

@@ -20,10 +20,10 @@ from lognode.core.limits import FORMAT_VERSION
 from lognode.core.span import decode_body, encode_body, encode_header
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
-from lognode.timeline.checkpoint import sign_checkpoint
+from lognode.timeline.proof.checkpoint import sign_checkpoint
+from lognode.timeline.proof.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 from lognode.timeline.record import FeedRef, Record, body_of, header_of, id_of, labels_of, leaf_of, row_of
 from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
-from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 
 _BYTE = [bytes([value]) for value in range(256)]
 

@@ -22,9 +22,9 @@ from lognode.timeline.control import (
     tenant_create_data,
     tenant_id,
 )
+from lognode.timeline.proof.tree import EMPTY, root_of
 from lognode.timeline.record import FeedRef, Record, TenantRef, id_of
 from lognode.timeline.state import FeedState, Numbers, TenantState
-from lognode.timeline.tree import EMPTY, root_of
 
 NONCES_BYTES = 4 * NONCE_BYTES  # of the tenant, of the feed, and of the two bodies
 

@@ -25,7 +25,7 @@ from lognode.core.limits import FORMAT_VERSION, SIZE_MAX
 from lognode.core.span import SIGNATURE_BYTES, is_kind
 from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
-from lognode.timeline.tree import HASH_BYTES
+from lognode.timeline.proof.tree import HASH_BYTES
 
 
 class FeedOpen(NamedTuple):

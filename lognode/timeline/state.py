@@ -6,8 +6,8 @@ Plain values that plans are made from and that the store reads and writes. Knows
 from typing import Any, NamedTuple
 
 from lognode.core.ids import LogLine
+from lognode.timeline.proof.tree import Border
 from lognode.timeline.record import FeedRef, Record, TenantRef
-from lognode.timeline.tree import Border
 
 
 class WritePlan(NamedTuple):

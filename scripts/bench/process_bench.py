@@ -23,7 +23,7 @@ from lognode.timeline.query import Query
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.audit import audit
 from lognode.timeline.store.database import Store, open_store
-from lognode.timeline.store.pages import Page, select_page
+from lognode.timeline.store.read.pages import Page, select_page
 
 BATCHES = {1: 2_000, 100: 20_000, 1_000: 100_000}  # per batch: spans of a run, at most
 

@@ -9,10 +9,10 @@ import pytest
 
 from lognode.api.services import Services
 from lognode.core.ids import b32encode
-from lognode.timeline.checkpoint import parse_checkpoint
+from lognode.timeline.proof.checkpoint import parse_checkpoint
+from lognode.timeline.proof.tlogproof import check_proof
+from lognode.timeline.proof.tree import verify_consistency
 from lognode.timeline.query import arrival_cursor, encode_cursor
-from lognode.timeline.tlogproof import check_proof
-from lognode.timeline.tree import verify_consistency
 from tests.api.serving import SPANS, TENANT, append_kinds, http_client, serve, tenant_of
 
 

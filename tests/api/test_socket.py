@@ -14,7 +14,7 @@ from wsproto.events import BytesMessage, TextMessage
 from lognode.api.live import socket
 from lognode.api.services import Services
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX, KIB, MIB, SOCKET_APPENDS_MAX
-from lognode.timeline.store.lookup import records_at
+from lognode.timeline.store.read.lookup import records_at
 from tests.api.serving import SocketClient, append_kinds, held_disk, serve, tenant_of
 
 Connect = Callable[[], AbstractAsyncContextManager[SocketClient]]

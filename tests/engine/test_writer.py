@@ -14,9 +14,9 @@ from lognode.core.errors import LognodeError, NodeFault
 from lognode.core.limits import GROUP_SPANS_MAX, MAILBOX_SPANS_MAX
 from lognode.core.span import decode_body, decode_header
 from lognode.engine.receipt import AppendStopped, Receipt
-from lognode.timeline.checkpoint import parse_checkpoint, verify_checkpoint, vkey
+from lognode.timeline.proof.checkpoint import parse_checkpoint, verify_checkpoint, vkey
+from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, Record, id_of, leaf_of
-from lognode.timeline.tree import EMPTY, grow, root_of
 from tests.engine.nodes import Engine, Wall, run_engine
 
 

@@ -17,8 +17,8 @@ import httpx
 
 from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
-from lognode.timeline.checkpoint import Checkpoint, verify_checkpoint
-from lognode.timeline.tree import EMPTY, grow, root_of
+from lognode.timeline.proof.checkpoint import Checkpoint, verify_checkpoint
+from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from tests.daemon import Daemon
 from tests.faults.load import SPANS, Client, Follower
 

@@ -17,10 +17,10 @@ from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import ORGANIZATION, Header, encode_header, entry_bytes, leaf_hash
 from lognode.core.world import World
 from lognode.identity.keys import KeyPair, NodeKeys
-from lognode.timeline.checkpoint import sign_checkpoint
+from lognode.timeline.proof.checkpoint import sign_checkpoint
+from lognode.timeline.proof.tree import grow, root_of
 from lognode.timeline.record import TenantRef, row_of
 from lognode.timeline.store.write import load_tenant, load_tenants
-from lognode.timeline.tree import grow, root_of
 from tests.engine.nodes import SEED, Wall, run_engine
 
 START_MS = 1_760_000_000_000

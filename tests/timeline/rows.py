@@ -20,10 +20,10 @@ from lognode.core.span import (
     span_id,
 )
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.checkpoint import sign_checkpoint
+from lognode.timeline.proof.checkpoint import sign_checkpoint
+from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.record import FeedRef, TenantRef, row_of
 from lognode.timeline.store.migrate import apply_migrations
-from lognode.timeline.tree import EMPTY, grow, root_of
 
 KEYS = NodeKeys.from_seed(bytes(32))
 

@@ -13,7 +13,7 @@ import pytest
 from lognode.core.ids import LogLineKind, logline
 from lognode.core.span import Body, encode_body
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.checkpoint import sign_checkpoint
+from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.store.audit import audit, audit_file
 from lognode.timeline.store.migrate import apply_migrations
 from lognode.timeline.store.write import load_feeds, load_tenants

@@ -11,7 +11,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId, b32encode
 from lognode.core.limits import NOTE_BYTES_MAX, SIZE_MAX
 from lognode.identity.keys import KeyPair, NodeKeys, verify_signature
-from lognode.timeline.checkpoint import (
+from lognode.timeline.proof.checkpoint import (
     decode_base64,
     encode_base64,
     origin,

@@ -7,10 +7,11 @@ import pytest
 from lognode.core.clock import Clock, hlc_from_ms, state_hash
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import SpanId, b32encode, format_logline
-from lognode.timeline.checkpoint import verify_checkpoint
+from lognode.timeline.proof.checkpoint import verify_checkpoint
+from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.record import Record, id_of
-from lognode.timeline.store import lookup, pages
-from lognode.timeline.store.lookup import (
+from lognode.timeline.store.read import lookup, pages
+from lognode.timeline.store.read.lookup import (
     Walk,
     causes,
     effects,
@@ -18,8 +19,7 @@ from lognode.timeline.store.lookup import (
     records_at,
     statistics,
 )
-from lognode.timeline.store.proofs import latest_note
-from lognode.timeline.tree import EMPTY, grow, root_of
+from lognode.timeline.store.read.proofs import latest_note
 from tests.timeline.rows import KEYS, Row, Rows
 
 UNKNOWN = SpanId(bytes(24))

@@ -14,9 +14,9 @@ from lognode.core.ids import LogLineKind, SpanId, logline
 from lognode.core.limits import FILTER_KINDS_MAX, PAGE_BYTES_MAX
 from lognode.timeline.query import ORDERS, Cursor, Order, Query, arrival_cursor, timeline_cursor
 from lognode.timeline.record import Record
-from lognode.timeline.store import pages
-from lognode.timeline.store.pages import Page, select_new, select_page
-from lognode.timeline.store.search import index_next, search_enable
+from lognode.timeline.store.read import pages
+from lognode.timeline.store.read.pages import Page, select_new, select_page
+from lognode.timeline.store.read.search import index_next, search_enable
 from tests.timeline.rows import Row, Rows
 
 ACTORS = [logline(LogLineKind.PERSON, bytes([number]) * 32) for number in range(2)]

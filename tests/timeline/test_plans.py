@@ -6,8 +6,8 @@ from lognode.core.clock import hlc_from_ms
 from lognode.core.ids import LogLineKind, SpanId, TenantId, logline
 from lognode.timeline.query import Query
 from lognode.timeline.record import RECORD_COLUMNS, Record, TenantRef
-from lognode.timeline.store.pages import select_page
-from lognode.timeline.store.search import index_next, search_enable
+from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.read.search import index_next, search_enable
 from tests.timeline.rows import Rows
 
 ACTOR = logline(LogLineKind.PERSON, bytes(32))

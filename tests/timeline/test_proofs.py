@@ -8,11 +8,11 @@ import pytest
 
 from lognode.core.draft import Draft
 from lognode.core.errors import NodeFault
-from lognode.timeline.checkpoint import parse_checkpoint, vkey
+from lognode.timeline.proof.checkpoint import parse_checkpoint, vkey
+from lognode.timeline.proof.tlogproof import check_proof
+from lognode.timeline.proof.tree import EMPTY, grow, root_of, verify_consistency
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, leaf_of
-from lognode.timeline.store.proofs import growth_proof, span_proof
-from lognode.timeline.tlogproof import check_proof
-from lognode.timeline.tree import EMPTY, grow, root_of, verify_consistency
+from lognode.timeline.store.read.proofs import growth_proof, span_proof
 from tests.engine.nodes import run_engine
 from tests.independent.tlog_proof_checker import check
 

@@ -7,7 +7,7 @@ import pytest
 from lognode.core.errors import NodeFault
 from lognode.timeline.query import Query
 from lognode.timeline.record import FeedRef, Record, feed_of, span_json
-from lognode.timeline.store.pages import select_page
+from lognode.timeline.store.read.pages import select_page
 from tests.timeline.rows import Rows
 
 

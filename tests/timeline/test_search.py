@@ -9,8 +9,8 @@ from lognode.core.errors import CallerError
 from lognode.core.span import Body, encode_body
 from lognode.timeline.query import Query
 from lognode.timeline.record import FeedRef, TenantRef
-from lognode.timeline.store.pages import select_page
-from lognode.timeline.store.search import (
+from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.read.search import (
     index_next,
     match_expression,
     matches,

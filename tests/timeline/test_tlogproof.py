@@ -10,9 +10,9 @@ from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import NOTE_BYTES_MAX
 from lognode.core.span import entry_bytes, leaf_hash, span_id
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.checkpoint import origin, sign_checkpoint, vkey
-from lognode.timeline.tlogproof import CheckedProof, check_proof, format_proof, parse_proof
-from lognode.timeline.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
+from lognode.timeline.proof.checkpoint import origin, sign_checkpoint, vkey
+from lognode.timeline.proof.tlogproof import CheckedProof, check_proof, format_proof, parse_proof
+from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
 
 KEYS = NodeKeys.from_seed(bytes(range(32)))
 TENANT = TenantId(b"t" * 20)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lognode.timeline import tree
+from lognode.timeline.proof import tree
 
 LEAF_INPUTS = [
     "",

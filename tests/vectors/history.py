@@ -19,10 +19,10 @@ from lognode.core.span import PRIVATE, PUBLIC, SIMULATED, entry_bytes, leaf_hash
 from lognode.engine.commit import AppendPlan, plan_append
 from lognode.engine.opening import NONCES_BYTES, Moment, plan_feed, plan_tenant
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.checkpoint import origin, vkey
+from lognode.timeline.proof.checkpoint import origin, vkey
+from lognode.timeline.proof.tlogproof import format_proof
+from lognode.timeline.proof.tree import EMPTY, consistency_proof, grow, inclusion_proof, root_of
 from lognode.timeline.state import Numbers, TenantState
-from lognode.timeline.tlogproof import format_proof
-from lognode.timeline.tree import EMPTY, consistency_proof, grow, inclusion_proof, root_of
 
 NODE_SEED: Final = bytes(range(32))
 ACTOR_SEED: Final = bytes(range(32, 64))

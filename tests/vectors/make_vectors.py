@@ -18,7 +18,7 @@ from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import decode_body, decode_header, leaf_hash
 from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import KeyPair, NodeKeys
-from lognode.timeline.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, consistency_proof, grow, inclusion_proof
+from lognode.timeline.proof.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, consistency_proof, grow, inclusion_proof
 from tests.vectors import refused, refused_notes
 from tests.vectors.history import (
     ACTOR,

@@ -13,7 +13,7 @@ from cbor2 import CBORTag, dumps
 from lognode.core.ids import b32encode, format_logline
 from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import KeyPair
-from lognode.timeline.tree import consistency_proof, inclusion_proof
+from lognode.timeline.proof.tree import consistency_proof, inclusion_proof
 from tests.vectors.history import ACTOR, KEYS, Feed, NodesOf, build_history, chance, root_at
 
 Vectors = list[dict[str, Any]]

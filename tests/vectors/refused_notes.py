@@ -10,9 +10,9 @@ from hashlib import sha256
 from typing import Final
 
 from lognode.core.span import entry_bytes, leaf_hash
-from lognode.timeline.checkpoint import origin, sign_checkpoint, vkey
-from lognode.timeline.tlogproof import format_proof
-from lognode.timeline.tree import inclusion_proof
+from lognode.timeline.proof.checkpoint import origin, sign_checkpoint, vkey
+from lognode.timeline.proof.tlogproof import format_proof
+from lognode.timeline.proof.tree import inclusion_proof
 from tests.vectors.history import KEYS, Feed, NodesOf, root_at
 from tests.vectors.refused import STRANGER, TENANT, Vectors
 

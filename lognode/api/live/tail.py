@@ -17,8 +17,8 @@ from lognode.core.errors import CallerError
 from lognode.core.limits import TAIL_BATCH_BYTES_MAX, TAIL_BATCH_STEPS_MAX, TAIL_STEP_SPANS_MAX
 from lognode.timeline.query import Query, arrival_cursor, decode_cursor, encode_cursor, parse_query
 from lognode.timeline.record import FeedRef, TenantRef, feed_of, span_json
-from lognode.timeline.store.lookup import records_at
-from lognode.timeline.store.pages import select_new
+from lognode.timeline.store.read.lookup import records_at
+from lognode.timeline.store.read.pages import select_new
 
 NOT_LIVE: Final = frozenset({"before", "limit", "order", "sort"})
 

@@ -20,9 +20,9 @@ from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
 from lognode.core.limits import SIZE_MAX, WALK_SPANS_MAX
 from lognode.timeline.query import Cursor, Query, decode_cursor, encode_cursor, parse_query
 from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, feed_of, span_json
-from lognode.timeline.store.lookup import Walk, causes, effects, find_span, statistics
-from lognode.timeline.store.pages import select_page
-from lognode.timeline.store.proofs import growth_proof, latest_note, span_proof
+from lognode.timeline.store.read.lookup import Walk, causes, effects, find_span, statistics
+from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.read.proofs import growth_proof, latest_note, span_proof
 
 JSON_MEDIA: Final = "application/json"
 TEXT_MEDIA: Final = "text/plain; charset=utf-8"

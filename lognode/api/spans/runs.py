@@ -18,7 +18,7 @@ from lognode.core.limits import RECEIPTS_READ_MAX, RUNS_MAX
 from lognode.core.span import span_id
 from lognode.engine.receipt import Receipt
 from lognode.timeline.record import FeedRef, TenantRef, feed_of, leaf_of
-from lognode.timeline.store.lookup import records_at
+from lognode.timeline.store.read.lookup import records_at
 
 _encoder: Final = msgspec.json.Encoder()
 

@@ -16,7 +16,7 @@ from lognode.core.limits import INDEX_RETRY_S, INDEX_STEP_SPANS
 from lognode.engine.service.heads import Heads
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.search import index_next, search_disable, search_enable, search_position
+from lognode.timeline.store.read.search import index_next, search_disable, search_enable, search_position
 
 _log = structlog.get_logger(__name__)
 

@@ -16,10 +16,10 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import MIB, TENANT_SHIFT_BITS
 from lognode.core.span import Body, decode_body
-from lognode.timeline.checkpoint import Checkpoint, origin, verify_checkpoint, vkey
+from lognode.timeline.proof.checkpoint import Checkpoint, origin, verify_checkpoint, vkey
+from lognode.timeline.proof.tree import HASH_BYTES
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.migrate import apply_migrations, connect_reader, migrations
-from lognode.timeline.tree import HASH_BYTES
 from lognode.timeline.verify.feed import FeedWalk, Tile
 from lognode.timeline.verify.finding import FINDINGS_MAX, Finding, Report
 from lognode.timeline.verify.history import SPAN_COLUMNS, History, Home, SpanRow, idem_rows, label_rows

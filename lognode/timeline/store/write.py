@@ -11,10 +11,10 @@ from typing import Any
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, TenantId
-from lognode.timeline.checkpoint import origin, verify_checkpoint, vkey
+from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
+from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
 from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
-from lognode.timeline.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 
 CHUNK_ROWS = 250
 _LEAF_COLUMNS = RECORD_COLUMNS.replace("b.body", "NULL")

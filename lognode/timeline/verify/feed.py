@@ -7,8 +7,8 @@ of what was found.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import FeedRef
-from lognode.timeline.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.verify.finding import FINDINGS_MAX
 
 Blame = tuple[str, str, str]  # code, place and detail of a finding

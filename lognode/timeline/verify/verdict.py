@@ -12,7 +12,14 @@ from typing import Final, NamedTuple
 from lognode.core.clock import HLC_MAX
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.span import VISIBILITIES, entry_bytes, leaf_hash
-from lognode.timeline.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, inclusion_proof, perfect_rows, verify_inclusion
+from lognode.timeline.proof.tree import (
+    HASH_BYTES,
+    TILE_LEVELS,
+    TILE_WIDTH,
+    inclusion_proof,
+    perfect_rows,
+    verify_inclusion,
+)
 from lognode.timeline.verify.feed import FeedWalk
 from lognode.timeline.verify.finding import Report
 

@@ -11,11 +11,9 @@ from functools import cache
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
-from lognode.timeline.checkpoint import Checkpoint, parse_checkpoint
-from lognode.timeline.record import FeedRef, Record, entry_of, feed_of, leaf_of
-from lognode.timeline.store.write import leaves_of, tile_hashes
-from lognode.timeline.tlogproof import format_proof
-from lognode.timeline.tree import (
+from lognode.timeline.proof.checkpoint import Checkpoint, parse_checkpoint
+from lognode.timeline.proof.tlogproof import format_proof
+from lognode.timeline.proof.tree import (
     TILE_LEVELS,
     TILE_WIDTH,
     NodeSource,
@@ -27,6 +25,8 @@ from lognode.timeline.tree import (
     verify_consistency,
     verify_inclusion,
 )
+from lognode.timeline.record import FeedRef, Record, entry_of, feed_of, leaf_of
+from lognode.timeline.store.write import leaves_of, tile_hashes
 
 
 def latest_note(conn: sqlite3.Connection, feed: FeedRef) -> bytes:

@@ -34,7 +34,7 @@ from lognode.timeline.record import (
     fitting,
     row_of,
 )
-from lognode.timeline.store.search import match_expression, matches, search_position
+from lognode.timeline.store.read.search import match_expression, matches, search_position
 
 _NO_LIMIT: Final = -1
 _BODY: Final = Record._fields.index("body")

@@ -15,7 +15,7 @@ from lognode.core.clock import HLC_MAX, Clock, hlc_ms, state_hash
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline
 from lognode.core.limits import PAGE_BYTES_MAX
-from lognode.timeline.checkpoint import origin, parse_checkpoint, vkey
+from lognode.timeline.proof.checkpoint import origin, parse_checkpoint, vkey
 from lognode.timeline.query import Query
 from lognode.timeline.record import (
     POSITION_MASK,
@@ -30,8 +30,8 @@ from lognode.timeline.record import (
     row_of,
     time_text,
 )
-from lognode.timeline.store.pages import select_page
-from lognode.timeline.store.proofs import latest_note, span_proof
+from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.read.proofs import latest_note, span_proof
 
 
 class Walk(NamedTuple):

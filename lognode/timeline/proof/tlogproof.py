@@ -14,14 +14,14 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FEED_ID_BYTES, FeedId, SpanId, TenantId
 from lognode.core.limits import PROOF_BYTES_MAX
 from lognode.core.span import ENTRY_BYTES, VISIBILITIES, leaf_hash, span_id
-from lognode.timeline.checkpoint import (
+from lognode.timeline.proof.checkpoint import (
     decode_base64,
     encode_base64,
     parse_number,
     parse_origin,
     verify_checkpoint,
 )
-from lognode.timeline.tree import HASH_BYTES, verify_inclusion
+from lognode.timeline.proof.tree import HASH_BYTES, verify_inclusion
 
 _FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
 _SEQ = slice(FEED_ID_BYTES, FEED_ID_BYTES + 8)

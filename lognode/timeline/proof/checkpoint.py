@@ -15,7 +15,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import KEY_BYTES, FeedId, TenantId, b32encode, parse_feed_id, parse_tenant_id
 from lognode.core.limits import NOTE_BYTES_MAX, SIZE_MAX
 from lognode.identity.keys import KeyPair, verify_signature
-from lognode.timeline.tree import HASH_BYTES
+from lognode.timeline.proof.tree import HASH_BYTES
 
 _ORIGIN_PREFIX: Final = "lognode.v1"
 _ED25519: Final = b"\x01"

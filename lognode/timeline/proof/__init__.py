@@ -1,0 +1,1 @@
+"""The tree of a feed, its signed heads, and proofs that others can check; pure."""
