@@ -15,11 +15,11 @@ from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
 
 from lognode import __version__
-from lognode.cli.daemon import id_show, init, next_steps, status, up
-from lognode.cli.evidence import check_proof, prove, verify
+from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
+from lognode.cli.commands.evidence import check_proof, prove, verify
+from lognode.cli.commands.read import log, show, tail, why
+from lognode.cli.commands.write import append, import_file
 from lognode.cli.output import flush, print_problem
-from lognode.cli.read import log, show, tail, why
-from lognode.cli.write import append, import_file
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault
 
 EXIT_FAILURE: Final = 1

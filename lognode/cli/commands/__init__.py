@@ -1,0 +1,1 @@
+"""The commands, gathered by what they are for. Each is a function whose signature and docstring make its help."""
