@@ -44,7 +44,7 @@ def plan_tenant(keys: NodeKeys, numbers: Numbers, alias: str, moment: Moment) ->
     """A new tenant, founded by this node and called `alias` here, with its first feed."""
     nonce = moment.nonce(0)
     tenant = TenantRef(numbers.tenant, tenant_id(keys.public, nonce), alias)
-    state = TenantState(tenant, 0, 0, None, {}, {})
+    state = TenantState(tenant, 0, 0, None, None, {}, {})
     numbers = numbers._replace(tenant=numbers.tenant + 1)
     opened = _plan_opening(keys, state, numbers, [], "founding", moment, [])
     # Entry 1 names entry 0 in `after`; with the same nonces, planning again gives entry 0 the same id.
@@ -80,7 +80,7 @@ def _plan_opening(
     data = feed_open_data(keys, tenant.tenant_id, new_id, nonce, after, parent, reason)
     feed = FeedRef(numbers.feed, tenant.number, new_id, keys.public, log_key.public, own=True)
     plan = plan_append(
-        state._replace(head=FeedState(feed, EMPTY, {})),
+        state._replace(head=FeedState(feed, EMPTY, {}), ending=None),
         numbers._replace(feed=numbers.feed + 1),
         [[Draft(kind="feed.open", data=data, visibility=PUBLIC), *more]],
         {},

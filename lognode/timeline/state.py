@@ -3,11 +3,15 @@
 Plain values that plans are made from and that the store reads and writes. Knows neither SQL nor keys.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from lognode.core.ids import LogLine
 from lognode.timeline.proof.tree import Border
 from lognode.timeline.record import FeedRef, Record, TenantRef
+
+# Why a feed ends by an entry in the table of endings, as the feed.open after it says.
+RESTORED: Final = "restore"
+ENDING_REASONS: Final = (RESTORED,)
 
 
 class WritePlan(NamedTuple):
@@ -36,13 +40,15 @@ class Held(NamedTuple):
 class TenantState(NamedTuple):
     """Where a tenant stands on this node; `head` is the open feed, None before the first write.
 
-    `hlc` is that of the newest span in the open feed.
+    `hlc` is that of the newest span in the open feed. `ending` is why nothing may follow there, as a feed.open says it;
+    None where the feed goes on.
     """
 
     tenant: TenantRef
     position: int
     hlc: int
     head: FeedState | None
+    ending: str | None
     kinds: dict[str, int]
     actors: dict[LogLine, int]
 

@@ -1,19 +1,24 @@
 """A node's engine without its API, for tests: a store, a writer and a clock that tests own."""
 
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import trio
 
+from lognode.core.draft import Draft
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.record import TenantRef
+from lognode.timeline.proof.checkpoint import parse_checkpoint, verify_checkpoint, vkey
+from lognode.timeline.proof.tree import EMPTY, grow, root_of
+from lognode.timeline.record import RECORD_COLUMNS, Record, TenantRef, leaf_of
 from lognode.timeline.store.database import Store, open_store
 
 SEED = bytes(range(32))
@@ -56,3 +61,31 @@ async def run_engine(
             await nursery.start(writer.run)
             yield Engine(store, writer, heads, store.tenants["default"], keys)
             nursery.cancel_scope.cancel()
+
+
+def all_records(conn: sqlite3.Connection) -> list[Record]:
+    sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row ORDER BY s.row"
+    return [Record(*row) for row in conn.execute(sql)]
+
+
+def all_notes(conn: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    return conn.execute("SELECT feed, note FROM checkpoints ORDER BY feed").fetchall()
+
+
+async def assert_sound(engine: Engine) -> list[Record]:
+    """Every feed is contiguous, rises in time, and its signed root is that of its rows."""
+    records = await engine.store.read(all_records)
+    assert [record.position for record in records] == list(range(1, len(records) + 1))
+    for number, note in await engine.store.read(all_notes):
+        feed = engine.store.feeds[number]
+        held = sorted((record for record in records if record.feed == number), key=lambda record: record.seq)
+        assert [record.seq for record in held] == list(range(len(held)))
+        assert all(one.hlc < other.hlc for one, other in pairwise(held))
+        head = verify_checkpoint(note, vkey(parse_checkpoint(note).origin, feed.log_key))
+        leaves = [leaf_of(record, feed.feed_id) for record in held]
+        assert (head.size, head.root) == (len(held), root_of(grow(EMPTY, leaves).border))
+    return records
+
+
+def drafts(count: int, start: int = 0) -> list[Draft]:
+    return [Draft(kind="note", title=str(number)) for number in range(start, start + count)]

@@ -2,7 +2,6 @@
 
 import sqlite3
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,8 @@ from lognode.core.errors import LognodeError, NodeFault
 from lognode.core.limits import GROUP_SPANS_MAX, MAILBOX_SPANS_MAX
 from lognode.core.span import decode_body, decode_header
 from lognode.engine.receipt import AppendStopped, Receipt
-from lognode.timeline.proof.checkpoint import parse_checkpoint, verify_checkpoint, vkey
-from lognode.timeline.proof.tree import EMPTY, grow, root_of
-from lognode.timeline.record import RECORD_COLUMNS, Record, id_of, leaf_of
-from tests.engine.nodes import Engine, Wall, run_engine
-
-
-def all_records(conn: sqlite3.Connection) -> list[Record]:
-    sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row ORDER BY s.row"
-    return [Record(*row) for row in conn.execute(sql)]
-
-
-def all_notes(conn: sqlite3.Connection) -> list[tuple[int, bytes]]:
-    return conn.execute("SELECT feed, note FROM checkpoints ORDER BY feed").fetchall()
-
-
-async def assert_sound(engine: Engine) -> list[Record]:
-    """Every feed is contiguous, rises in time, and its signed root is that of its rows."""
-    records = await engine.store.read(all_records)
-    assert [record.position for record in records] == list(range(1, len(records) + 1))
-    for number, note in await engine.store.read(all_notes):
-        feed = engine.store.feeds[number]
-        held = sorted((record for record in records if record.feed == number), key=lambda record: record.seq)
-        assert [record.seq for record in held] == list(range(len(held)))
-        assert all(one.hlc < other.hlc for one, other in pairwise(held))
-        head = verify_checkpoint(note, vkey(parse_checkpoint(note).origin, feed.log_key))
-        leaves = [leaf_of(record, feed.feed_id) for record in held]
-        assert (head.size, head.root) == (len(held), root_of(grow(EMPTY, leaves).border))
-    return records
-
-
-def drafts(count: int, start: int = 0) -> list[Draft]:
-    return [Draft(kind="note", title=str(number)) for number in range(start, start + count)]
+from lognode.timeline.record import Record, id_of, leaf_of
+from tests.engine.nodes import Engine, Wall, assert_sound, drafts, run_engine
 
 
 async def test_a_tenant_opens_with_its_feed_and_itself(tmp_path: Path) -> None:

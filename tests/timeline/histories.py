@@ -20,7 +20,8 @@ from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import grow, root_of
 from lognode.timeline.record import TenantRef, row_of
-from lognode.timeline.store.write import load_tenant, load_tenants
+from lognode.timeline.state import RESTORED
+from lognode.timeline.store.write import end_open_feeds, load_tenant, load_tenants
 from tests.engine.nodes import SEED, Wall, run_engine
 
 START_MS = 1_760_000_000_000
@@ -58,6 +59,8 @@ async def _write(folder: Path, spans: int) -> None:
         # A clock that is set back far opens a new feed, which follows the old one by `parent`.
         wall.ms -= 2 * CLOCK_AHEAD_MS_MAX
         await engine.writer.append(engine.tenant, [_draft(engine.tenant, spans + n, causes) for n in range(20)])
+        # As in a copy that somebody may restore.
+        await engine.store.write(end_open_feeds, RESTORED)
 
 
 def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:

@@ -92,6 +92,7 @@ DAMAGES: Final = {
     "UPDATE feeds SET node_key = zeroblob(32) WHERE feed = 1": ("feed.wrong", "feeds feed 1 node_key"),
     "UPDATE feeds SET feed_id = zeroblob(16) WHERE feed = 1": ("feed.wrong", "feeds feed 1 feed_id"),
     "INSERT INTO feeds VALUES (9, 0, zeroblob(16), zeroblob(32), zeroblob(32), 0)": ("feed.wrong", "feeds feed 9"),
+    "INSERT INTO endings VALUES (zeroblob(16), 'restore')": ("ending.wrong", f"endings feed_id {'00' * 16}"),
     "UPDATE kinds SET name = 'order.pald' WHERE kind = 5": ("dictionary.wrong", "kinds kind 5"),
     "INSERT INTO kinds VALUES (99, 0, 'unused')": ("dictionary.wrong", "kinds kind 99"),
     "INSERT INTO actors VALUES (99, 0, zeroblob(33))": ("dictionary.wrong", "actors actor 99"),
@@ -140,6 +141,21 @@ def test_damage_of_every_kind_is_named(sql: str, conn: sqlite3.Connection) -> No
 def test_a_missing_idempotency_key_is_named(conn: sqlite3.Connection) -> None:
     ((idem,),) = conn.execute("DELETE FROM idems WHERE row = 201 RETURNING hex(idem)").fetchall()
     assert places(audited(conn)) == [("idem.wrong", f"idems tenant 0 idem {idem.lower()} row 201")]
+
+
+def test_an_ending_for_no_reason_is_named(conn: sqlite3.Connection) -> None:
+    sql = "UPDATE endings SET reason = 'restor' WHERE feed_id = (SELECT feed_id FROM feeds WHERE feed = 2) RETURNING *"
+    ((feed_id, _),) = conn.execute(sql).fetchall()
+    assert places(audited(conn)) == [("ending.wrong", f"endings feed_id {feed_id.hex()}")]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_database_before_its_migration_is_judged_by_the_schema_that_it_has(version: int) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as conn:
+        apply_migrations(conn, version)
+        assert audit(conn, node_public=KEYS.public) == []
+        conn.execute("CREATE TABLE endings (feed_id BLOB)")
+        assert places(audit(conn)) == [("schema.wrong", "sqlite_schema table endings")]
 
 
 def test_a_truncated_feed_contradicts_its_checkpoint(conn: sqlite3.Connection) -> None:

@@ -151,7 +151,7 @@ class Writer:
         """The plan of one tenant's jobs, at the head of a feed that is open."""
         tenant = jobs[0].tenant
         state = await self._state(tenant)
-        if state.head is None or is_ahead(state.hlc, self._world.now_ms()):
+        if state.head is None or state.ending or is_ahead(state.hlc, self._world.now_ms()):
             state = await self._open_feed(state)
         assert state.head is not None
         idems = [draft.idem for job in jobs for draft in job.drafts if draft.idem is not None]
@@ -175,7 +175,7 @@ class Writer:
     async def _open_feed(self, state: TenantState) -> TenantState:
         """The tenant's state in a new feed of this node, opened by a commit of its own."""
         now_ms = self._world.now_ms()
-        reason = "first" if state.head is None else "clock"
+        reason = "first" if state.head is None else state.ending or "clock"
         beyond = hlc_from_ms(now_ms + CLOCK_AHEAD_MS_MAX)
         # After a clock that ran ahead the new feed starts at now; else it goes on from what is known to be sound.
         hlc = 0 if reason == "clock" else await self._store.write(find_newest_hlc, state.tenant.number, beyond)

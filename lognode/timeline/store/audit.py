@@ -19,7 +19,8 @@ from lognode.core.span import Body, decode_body
 from lognode.timeline.proof.checkpoint import Checkpoint, origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import HASH_BYTES
 from lognode.timeline.record import FeedRef, TenantRef
-from lognode.timeline.store.migrate import apply_migrations, connect_reader, migrations
+from lognode.timeline.state import ENDING_REASONS
+from lognode.timeline.store.migrate import ENDINGS_VERSION, apply_migrations, connect_reader, migrations
 from lognode.timeline.verify.feed import FeedWalk, Tile
 from lognode.timeline.verify.finding import FINDINGS_MAX, Finding, Report
 from lognode.timeline.verify.history import SPAN_COLUMNS, History, Home, SpanRow, idem_rows, label_rows
@@ -45,6 +46,7 @@ _SAID: Final = f"SELECT {_TENANT}, hlc, row, body FROM spans JOIN bodies USING (
 # Damage may put any type into a column; what is computed with must be a number.
 _LABELS: Final = "SELECT tenant, field, CAST(value AS BLOB), hlc, coalesce(CAST(row AS INTEGER), -1) FROM labels"
 _IDEMS: Final = "SELECT tenant, idem, coalesce(CAST(row AS INTEGER), -1) FROM idems"
+_ENDINGS: Final = "SELECT feed_id, CAST(reason AS BLOB) FROM endings"
 _TILES: Final = "SELECT feed, coalesce(CAST(level AS INTEGER), -1), coalesce(CAST(tile AS INTEGER), -1) FROM tiles"
 
 _ROW_MIN, _ROW_MAX = -(2**63), 2**63 - 1
@@ -117,6 +119,7 @@ class _Audit:
         self._failed = 0  # reads that failed
         self._last_row = _ROW_MIN  # up to here bodies were looked at
         self._heads: dict[int, _Heads] = {}
+        self._has_endings = True
 
     def _read(self, place: str, sql: str, *args: object) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, as far as they can be read."""
@@ -134,14 +137,17 @@ class _Audit:
                     self._report.add("database.damaged", None, line, "found by SQLite's integrity_check")
 
     def check_schema(self) -> None:
-        """The version, and every table, index and trigger, against those of the migrations."""
-        for (version,) in self._read("user_version", "PRAGMA user_version"):
-            if version != len(migrations()):
-                detail = f"{version}, where this lognode makes {len(migrations())}"
-                self._report.add("schema.wrong", None, "user_version", detail)
+        """The version, and every table, index and trigger, against those of the migrations up to it."""
+        version = len(migrations())
+        for (found,) in self._read("user_version", "PRAGMA user_version"):
+            if 0 < found <= version:
+                version = found  # an older one is migrated when a node starts on it
+            else:
+                self._report.add("schema.wrong", None, "user_version", f"{found}, where this lognode makes {version}")
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
-            apply_migrations(model)
+            apply_migrations(model, version)
             expected = set(model.execute(_SCHEMA))
+        self._has_endings = version >= ENDINGS_VERSION
         failed = self._failed
         found = set(self._read("sqlite_schema", _SCHEMA))
         if self._failed > failed:
@@ -358,6 +364,11 @@ class _Audit:
         for (feed,) in self._read("checkpoints", "SELECT DISTINCT feed FROM checkpoints"):
             if feed not in walks:
                 self._report.add("checkpoint.wrong", None, f"checkpoints feed {feed}", "there is no such feed")
+        own = {walk.ref.feed_id for walk in walks.values() if walk.ref.own}
+        for feed_id, reason in self._read("endings", _ENDINGS) if self._has_endings else ():
+            if feed_id not in own or _text(reason) not in ENDING_REASONS:
+                place = f"endings feed_id {_bytes(feed_id).hex()}"
+                self._report.add("ending.wrong", None, place, f"no such feed of this node, or reason {_text(reason)}")
 
 
 class _Heads:

@@ -18,6 +18,7 @@ from lognode.core.errors import NodeFault
 CACHE_KIB: Final = 64 * 1024
 WAL_PAGES: Final = 4096  # 16 MiB between checkpoints: hot index pages are copied back once, not every 4 MiB
 BUSY_MS: Final = 10_000
+ENDINGS_VERSION: Final = 3  # the schema that first had the table of endings
 
 
 @cache
@@ -77,9 +78,9 @@ def check_version(conn: sqlite3.Connection) -> int:
     return version
 
 
-def apply_migrations(conn: sqlite3.Connection) -> None:
-    """Bring the schema to the newest version, one transaction a step."""
-    for number, sql in enumerate(migrations()[check_version(conn) :], start=check_version(conn) + 1):
+def apply_migrations(conn: sqlite3.Connection, version: int | None = None) -> None:
+    """Bring the schema to the newest version, or up to `version`, one transaction a step."""
+    for number, sql in enumerate(migrations()[check_version(conn) : version], start=check_version(conn) + 1):
         try:
             conn.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
         except sqlite3.Error:

@@ -14,7 +14,7 @@ from lognode.core.ids import FeedId, LogLine, TenantId
 from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
-from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
+from lognode.timeline.state import ENDING_REASONS, FeedState, Held, Numbers, TenantState, WritePlan
 
 CHUNK_ROWS = 250
 _LEAF_COLUMNS = RECORD_COLUMNS.replace("b.body", "NULL")
@@ -110,9 +110,24 @@ def load_tenant(conn: sqlite3.Connection, tenant: TenantRef) -> TenantState:
         newest_position(conn, number),
         hlc,
         head,
+        find_ending(conn, head.feed) if head else None,
         dict(kinds),
         {LogLine(logline): actor for logline, actor in actors},
     )
+
+
+def find_ending(conn: sqlite3.Connection, feed: FeedRef) -> str | None:
+    """Why nothing may follow in a feed; None where it goes on. Raises NodeFault("database.damaged")."""
+    found = conn.execute("SELECT reason FROM endings WHERE feed_id = ?", (feed.feed_id,)).fetchone()
+    if found and found[0] not in ENDING_REASONS:
+        raise NodeFault("database.damaged", f"feed {feed.number} ends for no reason: {found[0]!r:.80}")
+    return found[0] if found else None
+
+
+def end_open_feeds(conn: sqlite3.Connection, reason: str) -> None:
+    """Let nothing follow in the open feed of any tenant: the next write there opens a new one for this reason."""
+    sql = "SELECT feed_id, ? FROM feeds WHERE feed IN (SELECT max(feed) FROM feeds WHERE own GROUP BY tenant)"
+    conn.execute(f"INSERT OR IGNORE INTO endings {sql}", (reason,))
 
 
 def find_newest_hlc(conn: sqlite3.Connection, tenant: int, below: int) -> int:
