@@ -4,14 +4,25 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from lognode.core.errors import CallerError
-from lognode.settings import Listen, Settings, default_data_dir, load_settings, parse_listen
+from lognode.settings import (
+    Listen,
+    Settings,
+    check_settings,
+    find_data_dir,
+    load_settings,
+    parse_listen,
+    trace_settings,
+)
+from lognode.settings.toml import MISTAKES_MAX
 
 HOME = {"HOME": "/home/ada"}
 FILE = Path("/etc/lognode.toml")
+USERS_FILE = Path("/home/ada/.config/lognode/lognode.toml")
 
 
 def reader(files: Mapping[Path, bytes]) -> Callable[[Path], bytes | None]:
@@ -67,10 +78,12 @@ def test_a_named_file_may_name_the_data_directory_and_then_needs_no_home() -> No
 
 
 def test_the_file_in_the_data_directory_cannot_name_another_one() -> None:
-    with pytest.raises(CallerError, match="cannot name the data directory") as caught:
+    with pytest.raises(CallerError, match="cannot name another one") as caught:
         load_settings({"data_dir": "/d"}, {}, reader({Path("/d/lognode.toml"): b'\ndata_dir = "/e"'}))
 
-    assert (caught.value.code, caught.value.place) == ("settings.invalid", "/d/lognode.toml line 2")
+    assert (caught.value.code, caught.value.place) == ("settings.invalid", "/d/lognode.toml:2")
+    itself = {Path("/d/lognode.toml"): b'data_dir = "/d"'}
+    assert load_settings({"data_dir": "/d"}, {}, reader(itself)) == Settings(data_dir=Path("/d"))
 
 
 def test_a_relative_path_counts_from_its_file_or_else_from_where_the_command_was_given() -> None:
@@ -87,10 +100,10 @@ def test_names_are_an_array_in_the_file_and_have_commas_in_a_variable() -> None:
 @pytest.mark.parametrize(
     ("toml", "place", "advice"),
     [
-        ('\n# listen\nlistn = "127.0.0.1:1"', "/etc/lognode.toml line 3", "did you mean 'listen'?"),
-        ('log_level = "info"\n"log-format" = "json"', "/etc/lognode.toml line 2", "did you mean 'log_format'?"),
-        ('[search]\nx = 1\n[api]\nlisten = ""', "/etc/lognode.toml line 3", "'api' is not a setting"),
-        ('api.listen = ""', "/etc/lognode.toml line 1", "'api' is not a setting"),
+        ('\n# listen\nlistn = "127.0.0.1:1"', "/etc/lognode.toml:3", "did you mean 'listen'?"),
+        ('log_level = "info"\n"log-format" = "json"', "/etc/lognode.toml:2", "did you mean 'log_format'?"),
+        ('[search]\nx = 1\n[api]\nlisten = ""', "/etc/lognode.toml:3", "'api' is not a setting"),
+        ('api.listen = ""', "/etc/lognode.toml:1", "'api' is not a setting"),
     ],
 )
 def test_an_unknown_name_in_the_file_is_refused_with_its_line_and_the_nearest_name(
@@ -105,7 +118,7 @@ def test_an_unknown_name_in_the_file_is_refused_with_its_line_and_the_nearest_na
 def test_an_unknown_variable_is_refused_with_the_nearest_one() -> None:
     error = refusal(environ={"LOGNODE_LISTN": "127.0.0.1:1"})
 
-    assert (error.code, error.place) == ("settings.unknown", "environment")
+    assert (error.code, error.place) == ("settings.unknown", "LOGNODE_LISTN")
     assert "did you mean 'LOGNODE_LISTEN'?" in error.detail
 
 
@@ -139,11 +152,13 @@ def test_a_value_that_cannot_be_is_refused_with_its_line(toml: str, code: str, d
 
     assert error.code == code
     assert detail in error.detail
-    assert error.place == f"/etc/lognode.toml line {len(toml.splitlines())}"
+    assert error.place == f"/etc/lognode.toml:{len(toml.splitlines())}"
 
 
 def test_a_file_that_is_not_toml_is_refused_with_the_line() -> None:
-    assert "line 2" in refusal('log_level = "info"\n= 3\n').detail
+    error = refusal('log_level = "info"\n= 3\n')
+
+    assert (error.detail, error.place) == ("not TOML: Invalid statement", "/etc/lognode.toml:2")
     with pytest.raises(CallerError, match="not a TOML file"):
         load_settings({"config": FILE}, HOME, reader({FILE: b"\xff"}))
 
@@ -158,11 +173,140 @@ def test_a_named_file_that_is_missing_or_closed_to_us_is_refused() -> None:
         assert caught.value.code == "file.unreadable"
 
 
+def data_dir(environ: Mapping[str, str]) -> Path:
+    return find_data_dir({}, environ, reader({}))
+
+
 def test_the_default_data_directory_follows_the_xdg_specification() -> None:
-    assert default_data_dir({"XDG_DATA_HOME": "/x", **HOME}) == Path("/x/lognode")
-    assert default_data_dir({"XDG_DATA_HOME": "relative", **HOME}) == Path("/home/ada/.local/share/lognode")
+    assert data_dir({"XDG_DATA_HOME": "/x", **HOME}) == Path("/x/lognode")
+    assert data_dir({"XDG_DATA_HOME": "relative", **HOME}) == Path("/home/ada/.local/share/lognode")
     with pytest.raises(CallerError, match="--data-dir"):
-        default_data_dir({})
+        data_dir({})
+
+
+def test_a_service_keeps_data_and_settings_where_systemd_made_directories_for_it() -> None:
+    service = {"STATE_DIRECTORY": "/var/lib/lognode", "CONFIGURATION_DIRECTORY": "/etc/lognode"}
+    files = {Path("/etc/lognode/lognode.toml"): b'log_format = "json"'}
+
+    for environ in (service, {**service, **HOME, "XDG_DATA_HOME": "/x", "XDG_CONFIG_HOME": "/y"}):
+        settings = load_settings({}, environ, reader(files))
+        assert (settings.data_dir, settings.log_format) == (Path("/var/lib/lognode"), "json")
+    assert data_dir({"STATE_DIRECTORY": "/var/lib/lognode:/var/lib/other"}) == Path("/var/lib/lognode")
+    assert data_dir({**service, "LOGNODE_DATA_DIR": "/d"}) == Path("/d")
+    assert data_dir({"STATE_DIRECTORY": "", **HOME}) == Path("/home/ada/.local/share/lognode")
+
+
+def test_the_file_of_the_data_directory_wins_over_the_one_of_the_user() -> None:
+    users = b'log_level = "debug"\nlog_format = "json"\ndata_dir = "/d"'
+    files = {Path("/d/lognode.toml"): b'log_level = "error"', USERS_FILE: users}
+
+    settings = load_settings({}, HOME, reader(files))
+
+    assert settings == Settings(data_dir=Path("/d"), log_level="error", log_format="json")
+    moved = {Path("/c/lognode/lognode.toml"): users}
+    assert load_settings({}, {**HOME, "XDG_CONFIG_HOME": "/c"}, reader(moved)).log_level == "debug"
+
+
+def test_a_named_file_is_the_only_one() -> None:
+    files = {USERS_FILE: b'log_level = "debug"', FILE: b'log_format = "json"'}
+
+    assert load_settings({"config": FILE}, HOME, reader(files)).log_level == "info"
+
+
+def test_every_value_knows_where_it_comes_from() -> None:
+    files = {
+        USERS_FILE: b"# mine\n\nsearch = [\n  'x',\n]\n\nlog_level = 'debug'",
+        Path("/x/lognode/lognode.toml"): b'"log_level" = "error"',
+    }
+    environ = {**HOME, "XDG_DATA_HOME": "/x", "LOGNODE_LOG_FORMAT": "json"}
+
+    loaded = trace_settings({"listen": "localhost:1"}, environ, reader(files))
+
+    assert {name: str(origin) for name, origin in loaded.origins.items() if origin.source != "default"} == {
+        "data_dir": "XDG_DATA_HOME",
+        "listen": "--listen",
+        "search": f"{USERS_FILE}:3",
+        "log_level": "/x/lognode/lognode.toml:1",
+        "log_format": "LOGNODE_LOG_FORMAT",
+    }
+    assert loaded.origins["search"].source == "file"
+    assert loaded.files == tuple(files)
+    assert loaded.origins.keys() == {field.name for field in fields(Settings)}
+
+
+def test_a_data_directory_is_found_while_its_files_are_being_mended() -> None:
+    for rest in (b"listn = 1", b"log_level = loud", b"log_level = 3"):
+        files = {USERS_FILE: b'data_dir = "/d"\n' + rest, Path("/d/lognode.toml"): b"= 3"}
+        assert find_data_dir({}, HOME, reader(files)) == Path("/d")
+    for doubtful in (b"data_dir = /d", b"data_dri = '/d'", b"data_dir = 3"):
+        with pytest.raises(CallerError):
+            find_data_dir({}, HOME, reader({USERS_FILE: doubtful}))
+
+
+MISTAKES: Final = b"""\
+listn = "127.0.0.1:1"
+log_level = loud
+unix_socket = \"\"\"
+search = [1]
+\"\"\"
+allowed_hosts = [
+  1,
+]
+search = ["a",
+log_format = "xml"
+[log]
+level = "debug"
+[log]
+listen = "0.0.0.0:80"
+"""
+
+
+def test_a_check_finds_everything_that_is_wrong_in_a_file_at_once() -> None:
+    check = check_settings({"config": FILE}, {}, reader({FILE: MISTAKES}))
+
+    assert [(error.extra["line"], error.extra.get("key"), error.code) for error in check.problems] == [
+        (1, "listn", "settings.unknown"),
+        (2, None, "settings.invalid"),
+        (6, "allowed_hosts", "settings.invalid"),
+        (9, None, "settings.invalid"),
+        (11, "log", "settings.unknown"),
+        (13, None, "settings.invalid"),
+    ]
+    assert check.problems[0].extra["suggestion"] == "listen"
+    assert "takes names" in check.problems[2].detail
+
+
+@pytest.mark.parametrize("unclosed", ['search = ["a"', 'search = """a', "search = '''a", "[log", 'search = "a'])
+def test_what_stands_before_something_unclosed_is_checked_too(unclosed: str) -> None:
+    raw = f'log_level = 3\r\n\r\n{unclosed}\r\nlisten = "127.0.0.1:1"\r\n'.encode()
+
+    check = check_settings({"config": FILE}, {}, reader({FILE: raw}))
+
+    assert [error.extra["line"] for error in check.problems] == [1, 3]
+
+
+def test_a_check_of_what_a_start_would_read_finds_mistakes_that_a_better_source_hides() -> None:
+    files = {Path("/d/lognode.toml"): b'log_level = "loud"\ndata_dir = "/e"'}
+    environ = {**HOME, "LOGNODE_DATA_DIR": "/d", "LOGNODE_LOG_LEVEL": "info", "LOGNODE_LISTN": "x"}
+
+    check = check_settings({"log_format": "xml"}, environ, reader(files))
+
+    places = ["LOGNODE_LISTN", "--log-format", "/d/lognode.toml:1", "/d/lognode.toml:2"]
+    assert [error.place for error in check.problems] == places
+    assert check.found == (Path("/d/lognode.toml"),)
+    assert check.files == (USERS_FILE, Path("/d/lognode.toml"))
+
+
+def test_a_data_directory_that_cannot_be_is_one_problem_of_the_check() -> None:
+    check = check_settings({"listen": ""}, {**HOME, "LOGNODE_DATA_DIR": "~/d"}, reader({}))
+
+    assert [error.place for error in check.problems] == ["LOGNODE_DATA_DIR", "--listen"]
+
+
+def test_a_check_of_a_file_with_endless_mistakes_ends() -> None:
+    check = check_settings({"config": FILE}, {}, reader({FILE: b"=\n" * 1000}))
+
+    assert len(check.problems) == MISTAKES_MAX
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,15 @@ interrupted, 141 when nobody reads what it prints. Commands import what they nee
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
 
 from lognode import __version__
+from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence import check_proof, prove, verify
 from lognode.cli.commands.read import log, show, tail, why
@@ -47,6 +48,28 @@ _GLOBAL_OPTIONS: Final = {
 }
 
 
+class Family(NamedTuple):
+    """Commands of two words, such as `id show`, that share their first."""
+
+    summary: str
+    commands: Mapping[str, Callable[..., Any]]
+
+
+# Every command, by its name, in the groups and the order of `lognode --help`.
+COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
+    "The node": {
+        "up": up,
+        "init": init,
+        "status": status,
+        "id": Family("Say who this node is.", {"show": id_show}),
+        "config": Family("Show or check the settings.", {"show": config_show, "check": config_check}),
+    },
+    "Recording": {"append": append, "import": import_file},
+    "Reading": {"log": log, "tail": tail, "show": show, "why": why},
+    "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof},
+}
+
+
 def build_app() -> App:
     """All commands."""
     app = App(
@@ -57,19 +80,16 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
     )
     app.default(next_steps)
-    commands: dict[str, dict[str, Callable[..., Any]]] = {
-        "The node": {"up": up, "init": init, "status": status},
-        "Recording": {"append": append, "import": import_file},
-        "Reading": {"log": log, "show": show, "why": why, "tail": tail},
-        "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof},
-    }
-    for title, named in commands.items():
+    for title, commands in COMMANDS.items():
         group = Group.create_ordered(title)
-        for name, command in named.items():
-            app.command(command, name=name, group=group)
-    identity = App(name="id", help="Say who this node is.", group=Group.create_ordered("Identity"))
-    identity.command(id_show, name="show")
-    app.command(identity)
+        for name, command in commands.items():
+            if isinstance(command, Family):
+                family = App(name=name, help=command.summary, group=group)
+                for word, member in command.commands.items():
+                    family.command(member, name=word)
+                app.command(family)
+            else:
+                app.command(command, name=name, group=group)
     app.register_install_completion_command(help="Complete commands and options in this shell from now on.")
     return app
 

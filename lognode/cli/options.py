@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Group, Parameter, Token
 
-from lognode.settings import Settings, load_settings
+from lognode.settings import Settings, find_data_dir, load_settings
 
 if TYPE_CHECKING:
     from lognode.client.client import Client
@@ -24,6 +24,7 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 # A value that may be - for stdin.
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]
+SETTINGS_GROUP: Final = Group.create_ordered("Settings")
 NODE_GROUP: Final = Group.create_ordered("Which node")
 FILTER_GROUP: Final = Group.create_ordered("Which spans")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -57,6 +58,39 @@ def read_file(path: Path) -> bytes | None:
         return None
 
 
+DataDir = Annotated[
+    Path | None,
+    Parameter(
+        group=NODE_GROUP, help="Where the node keeps its files (LOGNODE_DATA_DIR; default: ~/.local/share/lognode)."
+    ),
+]
+Json = Annotated[Flag, Parameter(group=NODE_GROUP, help="Answer as JSON, errors too.")]
+
+
+@Parameter(name="*", group=SETTINGS_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """Settings of a node, as options; LOGNODE_<NAME> and the settings file say the same."""
+
+    listen: str | None = None
+    """Loopback address and port of the API, 127.0.0.1:7480 by default; port 0 takes a free one."""
+    unix_socket: Path | None = None
+    """Unix socket for the API besides."""
+    config: Path | None = None
+    """Settings file; lognode.toml in the data directory by default."""
+    allowed_hosts: str | None = None
+    """Host names that requests may carry besides loopback ones, with commas between them."""
+    search: str | None = None
+    """Tenants that are searched by full text, with commas between them."""
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
+    """How much the log on stderr tells."""
+    log_format: Literal["text", "json"] | None = None
+    """How the log is written."""
+
+
+NO_FLAGS: Final = Flags()
+
+
 @Parameter(name="*", group=NODE_GROUP)
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -87,7 +121,8 @@ class Target:
         # The token of the default data directory is for the node there, not for any URL.
         if url and not self.data_dir and not os.environ.get("LOGNODE_DATA_DIR"):
             return Address(url=url, token_file=token_file)
-        return Address(self.settings().data_dir, url, token_file)
+        data_dir = find_data_dir({"data_dir": self.data_dir}, os.environ, read_file)
+        return Address(data_dir, url, token_file)
 
     def tenant_name(self) -> str:
         """The tenant's id or name."""

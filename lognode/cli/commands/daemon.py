@@ -1,14 +1,12 @@
 """Commands about the node as such: init, up, status, id show, and what to do next."""
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from cyclopts import Parameter
-
-from lognode.cli.options import HERE, NODE_GROUP, Flag, Target
+from lognode.cli.options import HERE, NO_FLAGS, DataDir, Flag, Flags, Json, Target
 from lognode.cli.output import flush, print_json, print_rows, print_text
 from lognode.core.errors import CallerError, LognodeError, NodeFault
 from lognode.core.ids import LogLineKind, format_logline, logline
@@ -16,61 +14,19 @@ from lognode.core.ids import LogLineKind, format_logline, logline
 if TYPE_CHECKING:
     from lognode.node import NodeInfo
 
-DataDir = Annotated[Path | None, Parameter(group=NODE_GROUP)]
-Json = Annotated[Flag, Parameter(group=NODE_GROUP)]
 EXIT_NOT_READY: Final = 75
 KINDS_SHOWN: Final = 10
 
 
 def init(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Make a node's identity, token, database and default tenant, where there are none, and start nothing.
-
-    Parameters
-    ----------
-    data_dir
-        Where the node keeps its files (LOGNODE_DATA_DIR; default: ~/.local/share/lognode).
-    json
-        Answer as JSON, errors too.
-    """
+    """Make a node's identity, token, database and default tenant, where there are none, and start nothing."""
     from lognode.node import init_node
 
     _print_node(init_node(Target(data_dir=data_dir).settings()), None, data_dir, as_json=json)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class Flags:
-    """Settings of a node, as options; LOGNODE_<NAME> and the settings file say the same."""
-
-    listen: str | None = None
-    """Loopback address and port of the API, 127.0.0.1:7480 by default; port 0 takes a free one."""
-    unix_socket: Path | None = None
-    """Unix socket for the API besides."""
-    config: Path | None = None
-    """Settings file; lognode.toml in the data directory by default."""
-    allowed_hosts: str | None = None
-    """Host names that requests may carry besides loopback ones, with commas between them."""
-    search: str | None = None
-    """Tenants that are searched by full text, with commas between them."""
-    log_level: Literal["debug", "info", "warning", "error"] | None = None
-    """How much the log on stderr tells."""
-    log_format: Literal["text", "json"] | None = None
-    """How the log is written."""
-
-
-NO_FLAGS: Final = Flags()
-
-
 def up(*, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False) -> None:
-    """Run a node, made first if there is none, until SIGTERM or Ctrl-C.
-
-    Parameters
-    ----------
-    data_dir
-        Where the node keeps its files (LOGNODE_DATA_DIR; default: ~/.local/share/lognode).
-    json
-        Answer as JSON, errors too.
-    """
+    """Run a node, made first if there is none, until SIGTERM or Ctrl-C."""
     from lognode.node import run_node
 
     settings = Target(data_dir=data_dir).settings(**asdict(flags))

@@ -1,0 +1,88 @@
+"""Commands about settings: config show and config check."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from lognode.cli.options import NO_FLAGS, DataDir, Flag, Flags, Json, read_file
+from lognode.cli.output import print_json, print_text
+from lognode.core.errors import CallerError
+from lognode.settings import Check, check_settings, trace_settings
+from lognode.settings.sources import CONFIG_NAME
+
+EXIT_PROBLEMS: Final = 2
+
+
+def config_show(*, origin: Flag = False, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False) -> None:
+    """Print the settings that a node started like this would run with, as a settings file.
+
+    Parameters
+    ----------
+    origin
+        Say of each where it comes from: its option, its variable, its file and line, or the default.
+    """
+    loaded = trace_settings({"data_dir": data_dir, **asdict(flags)}, os.environ, read_file)
+    values = {name: _anywhere(getattr(loaded.settings, name)) for name in loaded.origins}
+    if json:
+        origins = {name: {**where._asdict(), "name": where.name or None} for name, where in loaded.origins.items()}
+        print_json({"settings": values, "origins": origins} if origin else {"settings": values})
+        return
+    for name, value in values.items():
+        # What has no value cannot be said in TOML; its name stands there all the same.
+        line = f"# {name} =" if value is None else f"{name} = {_toml(value)}"
+        print_text(f"{line}  # {loaded.origins[name]}" if origin else line)
+
+
+def _anywhere(value: object) -> object:
+    """A value that means the same in a file elsewhere."""
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
+def _toml(value: object) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    plain = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in plain) + '"'
+
+
+def config_check(
+    file: Path | None = None, /, *, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False
+) -> int:
+    """Say everything that is wrong with a settings file, or with all that a start would read.
+
+    Parameters
+    ----------
+    file
+        The file; by default the files, variables and options that 'lognode up' would go by.
+    """
+    given = {"data_dir": data_dir, **asdict(flags)}
+    check = check_settings(given, os.environ, read_file) if file is None else _check_file(file)
+    if json:
+        found = [str(path) for path in check.found]
+        print_json({"ok": not check.problems, "files": found, "problems": list(map(_told, check.problems))})
+    else:
+        for problem in check.problems:
+            print_text(f"{problem.place}: {problem.detail} [{problem.code}]")
+        if not check.problems:
+            for path in check.files:
+                print_text(f"{path}: {'fine' if path in check.found else 'not there, which is fine'}")
+    return EXIT_PROBLEMS if check.problems else 0
+
+
+def _check_file(path: Path) -> Check:
+    """A file by itself. Inside a data directory it may say less than elsewhere."""
+    is_own = path.name == CONFIG_NAME and (path.parent / "node.key").exists()
+    return check_settings({"data_dir": path.parent} if is_own else {"config": path}, {}, read_file)
+
+
+def _told(problem: CallerError) -> dict[str, object]:
+    """A problem for programs."""
+    names = ("file", "line", "key", "suggestion")
+    where = {"code": problem.code, "place": problem.place, **{name: problem.extra.get(name) for name in names}}
+    return where | {"detail": problem.detail}

@@ -1,0 +1,40 @@
+"""The settings of a node: each with its type, what reads it, and its default.
+
+To add one: a line here, a paragraph in config/lognode.toml, and an option in `cli.options.Flags`. Tests hold
+the three together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, get_type_hints
+
+from lognode.settings.value import (
+    LOG_FORMATS,
+    LOG_LEVELS,
+    Reader,
+    one_of,
+    read_hosts,
+    read_listen,
+    read_names,
+    read_path,
+    read_socket_path,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one node runs with."""
+
+    data_dir: Annotated[Path, read_path]
+    listen: Annotated[str, read_listen] = "127.0.0.1:7480"
+    unix_socket: Annotated[Path | None, read_socket_path] = None
+    allowed_hosts: Annotated[tuple[str, ...], read_hosts] = ()
+    search: Annotated[tuple[str, ...], read_names] = ()
+    log_level: Annotated[str, one_of(*LOG_LEVELS)] = "info"
+    log_format: Annotated[str, one_of(*LOG_FORMATS)] = "text"
+
+
+READERS: Final[Mapping[str, Reader]] = {
+    name: hint.__metadata__[0] for name, hint in get_type_hints(Settings, include_extras=True).items()
+}
