@@ -15,9 +15,11 @@ from nacl.signing import SigningKey, VerifyKey
 from lognode.core.clock import Clock, is_ahead, state_hash, tick
 from lognode.core.codec import decode_value
 from lognode.core.draft import (
+    annotations_of,
     idem_key,
     parse_cbor_draft,
     parse_json_draft,
+    read_origin,
     signed_array,
     signing_message,
 )
@@ -263,6 +265,11 @@ def test_a_json_draft_becomes_the_array_that_an_actor_would_sign() -> None:
     for vector in DRAFTS["json"]:
         draft, key = parse_json_draft(vector["line"].encode())
         assert (signed_array(draft).hex(), key) == (vector["array"], vector["idempotency_key"])
+        said = bytes.fromhex(vector["annotations"])
+        assert annotations_of(draft.origin) == said
+        origin = json.loads(vector["line"]).get("origin")
+        assert reader.read_json_types(said) == (None if origin is None else {"origin": origin})
+        assert read_origin(said) == draft.origin
 
 
 def test_a_signed_draft_holds_for_its_tenant_alone() -> None:

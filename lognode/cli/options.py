@@ -158,6 +158,8 @@ class Which:
     """Before this time."""
     caused_by: str | None = None
     """Caused by the span with this id."""
+    origin: str | None = None
+    """A copy of the span with this id: imported, from a bundle, or replayed."""
     contract: str | None = None
     """With this contract id."""
     workflow: str | None = None
@@ -181,6 +183,7 @@ class Which:
             since=self.since,
             until=self.until,
             caused_by=self.caused_by,
+            origin=self.origin,
             contract=self.contract,
             workflow=self.workflow,
             flow=self.flow,

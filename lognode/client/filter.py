@@ -22,6 +22,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     caused_by: str | None = None
+    origin: str | None = None
     contract: str | None = None
     workflow: str | None = None
     flow: str | None = None
@@ -38,6 +39,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             ("since", _text(self.since)),
             ("until", _text(self.until)),
             ("caused_by", self.caused_by),
+            ("origin", self.origin),
             ("contract", self.contract),
             ("workflow", self.workflow),
             ("flow", self.flow),

@@ -30,6 +30,7 @@ class Action(StrEnum):
     PROOF_READ = "proof.read"
     STATS_READ = "stats.read"
     ACTOR_ASSERT = "actor.assert"  # name an actor without the actor's signature
+    ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
 
 
 # The least role in the tenant; node.read has no tenant and asks for the node's administrator.
@@ -39,6 +40,7 @@ _LEAST: Mapping[Action, Role] = {
     Action.STATS_READ: Role.VIEWER,
     Action.SPAN_APPEND: Role.MEMBER,
     Action.ACTOR_ASSERT: Role.OWNER,
+    Action.ORIGIN_ASSERT: Role.OWNER,
 }
 
 

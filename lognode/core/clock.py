@@ -5,6 +5,8 @@ feeds to (size, root). Knows no wall clock. Invariant: `tick` always gives more 
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final, Literal
@@ -27,6 +29,20 @@ def hlc_from_ms(unix_ms: int) -> int:
 def hlc_ms(hlc: int) -> int:
     """The Unix milliseconds of an HLC."""
     return hlc >> COUNTER_BITS
+
+
+def time_text(unix_ms: int) -> str:
+    """RFC 3339 with milliseconds, UTC; times beyond year 9999 as the number of milliseconds."""
+    try:
+        return f"{_second_text(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
+    except (ValueError, OverflowError, OSError):
+        return str(unix_ms)
+
+
+# One page shows few seconds many times.
+@lru_cache(maxsize=1024)
+def _second_text(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def tick(last: int, now_ms: int) -> int:

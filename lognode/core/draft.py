@@ -1,34 +1,41 @@
 """Drafts: spans before the writer gave them place, time and hash, as JSON or as signed CBOR.
 
-Owns what a caller may say and its checks. Knows no keys and no tenants' rules. Invariant: a Draft that
-exists can be written; whatever is wrong with it was said here.
-Source: docs/protocol.md, Drafts.
+Owns what a caller may say and its checks, and what a copy says of its original. Knows no keys and no tenants'
+rules. Invariant: a Draft that exists can be written; whatever is wrong with it was said here.
+Source: docs/protocol.md, Drafts and Origin.
 """
 
+import re
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import cbor2
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from lognode.core.clock import HLC_MAX, hlc_ms, time_text
 from lognode.core.codec import check_keys, check_value, decode_array, decode_value, parse_json
 from lognode.core.errors import CallerError
 from lognode.core.ids import (
     IDEM_BYTES,
     SPAN_ID_BYTES,
     LogLine,
+    LogLineKind,
     SpanId,
     TenantId,
     is_logline,
+    parse_feed_id,
     parse_logline,
     parse_span_id,
+    parse_tenant_id,
 )
 from lognode.core.limits import (
     BODY_BYTES_MAX,
     DRAFT_LINE_BYTES_MAX,
     IDEMPOTENCY_KEY_BYTES_MAX,
+    ORIGIN_VIA_MAX,
     RELATED_MAX,
+    SIZE_MAX,
     TAGS_MAX,
     TEXT_BYTES_MAX,
 )
@@ -36,6 +43,41 @@ from lognode.core.span import EXECUTED, ORGANIZATION, SIGNATURE_BYTES, STATUSES,
 
 _SIGNED_FIELDS: Final = 14
 _BODY_OVERHEAD_BYTES: Final = 256  # nonce, signature, idempotency key and array heads of a body
+_ORIGIN_BYTES: Final = 384  # of annotations that hold an origin without `via`
+
+
+class Origin(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename={"way": "as"},
+):
+    """The span that another one is a copy of, in the texts of the API: the one that was recorded first.
+
+    `at` is when, `actor_signed` whether its actor signed it; `as` says how this copy was taken. `via` are the ids
+    of the copies between the two, the oldest first: whoever looks for one of them finds this copy as well.
+    """
+
+    id: str
+    at: str
+    tenant: str
+    node: str
+    feed: str
+    seq: int
+    actor_signed: bool
+    way: Literal["import", "bundle", "replay"]
+    via: tuple[str, ...] = ()
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        """The ids of all spans that this copy stands for."""
+        return (self.id, *self.via)
+
+    def passed_on(self, copy: str, way: Literal["import", "bundle", "replay"]) -> "Origin":
+        """The origin of a copy of the copy with the id `copy`; of more than ORIGIN_VIA_MAX the oldest are dropped."""
+        return msgspec.structs.replace(self, way=way, via=(*self.via, copy)[-ORIGIN_VIA_MAX:])
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +99,7 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     actor: LogLine | None = None
     actor_signature: bytes | None = None
     idem: bytes | None = None
+    origin: Origin | None = None
 
     def content_bytes(self) -> int:
         """About how many bytes of memory and disk this draft takes, rather more than less; for bounds."""
@@ -68,6 +111,8 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
         for text in (self.subject, self.contract_id, self.workflow_id, self.flow_id):
             if text is not None:
                 size += 4 * len(text)
+        if self.origin is not None:
+            size += _ORIGIN_BYTES + 48 * len(self.origin.via)
         return size
 
 
@@ -89,8 +134,10 @@ class JsonDraft(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     caused_by: str | UnsetType | None = UNSET
     actor: str | UnsetType | None = UNSET
     idempotency_key: str | UnsetType | None = UNSET
+    origin: Origin | UnsetType | None = UNSET
 
 
+ORIGIN_FIELDS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Origin))
 _decode = msgspec.json.Decoder(JsonDraft).decode
 _TEXTS: Final = ("title", "subject", "contract_id", "workflow_id", "flow_id")
 
@@ -106,14 +153,17 @@ def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
         given = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         parse_json(line)  # says what is wrong with the text, if the text is wrong
-        raise CallerError("draft.invalid", str(error)) from None
+        raise CallerError("draft.invalid", str(error), place=_place_in(str(error))) from None
     # Every field but kind, data and metadata, which _value counts: how many keys the text should hold.
-    keys = 13 - (
+    keys = 14 - (
         (given.title is UNSET) + (given.tags is UNSET) + (given.subject is UNSET) + (given.contract_id is UNSET)
         + (given.workflow_id is UNSET) + (given.flow_id is UNSET) + (given.related is UNSET)
         + (given.visibility is UNSET) + (given.status is UNSET) + (given.caused_by is UNSET)
-        + (given.actor is UNSET) + (given.idempotency_key is UNSET)
+        + (given.actor is UNSET) + (given.idempotency_key is UNSET) + (given.origin is UNSET)
     )  # fmt: skip
+    origin = given.origin or None
+    if origin is not None:
+        keys += len(ORIGIN_FIELDS) - (not origin.via)
     data, data_keys = _value(given.data, "data")
     metadata, metadata_keys = _value(given.metadata, "metadata")
     check_keys(line, keys + data_keys + metadata_keys)
@@ -132,9 +182,16 @@ def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
         EXECUTED if given.status is UNSET else _index(STATUSES, given.status, "status"),
         parse_span_id(given.caused_by) if given.caused_by else None,
         parse_logline(given.actor) if given.actor else None,
+        origin=origin,
     )
     _check(draft)
     return draft, given.idempotency_key or None
+
+
+def _place_in(message: str) -> str | None:
+    """The field that a message of the JSON decoder is about, if it says so."""
+    found = re.search(r"`\$\.([^`]+)`$", message)
+    return found[1] if found else None
 
 
 def _value(value: object, field: str) -> tuple[bytes, int]:
@@ -185,6 +242,8 @@ def _check(draft: Draft) -> None:
             _check_text(tag, "tags")
     if len(draft.related) > RELATED_MAX:
         raise CallerError("draft.invalid", f"{len(draft.related)} spans, at most {RELATED_MAX}", place="related")
+    if draft.origin is not None:
+        _check_origin(draft.origin)
     size = draft.content_bytes()
     if size * 4 > BODY_BYTES_MAX and _exact_bytes(draft) > BODY_BYTES_MAX:
         raise CallerError("draft.too_large", f"about {size} bytes, at most {BODY_BYTES_MAX}")
@@ -200,7 +259,59 @@ def _check_text(text: str, field: str) -> None:
 
 def _exact_bytes(draft: Draft) -> int:
     """An upper bound of the body's size, a few bytes above it."""
-    return len(signed_array(draft)) + _BODY_OVERHEAD_BYTES
+    return len(signed_array(draft)) + len(annotations_of(draft.origin)) + _BODY_OVERHEAD_BYTES
+
+
+def annotations_of(origin: Origin | None) -> bytes:
+    """What the node that takes a draft writes into `annotations`: CBOR of where it is from, b"" when it is no copy."""
+    return b"" if origin is None else cbor2.dumps({"origin": msgspec.to_builtins(origin)})
+
+
+def read_origin(annotations: bytes) -> Origin | None:
+    """The origin that a body's annotations hold; None where there is none of this form.
+
+    Members that are not known are passed over: a newer lognode may have more to say.
+    """
+    if not annotations:
+        return None
+    try:
+        value = decode_value(annotations)
+        said = value.get("origin") if isinstance(value, dict) else None
+        if not isinstance(said, dict):
+            return None
+        origin = msgspec.convert({name: said[name] for name in ORIGIN_FIELDS if name in said}, Origin)
+        _check_origin(origin)
+    except (CallerError, msgspec.ValidationError):
+        return None
+    return origin
+
+
+def _check_origin(origin: Origin) -> None:
+    """Refuse an origin that no span can be. Raises CallerError("draft.invalid"); place is its member."""
+    place = "id"
+    try:
+        hlc = int.from_bytes(parse_span_id(origin.id)[:8], "big")
+        for place, read in (("tenant", parse_tenant_id), ("feed", parse_feed_id), ("node", _parse_node)):
+            read(getattr(origin, place))
+        place = "via"
+        for span in origin.via:
+            parse_span_id(span)
+    except CallerError as error:
+        raise CallerError("draft.invalid", error.detail, place=f"origin.{place}") from None
+    for name, holds, wanted in (
+        ("id", hlc <= HLC_MAX, "a span id begins with a time below 2^63"),
+        ("at", origin.at == time_text(hlc_ms(hlc)), f"the id says {time_text(hlc_ms(hlc))}"),
+        ("seq", 0 <= origin.seq <= SIZE_MAX, "it counts from 0"),
+        ("via", len(origin.via) <= ORIGIN_VIA_MAX, f"at most {ORIGIN_VIA_MAX} spans"),
+        ("via", len(set(origin.spans)) == len(origin.spans), "a span stands twice"),
+    ):
+        if not holds:
+            raise CallerError("draft.invalid", wanted, place=f"origin.{name}")
+
+
+def _parse_node(text: str) -> None:
+    if parse_logline(text)[0] != LogLineKind.NODE:
+        raise CallerError("id.malformed", f"{text!r} is no node")
 
 
 def parse_cbor_draft(raw: bytes) -> tuple[Draft, str | None]:

@@ -20,6 +20,7 @@ KIND_BYTES_MAX: Final = 64
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB
 TAGS_MAX: Final = 64
 RELATED_MAX: Final = 64
+ORIGIN_VIA_MAX: Final = 16  # copies of copies that an origin names; each is a row to be found by
 TEXT_BYTES_MAX: Final = 4 * KIB  # title, subject, the three ids, one tag: they are shown and indexed whole
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 PAGE_SPANS_DEFAULT: Final = 100

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from lognode.core.clock import tick
-from lognode.core.draft import Draft, signed_array
+from lognode.core.draft import Draft, annotations_of, read_origin, signed_array
 from lognode.core.errors import CallerError
 from lognode.core.ids import NONCE_BYTES, LogLine, SpanId
 from lognode.core.limits import FORMAT_VERSION
@@ -147,7 +147,7 @@ def draft_of(record: Record) -> Draft:
     return Draft(
         header.kind, body.title, body.data, tuple(body.tags), body.subject, body.contract_id, body.workflow_id,
         body.flow_id, tuple(body.related), body.metadata, record.visibility, header.status, header.caused_by,
-        header.actor, body.actor_signature, body.idem,
+        header.actor, body.actor_signature, body.idem, read_origin(body.annotations),
     )  # fmt: skip
 
 
@@ -199,11 +199,12 @@ class _Rows:
             hlc += 1
             tags, actor, cause, status = draft.tags, draft.actor, draft.caused_by, draft.status
             subject, contract, workflow, flow = draft.subject, draft.contract_id, draft.workflow_id, draft.flow_id
-            visibility, idem, kind_name = draft.visibility, draft.idem, draft.kind
+            visibility, idem, kind_name, origin = draft.visibility, draft.idem, draft.kind, draft.origin
+            annotations = b"" if origin is None else annotations_of(origin)
             body = encode_body(
                 (
                     nonces[at : at + NONCE_BYTES], draft.title, draft.data, tags, subject, contract, workflow, flow,
-                    draft.related, draft.metadata, b"", draft.actor_signature, idem,
+                    draft.related, draft.metadata, annotations, draft.actor_signature, idem,
                 )
             )  # fmt: skip
             header = encode_header((FORMAT_VERSION, kind_name, actor, status, cause, sha256(body).digest(), len(body)))
@@ -215,7 +216,7 @@ class _Rows:
             who = None if actor is None else self.actors.get(actor) or self._actor(actor)
             spans += (row, tenant, feed, seq, hlc, visibility, kind, who, status, cause, header)
             bodies += (row, body)
-            if tags or subject or contract or workflow or flow:
+            if tags or subject or contract or workflow or flow or annotations:
                 for field, value in labels_of(draft):
                     self.tables["labels"] += (tenant, field, value, hlc, row)
             if idem is not None:

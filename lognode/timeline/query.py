@@ -47,6 +47,7 @@ class Query(msgspec.Struct, frozen=True):
     since_ms: int | None = None
     until_ms: int | None = None
     caused_by: SpanId | None = None
+    origin: str | None = None
     contract_id: str | None = None
     workflow_id: str | None = None
     flow_id: str | None = None
@@ -213,6 +214,11 @@ def _text(text: str) -> str:
     return text
 
 
+def _span(text: str) -> str:
+    parse_span_id(text)
+    return text
+
+
 def _kind(text: str) -> str:
     if not is_kind(text.removesuffix(PREFIX)):
         raise CallerError("filter.invalid", f"{text!r:.80} is no kind such as order.paid, nor a prefix such as order.*")
@@ -276,6 +282,7 @@ _FILTERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "since": ("since_ms", _time),
     "until": ("until_ms", _time),
     "caused_by": ("caused_by", parse_span_id),
+    "origin": ("origin", _span),
     "contract": ("contract_id", _text),
     "workflow": ("workflow_id", _text),
     "flow": ("flow_id", _text),

@@ -6,15 +6,14 @@ fault, said with the position, never the caller's.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate, takewhile
 from typing import Any, Final, NamedTuple
 
-from lognode.core.clock import hlc_ms
+from lognode.core.clock import hlc_ms, time_text
 from lognode.core.codec import decode_value
-from lognode.core.draft import Draft
+from lognode.core.draft import Draft, Origin, read_origin
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
 from lognode.core.limits import TENANT_SHIFT_BITS
@@ -33,7 +32,7 @@ from lognode.core.span import (
 from lognode.timeline.control import control_json
 
 # Fields of the labels table.
-TAG, SUBJECT, CONTRACT, WORKFLOW, FLOW = range(5)
+TAG, SUBJECT, CONTRACT, WORKFLOW, FLOW, ORIGIN = range(6)
 POSITION_MASK: Final = (1 << TENANT_SHIFT_BITS) - 1
 _STUB: Final = f"s.row & {POSITION_MASK}, s.feed, s.seq, s.hlc, s.visibility, s.header"
 RECORD_COLUMNS: Final = f"{_STUB}, b.body"
@@ -90,7 +89,11 @@ def labels_of(said: Draft | Body) -> list[tuple[int, str]]:
     """What a span is found by: field and value of its rows in the labels table."""
     found = [(TAG, tag) for tag in said.tags]
     named = (said.subject, said.contract_id, said.workflow_id, said.flow_id)
-    return found + [(field, value) for field, value in enumerate(named, start=SUBJECT) if value]
+    found += [(field, value) for field, value in enumerate(named, start=SUBJECT) if value]
+    origin = said.origin if isinstance(said, Draft) else read_origin(said.annotations)
+    if origin is not None:
+        found += [(ORIGIN, span) for span in origin.spans]
+    return found
 
 
 def row_of(tenant: int, position: int) -> int:
@@ -132,20 +135,7 @@ def id_of(record: Record, feed_id: FeedId) -> SpanId:
     return span_id(record.hlc, leaf_of(record, feed_id))
 
 
-def time_text(unix_ms: int) -> str:
-    """RFC 3339 with milliseconds, UTC; times beyond year 9999 as the number of milliseconds."""
-    try:
-        return f"{_second_text(unix_ms // 1000)}.{unix_ms % 1000:03d}Z"
-    except (ValueError, OverflowError, OSError):
-        return str(unix_ms)
-
-
-# One page shows few seconds, feeds and nodes many times.
-@lru_cache(maxsize=1024)
-def _second_text(unix_s: int) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
+# One page shows few feeds and nodes many times.
 @lru_cache(maxsize=1024)
 def _names(feed: FeedRef) -> tuple[str, str]:
     """The texts of a feed's node and of its id."""
@@ -194,6 +184,18 @@ def body_of(record: Record, header: Header) -> bytes | None:
     ):
         raise _damaged(record, "the body is not the one that the header names")
     return record.body
+
+
+def origin_of(record: Record) -> Origin | None:
+    """The span that this one is a copy of; None where it is none, or its body is not held or malformed.
+
+    Raises NodeFault("database.damaged").
+    """
+    raw = body_of(record, header_of(record))
+    try:
+        return read_origin(decode_body(raw).annotations) if raw else None
+    except CallerError:
+        return None
 
 
 def _body_json(raw: bytes | None, header: Header) -> dict[str, Any]:

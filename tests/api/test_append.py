@@ -12,9 +12,9 @@ from lognode.api.app import Caller
 from lognode.api.services import Services
 from lognode.api.spans.admission import Admission
 from lognode.core.access import Principal, Role
-from lognode.core.draft import Draft, signed_array, signing_message
+from lognode.core.draft import Draft, Origin, signed_array, signing_message
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLineKind, TenantId, format_logline, logline
+from lognode.core.ids import LogLineKind, TenantId, b32encode, format_logline, logline
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX, MAILBOX_SPANS_MAX
 from lognode.identity.keys import KeyPair
 from tests.api.serving import (
@@ -125,6 +125,23 @@ async def test_a_member_may_not_name_an_actor_who_did_not_sign(services: Service
         admission.admit(Draft(kind="a.b", actor=PERSON_ID), None)
     assert refused.value.code == "actor.unsigned"
     assert admission.admit(Draft(kind="a.b"), None) == Draft(kind="a.b")
+
+
+async def test_only_an_owner_says_what_a_span_is_a_copy_of(services: Services) -> None:
+    tenant = tenant_of(services)
+    node = format_logline(logline(LogLineKind.NODE, bytes(32)))
+    ids = (b32encode(bytes(24)), "1970-01-01T00:00:00.000Z", b32encode(bytes(20)), node, b32encode(bytes(16)))
+    draft = Draft(kind="a.b", origin=Origin(*ids, 0, actor_signed=False, way="import"))
+
+    for role in Role:
+        someone = Principal("someone", PERSON_ID, roles={tenant.tenant_id: role})
+        admission = Admission(Caller(services, someone, tenant))
+        if role == Role.OWNER:
+            assert admission.admit(draft, None) == draft
+            continue
+        with pytest.raises(CallerError) as refused:
+            admission.admit(draft, None)
+        assert (refused.value.code, refused.value.place) == ("role.insufficient", "origin")
 
 
 async def test_no_client_writes_a_reserved_kind(services: Services, http: httpx.AsyncClient) -> None:

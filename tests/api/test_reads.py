@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from lognode.api.services import Services
-from lognode.core.ids import b32encode
+from lognode.core.clock import hlc_ms, time_text
+from lognode.core.ids import LogLineKind, b32encode, format_logline, logline, parse_span_id
 from lognode.timeline.proof.checkpoint import parse_checkpoint
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import verify_consistency
@@ -145,6 +146,37 @@ async def test_walks_lead_to_causes_and_effects(http: httpx.AsyncClient) -> None
     assert (len(walk["spans"]), walk["truncated"]) == (1, True)
     for limit in ("0", "1001", "x", "-1"):
         assert await refusal(http, f"{SPANS}/{first}/causes", limit=limit) == (400, "filter.invalid")
+
+
+def origin_of(span_id: str) -> dict[str, Any]:
+    """The origin of a copy of a span that was recorded in another tenant."""
+    at = time_text(hlc_ms(int.from_bytes(parse_span_id(span_id)[:8], "big")))
+    node = format_logline(logline(LogLineKind.NODE, bytes(32)))
+    tenant, feed = b32encode(bytes(20)), b32encode(bytes(16))
+    return {
+        "id": span_id, "at": at, "tenant": tenant, "node": node, "feed": feed, "seq": 9, "actor_signed": True,
+        "as": "import",
+    }  # fmt: skip
+
+
+async def test_the_id_of_an_original_leads_to_its_copy_which_is_proven_under_its_own(http: httpx.AsyncClient) -> None:
+    old = [b32encode(bytes([0, n, *bytes(22)])) for n in (1, 2)]
+    cause = await post(http, kind="a.first", origin=origin_of(old[0]))
+    effect = await post(http, kind="a.second", caused_by=old[0], origin=origin_of(old[1]))
+    await post(http, kind="a.third", caused_by=effect)
+
+    shown = await get(http, f"{SPANS}/{old[1]}")
+    assert (shown["id"], shown["caused_by"]) == (effect, old[0])
+    assert shown["annotations"] == {"origin": origin_of(old[1])}
+    assert [span["id"] for span in (await get(http, f"{SPANS}/{effect}/causes"))["spans"]] == [cause]
+    assert len((await get(http, f"{SPANS}/{old[0]}/effects"))["spans"]) == 2
+    assert [span["id"] for span in (await get(http, SPANS, origin=old[1]))["spans"]] == [effect]
+    assert (await get(http, SPANS, origin=effect))["spans"] == []
+    answer = await http.get(f"{SPANS}/{old[1]}/proof")
+    assert (answer.status_code, answer.json()["code"]) == (404, "span.unknown")
+    assert effect in answer.json()["detail"]
+    assert (await http.get(f"{SPANS}/{effect}/proof")).status_code == 200
+    assert await refusal(http, SPANS, origin="x") == (400, "id.malformed")
 
 
 async def test_a_checkpoint_is_that_of_the_feed_asked_for(services: Services, http: httpx.AsyncClient) -> None:

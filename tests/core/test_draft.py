@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lognode.core.draft import Draft, idem_key, parse_cbor_draft, parse_json_draft, signed_array
+from lognode.core.draft import (
+    Draft,
+    annotations_of,
+    idem_key,
+    parse_cbor_draft,
+    parse_json_draft,
+    read_origin,
+    signed_array,
+)
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32encode
+from lognode.core.limits import ORIGIN_VIA_MAX
 
 TEXTS = st.none() | st.text(min_size=1, max_size=20)
 DRAFTS = st.builds(
@@ -57,7 +66,7 @@ def test_every_field_of_a_json_draft_is_kept() -> None:
     [
         (b"[]", "draft.invalid", None),
         (b"{}", "draft.invalid", None),
-        (b'{"kind":1}', "draft.invalid", None),
+        (b'{"kind":1}', "draft.invalid", "kind"),
         (b'{"kind":"a","color":1}', "draft.invalid", None),
         (b'{"kind":"a","kind":"b"}', "json.duplicate_key", None),
         (b'{"kind":"a","title":null,"title":"b"}', "json.duplicate_key", None),
@@ -85,6 +94,94 @@ def test_what_is_wrong_with_a_draft_is_said(line: bytes, code: str, place: str |
     with pytest.raises(CallerError) as caught:
         parse_json_draft(line)
     assert (caught.value.code, caught.value.place) == (code, place)
+
+
+FIRST, SECOND = (b32encode(bytes([0, 0, 1, 2, 3, 4]) + bytes(17) + bytes([n])) for n in (1, 2))
+NODE = f"logline-id://node/{b32encode(bytes(32))}"
+ORIGIN = {
+    "id": FIRST, "at": "1970-01-01T04:41:49.060Z", "tenant": b32encode(bytes(20)), "node": NODE,
+    "feed": b32encode(bytes(16)), "seq": 7, "actor_signed": True, "as": "import",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("via", [(), (SECOND,)])
+def test_an_origin_goes_into_the_annotations_and_is_read_from_them(via: tuple[str, ...]) -> None:
+    given = ORIGIN | ({"via": list(via)} if via else {})
+    draft, _ = parse_json_draft(json.dumps({"kind": "a", "origin": given}).encode())
+    assert draft.origin is not None
+    assert (draft.origin.id, draft.origin.way, draft.origin.via) == (FIRST, "import", via)
+    assert cbor2.loads(annotations_of(draft.origin)) == {"origin": given}
+    assert read_origin(annotations_of(draft.origin)) == draft.origin
+    assert signed_array(draft) == signed_array(Draft("a"))
+    assert draft.content_bytes() - Draft("a").content_bytes() >= len(annotations_of(draft.origin))
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"id": "x"}, "origin.id"),
+        ({"id": b32encode(b"\x80" + bytes(23))}, "origin.id"),
+        ({"at": "1970-01-01T04:41:49.061Z"}, "origin.at"),
+        ({"tenant": "default"}, "origin.tenant"),
+        ({"node": NODE.replace("node", "person")}, "origin.node"),
+        ({"feed": FIRST}, "origin.feed"),
+        ({"seq": -1}, "origin.seq"),
+        ({"seq": "7"}, "origin.seq"),
+        ({"actor_signed": None}, "origin.actor_signed"),
+        ({"as": "copy"}, "origin.as"),
+        ({"via": ["x"]}, "origin.via"),
+        ({"via": [FIRST]}, "origin.via"),
+        ({"via": [SECOND, SECOND]}, "origin.via"),
+        ({"via": [b32encode(bytes([n]) * 24) for n in range(ORIGIN_VIA_MAX + 1)]}, "origin.via"),
+        ({"via": SECOND}, "origin.via"),
+        ({"colour": 1}, "origin"),
+    ],
+)
+def test_what_is_wrong_with_an_origin_is_said(change: dict[str, object], place: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        parse_json_draft(json.dumps({"kind": "a", "origin": ORIGIN | change}).encode())
+    assert (caught.value.code, caught.value.place) == ("draft.invalid", place)
+
+
+@pytest.mark.parametrize("name", ORIGIN)
+def test_an_origin_lacks_nothing(name: str) -> None:
+    lacking = {key: value for key, value in ORIGIN.items() if key != name}
+    with pytest.raises(CallerError) as caught:
+        parse_json_draft(json.dumps({"kind": "a", "origin": lacking}).encode())
+    assert (caught.value.code, caught.value.place) == ("draft.invalid", "origin")
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        b"",
+        b"\xff",
+        cbor2.dumps([]),
+        cbor2.dumps({}),
+        cbor2.dumps({"origin": FIRST}),
+        cbor2.dumps({"origin": ORIGIN | {"seq": "7"}}),
+        cbor2.dumps({"origin": ORIGIN | {"at": ""}}),
+    ],
+)
+def test_annotations_without_an_origin_of_this_form_have_none(annotations: bytes) -> None:
+    assert read_origin(annotations) is None
+
+
+def test_what_a_newer_lognode_adds_to_an_origin_is_passed_over() -> None:
+    said = cbor2.dumps({"rules": [1], "origin": ORIGIN | {"colour": 1}})
+    assert read_origin(said) == read_origin(cbor2.dumps({"origin": ORIGIN})) != None  # noqa: E711 - a chain
+
+
+def test_a_copy_of_a_copy_keeps_the_first_origin_and_names_the_copies_between() -> None:
+    first = read_origin(cbor2.dumps({"origin": ORIGIN}))
+    assert first is not None
+    ids = [b32encode(bytes([n]) * 24) for n in range(ORIGIN_VIA_MAX + 2)]
+    origin = first
+    for copy in ids:
+        origin = origin.passed_on(copy, "replay")
+    assert (origin.id, origin.at, origin.way) == (first.id, first.at, "replay")
+    assert origin.via == tuple(ids[2:])
+    assert origin.spans == (first.id, *ids[2:])
 
 
 def test_null_and_absent_are_the_same_draft() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import trio
 
+from lognode.core.clock import time_text
 from lognode.core.codec import encode
-from lognode.core.draft import Draft, idem_key, signing_message
-from lognode.core.ids import LogLineKind, SpanId, logline
+from lognode.core.draft import Draft, Origin, idem_key, signing_message
+from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import ORGANIZATION, Header, encode_header, entry_bytes, leaf_hash
 from lognode.core.world import World
@@ -83,10 +84,21 @@ def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:
         caused_by=rng.choice(causes) if causes and n % 4 == 1 else None,
         actor=logline(LogLineKind.PERSON, actor.public) if actor else None,
         idem=idem_key(tenant.tenant_id, b"tester", f"key {n}") if n % 2 == 0 else None,
+        origin=_origin(n) if n % 29 == 0 else None,
     )
     if actor is ALICE:
         return _signed(tenant, draft, actor)
     return draft
+
+
+def _origin(n: int) -> Origin:
+    """That of a copy of a span of another node."""
+    span, via = (b32encode(((START_MS - n) << 16).to_bytes(8, "big") + bytes([last]) * 16) for last in (1, 2))
+    node = format_logline(logline(LogLineKind.NODE, BOB.public))
+    return Origin(
+        span, time_text(START_MS - n), b32encode(bytes(20)), node, b32encode(bytes(16)), n, actor_signed=False,
+        way="import", via=(via,) if n % 2 else (),
+    )  # fmt: skip
 
 
 def _signed(tenant: TenantRef, draft: Draft, key: KeyPair) -> Draft:

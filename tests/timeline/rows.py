@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from lognode.core.codec import encode
+from lognode.core.draft import Origin, annotations_of
 from lognode.core.ids import FeedId, LogLine, SpanId, TenantId
 from lognode.core.span import (
     EXECUTED,
@@ -47,6 +48,7 @@ class Row(NamedTuple):
     status: int = EXECUTED
     visibility: int = ORGANIZATION
     caused_by: SpanId | None = None
+    origin: Origin | None = None
 
 
 class Rows:
@@ -82,8 +84,9 @@ class Rows:
         row = Row(len(rows) + 1, hlc, b"", SpanId(b""), kind, **fields)
         nonce = sha256(b"%d %d" % (feed.number, len(leaves))).digest()[:16]
         data = b"" if row.data is None else encode(row.data)
+        said = annotations_of(row.origin)
         texts = (row.subject, row.contract_id, row.workflow_id, row.flow_id)
-        body = encode_body(Body(nonce, row.title, data, sorted(row.tags), *texts, [], b"", b"", None, None))
+        body = encode_body(Body(nonce, row.title, data, sorted(row.tags), *texts, [], b"", said, None, None))
         header = encode_header(Header(1, kind, row.actor, row.status, row.caused_by, sha256(body).digest(), len(body)))
         leaf = leaf_hash(entry_bytes(feed.feed_id, len(leaves), hlc, row.visibility, header))
         row = row._replace(leaf=leaf, id=span_id(hlc, leaf))
@@ -100,6 +103,7 @@ class Rows:
         if has_body:
             self.conn.execute("INSERT INTO bodies VALUES (?, ?)", (number, body))
         labels = [(0, tag) for tag in row.tags] + [(field, text) for field, text in enumerate(texts, start=1) if text]
+        labels += [(5, span) for span in row.origin.spans] if row.origin else []
         self.conn.executemany(
             "INSERT INTO labels VALUES (?, ?, ?, ?, ?)", [(feed.tenant, *label, hlc, number) for label in labels]
         )

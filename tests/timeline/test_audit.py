@@ -110,6 +110,9 @@ DAMAGES: Final = {
     "INSERT INTO bodies VALUES (-1, zeroblob(9))": ("body.wrong", "bodies row -1"),
     "DELETE FROM labels WHERE row = 199 AND value = 'all'":
         ("label.wrong", "labels tenant 0 field 0 value all row 199"),
+    "UPDATE labels SET value = 'mine' WHERE field = 5 AND row = 61":
+        ("label.wrong", "labels tenant 0 field 5 value mine row 61"),
+    "INSERT INTO labels VALUES (0, 5, 'mine', 5, 200)": ("label.wrong", "labels tenant 0 field 5 value mine row 200"),
     "UPDATE labels SET hlc = hlc + 1 WHERE row = 199 AND value = 'all'":
         ("label.wrong", "labels tenant 0 field 0 value all row 199"),
     "INSERT INTO labels VALUES (0, 1, 'mine', 5, 200)": ("label.wrong", "labels tenant 0 field 1 value mine row 200"),

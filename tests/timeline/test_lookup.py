@@ -5,6 +5,7 @@ from hashlib import sha256
 import pytest
 
 from lognode.core.clock import Clock, hlc_from_ms, state_hash
+from lognode.core.draft import Origin
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import SpanId, b32encode, format_logline
 from lognode.timeline.proof.checkpoint import verify_checkpoint
@@ -15,7 +16,9 @@ from lognode.timeline.store.read.lookup import (
     Walk,
     causes,
     effects,
+    find_copy,
     find_span,
+    find_span_or_copy,
     records_at,
     statistics,
 )
@@ -23,6 +26,7 @@ from lognode.timeline.store.read.proofs import latest_note
 from tests.timeline.rows import KEYS, Row, Rows
 
 UNKNOWN = SpanId(bytes(24))
+ELSEWHERE = [SpanId(bytes(23) + bytes([n])) for n in range(1, 6)]
 
 
 class Timeline(Rows):
@@ -37,6 +41,22 @@ class Timeline(Rows):
     def follow(self, cause: Row | None = None) -> Row:
         self.hlc += 1
         return self.add(self.feed, self.hlc, caused_by=cause.id if cause else None)
+
+    def copy(self, span: SpanId, *via: SpanId, caused_by: SpanId | None = None) -> Row:
+        """A copy of a span that was recorded elsewhere."""
+        self.hlc += 1
+        tenant, feed, node = b32encode(bytes(20)), b32encode(bytes(16)), format_logline(KEYS.logline)
+        origin = Origin(
+            b32encode(span), "1970-01-01T00:00:00.000Z", tenant, node, feed, 0, actor_signed=False, way="import",
+            via=tuple(map(b32encode, via)),
+        )  # fmt: skip
+        return self.add(self.feed, self.hlc, caused_by=caused_by, origin=origin)
+
+    def causes(self, span: SpanId, limit: int = 10) -> Walk:
+        return causes(self.conn, self.tenant, self.feeds, span, limit)
+
+    def effects(self, span: SpanId, limit: int = 10) -> Walk:
+        return effects(self.conn, self.tenant, self.feeds, span, limit)
 
     def shown(self, walk: Walk) -> list[tuple[int, int]]:
         return [(depth, record.position) for depth, record in walk.steps]
@@ -172,6 +192,70 @@ def test_a_span_that_nobody_names_is_unknown() -> None:
         with pytest.raises(CallerError) as caught:
             walk(timeline.conn, timeline.tenant, timeline.feeds, UNKNOWN, 10)
         assert caught.value.code == "span.unknown"
+
+
+def test_an_id_leads_to_the_first_copy_where_the_span_is_not_here() -> None:
+    timeline = Timeline()
+    copies = [timeline.copy(span) for span in (ELSEWHERE[0], ELSEWHERE[0], ELSEWHERE[1])]
+    timeline.copy(copies[0].id)  # as a replay is: the original is here as well
+    for span, position in ((ELSEWHERE[0], 1), (ELSEWHERE[1], 3), (copies[0].id, 1), (copies[1].id, 2)):
+        found = find_span_or_copy(timeline.conn, timeline.tenant, timeline.feeds, span)
+        assert found is not None
+        assert found.position == position
+    for tenant, span in ((timeline.tenant, ELSEWHERE[2]), (timeline.other, ELSEWHERE[0])):
+        assert find_copy(timeline.conn, tenant, span) is None
+        assert find_span_or_copy(timeline.conn, tenant, timeline.feeds, span) is None
+
+
+def test_a_copy_of_a_copy_is_found_by_every_id_on_its_way() -> None:
+    timeline = Timeline()
+    timeline.copy(ELSEWHERE[0], ELSEWHERE[1], ELSEWHERE[2])
+    for span in ELSEWHERE[:3]:
+        assert find_copy(timeline.conn, timeline.tenant, span) is not None
+
+
+def test_walks_lead_over_copies_whose_causes_keep_their_old_ids() -> None:
+    timeline = Timeline()
+    first = timeline.copy(ELSEWHERE[0])
+    second = timeline.copy(ELSEWHERE[1], caused_by=ELSEWHERE[0])
+    third = timeline.copy(ELSEWHERE[2], caused_by=ELSEWHERE[1])
+    new = timeline.add(timeline.feed, 10, caused_by=second.id)
+    assert timeline.shown(timeline.causes(third.id)) == [(1, 2), (2, 1)]
+    assert timeline.causes(ELSEWHERE[2]) == timeline.causes(third.id)
+    assert timeline.shown(timeline.causes(new.id)) == [(1, 2), (2, 1)]
+    for start in (first.id, ELSEWHERE[0]):
+        walk = timeline.effects(start)
+        assert timeline.shown(walk) == [(1, 2), (2, 4), (2, 3)]
+        assert (walk.missing, walk.truncated) == ([], False)
+
+
+def test_the_effects_of_a_span_are_those_of_no_replay_of_it() -> None:
+    timeline = Timeline()
+    span = timeline.follow()
+    effect = timeline.follow(span)
+    replay = timeline.copy(span.id)
+    timeline.copy(effect.id, caused_by=span.id)
+    timeline.follow(replay)
+    assert timeline.shown(timeline.effects(span.id)) == [(1, 2), (1, 4)]
+    assert timeline.shown(timeline.effects(replay.id)) == [(1, 5)]
+
+
+def test_of_two_copies_the_first_has_the_effects() -> None:
+    timeline = Timeline()
+    first, second = timeline.copy(ELSEWHERE[0]), timeline.copy(ELSEWHERE[0])
+    timeline.copy(ELSEWHERE[1], caused_by=ELSEWHERE[0])
+    assert timeline.shown(timeline.effects(first.id)) == [(1, 3)]
+    assert timeline.shown(timeline.effects(second.id)) == []
+
+
+def test_a_walk_ends_where_origins_make_a_circle() -> None:
+    timeline = Timeline()
+    one = timeline.copy(ELSEWHERE[0], caused_by=ELSEWHERE[1])
+    timeline.copy(ELSEWHERE[1], caused_by=ELSEWHERE[0])
+    itself = timeline.copy(ELSEWHERE[2], caused_by=ELSEWHERE[2])
+    assert timeline.shown(timeline.causes(one.id)) == [(1, 2)]
+    assert timeline.shown(timeline.effects(one.id)) == [(1, 2)]
+    assert timeline.causes(itself.id) == timeline.effects(itself.id) == Walk([], [], truncated=False)
 
 
 def test_statistics_count_one_tenant_and_give_its_feeds_heads_under_their_keys() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from cbor2 import dumps, loads
 
 from lognode.core.clock import HLC_MAX, Clock, hlc_from_ms, is_ahead, state_hash, tick
-from lognode.core.draft import idem_key, parse_json_draft, signed_array, signing_message
+from lognode.core.draft import annotations_of, idem_key, parse_json_draft, signed_array, signing_message
 from lognode.core.ids import FeedId, LogLineKind, b32encode, format_logline, logline
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import decode_body, decode_header, leaf_hash
@@ -40,6 +40,16 @@ from tests.vectors.refused_signatures import signatures
 FOLDER: Final = Path(__file__).parent
 TREE_SIZES: Final = (0, 1, 2, 3, 4, 5, 7, 8, 255, 256, 257, 600)
 TILED_SIZE: Final = 65_536 + 300
+ORIGIN: Final = {
+    "id": b32encode(bytes.fromhex("0199bc82280000000102030405060708090a0b0c0d0e0f10")),
+    "at": "2025-10-07T02:31:10.592Z",
+    "tenant": b32encode(bytes(range(20))),
+    "node": format_logline(logline(LogLineKind.NODE, bytes(range(32)))),
+    "feed": b32encode(bytes(range(16))),
+    "seq": 256,
+    "actor_signed": True,
+    "as": "import",
+}
 VALUES: Final = {
     "nothing": "",
     "null": "f6",
@@ -148,9 +158,12 @@ def make_drafts() -> dict[str, Any]:
             "metadata": {"source": "shop"}, "visibility": "public", "status": "simulated",
             "caused_by": b32encode(bytes(24)), "actor": format_logline(ACTOR), "idempotency_key": "k",
         },
+        {"kind": "order.paid", "actor": format_logline(ACTOR), "origin": ORIGIN},
+        {"kind": "order.paid", "origin": {**ORIGIN, "as": "replay", "via": [b32encode(bytes([1] * 24))]}},
     ]  # fmt: skip
     return {
-        "about": "Drafts in both forms with the array that an actor signs; idempotency keys; what is refused.",
+        "about": "Drafts in both forms with the array that an actor signs and the annotations that follow; idempotency "
+        "keys; what is refused.",
         "json": [_describe_line(json.dumps(line, ensure_ascii=False)) for line in lines],
         "signed": {
             "tenant": tenant.hex(),
@@ -172,7 +185,12 @@ def make_drafts() -> dict[str, Any]:
 
 def _describe_line(line: str) -> dict[str, Any]:
     draft, key = parse_json_draft(line.encode())
-    return {"line": line, "array": signed_array(draft).hex(), "idempotency_key": key}
+    return {
+        "line": line,
+        "array": signed_array(draft).hex(),
+        "idempotency_key": key,
+        "annotations": annotations_of(draft.origin).hex(),
+    }
 
 
 def make_clocks() -> dict[str, Any]:

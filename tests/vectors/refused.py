@@ -293,6 +293,11 @@ def drafts(request: list[Any]) -> Mapping[str, Vectors]:
         "an unknown visibility": ('{"kind":"a","visibility":"secret"}', "draft.invalid"),
         "an unknown status": ('{"kind":"a","status":"reverted"}', "draft.invalid"),
         "a cause that is no id": ('{"kind":"a","caused_by":"x"}', "id.malformed"),
+        "an origin that is only an id": (json.dumps({"kind": "a", "origin": b32encode(bytes(24))}), "draft.invalid"),
+        "an origin without its tenant": (
+            json.dumps({"kind": "a", "origin": {"id": b32encode(bytes(24))}}),
+            "draft.invalid",
+        ),
         "not a number": ('{"kind":"a","data":NaN}', "json.number"),
         "2^63": ('{"kind":"a","data":9223372036854775808}', "json.number"),
         "seventeen levels": ('{"kind":"a","data":' + "[" * 17 + "]" * 17 + "}", "json.too_deep"),

@@ -1,4 +1,4 @@
-"""What a caller may append: kinds that are not reserved, actors that signed or may be asserted.
+"""What a caller may append: kinds that are not reserved, actors that signed or may be asserted, origins.
 
 Owns the checks between a well-formed draft and the writer. Invariant: no draft reaches the writer that did
 not pass here, whichever way it came in.
@@ -26,12 +26,15 @@ class Admission:
     def admit(self, draft: Draft, key: str | None) -> Draft:
         """The draft to append, with its idempotency key if there is one.
 
-        Raises CallerError kind.reserved, actor.unsigned, signature.wrong or idempotency.invalid.
+        Raises CallerError kind.reserved, actor.unsigned, signature.wrong, role.insufficient (an origin) or
+        idempotency.invalid.
         """
         if is_reserved(draft.kind):
             raise CallerError("kind.reserved", f"{draft.kind!r}", place="kind")
         if draft.actor is not None:
             self._check_actor(draft)
+        if draft.origin is not None and not self._caller.may(Action.ORIGIN_ASSERT):
+            raise CallerError("role.insufficient", "only an owner says what a span is a copy of", place="origin")
         if key is None:
             return draft
         return msgspec.structs.replace(draft, idem=idem_key(self._tenant_id, self._principal, key))

@@ -17,6 +17,7 @@ FILTERS: Final = (
     Parameter("since", "Not before this time: RFC 3339, or Unix milliseconds"),
     Parameter("until", "Before this time: RFC 3339, or Unix milliseconds"),
     Parameter("caused_by", "The id of the span that led to it"),
+    Parameter("origin", "The id of the span that it is a copy of"),
     Parameter("contract", "A contract's id"),
     Parameter("workflow", "A workflow's id"),
     Parameter("flow", "A flow's id"),

@@ -19,8 +19,16 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
 from lognode.core.limits import SIZE_MAX, WALK_SPANS_MAX
 from lognode.timeline.query import Cursor, Query, decode_cursor, encode_cursor, parse_query
-from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, feed_of, span_json
-from lognode.timeline.store.read.lookup import Walk, causes, effects, find_span, statistics
+from lognode.timeline.record import FeedRef, TenantRef, entry_of, feed_of, id_of, span_json
+from lognode.timeline.store.read.lookup import (
+    Walk,
+    causes,
+    effects,
+    find_copy,
+    find_span,
+    find_span_or_copy,
+    statistics,
+)
 from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import growth_proof, latest_note, span_proof
 
@@ -84,14 +92,21 @@ async def list_spans() -> Response:
 
 
 async def show_span(span_id: str) -> Response:
-    """Show one span, with the entry bytes that its feed's tree hashes."""
+    """Show one span, with the entry bytes that its feed's tree hashes.
+
+    Where the span is not here and a copy of it is, the copy is shown: its `id` is another, and its `annotations` name
+    the origin.
+    """
     caller, wanted = current(), parse_span_id(span_id)
     store = caller.services.store
     return TrioResponse(await store.read(_span, caller.tenant, store.feeds, wanted), content_type=JSON_MEDIA)
 
 
 async def prove_span(span_id: str) -> Response:
-    """Prove one span: a C2SP tlog-proof under the newest checkpoint of its feed, its entry in `extra`."""
+    """Prove one span: a C2SP tlog-proof under the newest checkpoint of its feed, its entry in `extra`.
+
+    A copy is proven under its own id only.
+    """
     caller, wanted = current(), parse_span_id(span_id)
     store = caller.services.store
     return TrioResponse(await store.read(_proof, caller.tenant, store.feeds, wanted), content_type=TEXT_MEDIA)
@@ -184,21 +199,21 @@ def _raw(span: dict[str, Any]) -> msgspec.Raw:
     return msgspec.Raw(_encode(span))
 
 
-def _find(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> Record:
-    record = find_span(conn, tenant, feeds, span_id)
+def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
+    record = find_span_or_copy(conn, tenant, feeds, span_id)
     if record is None:
         raise CallerError("span.unknown", b32encode(span_id))
-    return record
-
-
-def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
-    record = _find(conn, tenant, feeds, span_id)
     feed = feed_of(record, feeds)
     return _encode({**span_json(record, feed), "entry": entry_of(record, feed.feed_id).hex()})
 
 
 def _proof(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
-    return span_proof(conn, feeds, _find(conn, tenant, feeds, span_id))
+    record = find_span(conn, tenant, feeds, span_id)
+    if record is None:
+        copy = find_copy(conn, tenant, span_id)
+        copied = f"; its copy here is {b32encode(id_of(copy, feed_of(copy, feeds).feed_id))}" if copy else ""
+        raise CallerError("span.unknown", b32encode(span_id) + copied)
+    return span_proof(conn, feeds, record)
 
 
 def _steps(

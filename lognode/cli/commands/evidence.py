@@ -61,9 +61,8 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
     json
         Answer as JSON, errors too.
     """
-    from lognode.core.clock import hlc_ms
+    from lognode.core.clock import hlc_ms, time_text
     from lognode.timeline.proof import tlogproof
-    from lognode.timeline.record import time_text
 
     vkey_text = _read(vkey[1:]).decode("utf-8", "replace") if vkey.startswith("@") else vkey
     proof = tlogproof.check_proof(_read(file), vkey_text.strip())

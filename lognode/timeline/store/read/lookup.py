@@ -1,23 +1,25 @@
 """Single spans by id, the causal walk both ways, and what a tenant's timeline amounts to.
 
 Synchronous functions for a reader's thread. Ids are not stored: a span is looked up by the hlc in its id and
-recognised by its leaf. Invariant: a walk ends, whatever `caused_by` says, never shows a span twice, and holds
-no more than PAGE_BYTES_MAX of bodies, or one span.
+recognised by its leaf. An id that is not here may be the origin of a copy that is: walks go on there. Invariant:
+a walk ends, whatever `caused_by` and origins say, never shows a span twice, and holds no more than
+PAGE_BYTES_MAX of bodies, or one span.
 """
 
 import sqlite3
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from lognode.core.clock import HLC_MAX, Clock, hlc_ms, state_hash
+from lognode.core.clock import HLC_MAX, Clock, hlc_ms, state_hash, time_text
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline
+from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline, parse_span_id
 from lognode.core.limits import PAGE_BYTES_MAX
 from lognode.timeline.proof.checkpoint import origin, parse_checkpoint, vkey
 from lognode.timeline.query import Query
 from lognode.timeline.record import (
+    ORIGIN,
     POSITION_MASK,
     RECORD_COLUMNS,
     STUB_COLUMNS,
@@ -27,11 +29,14 @@ from lognode.timeline.record import (
     feed_of,
     header_of,
     id_of,
+    origin_of,
     row_of,
-    time_text,
 )
 from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import latest_note, span_proof
+
+_SPANS: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
+_COPIES: Final = "FROM labels WHERE tenant = ? AND field = ?"
 
 
 class Walk(NamedTuple):
@@ -53,9 +58,8 @@ def find_span(
     hlc = int.from_bytes(span_id[:8], "big")
     if hlc > HLC_MAX:
         return None
-    sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row WHERE s.tenant = ? AND s.hlc = ?"
     others = []
-    with closing(conn.execute(sql, (tenant.number, hlc))) as rows:
+    with closing(conn.execute(f"{_SPANS} WHERE s.tenant = ? AND s.hlc = ?", (tenant.number, hlc))) as rows:
         for record in map(Record._make, rows):
             if id_of(record, feed_of(record, feeds).feed_id) == span_id:
                 return record
@@ -63,6 +67,20 @@ def find_span(
     for record in others:
         span_proof(conn, feeds, record)
     return None
+
+
+def find_copy(conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId) -> Record | None:
+    """The first copy here of the span with this id, None where there is none."""
+    sql = f"{_SPANS} WHERE s.row = (SELECT row {_COPIES} AND value = ? ORDER BY hlc, row LIMIT 1)"
+    found = conn.execute(sql, (tenant.number, ORIGIN, b32encode(span_id))).fetchone()
+    return Record._make(found) if found else None
+
+
+def find_span_or_copy(
+    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], span_id: SpanId
+) -> Record | None:
+    """What an id leads to: the span itself where it is here, else its first copy. Raises as find_span does."""
+    return find_span(conn, tenant, feeds, span_id) or find_copy(conn, tenant, span_id)
 
 
 def records_at(conn: sqlite3.Connection, tenant: TenantRef, start: int, stop: int) -> list[Record]:
@@ -79,25 +97,25 @@ def causes(
 
     Raises CallerError("span.unknown"), NodeFault("database.damaged").
     """
-    record = find_span(conn, tenant, feeds, span_id)
+    record = find_span_or_copy(conn, tenant, feeds, span_id)
     if record is None:
         raise CallerError("span.unknown", b32encode(span_id))
     steps: list[tuple[int, Record]] = []
     weight = 0
-    seen = {span_id}
-    cause = header_of(record).caused_by
-    while cause and cause not in seen:
+    seen = {record.position}
+    while cause := header_of(record).caused_by:
         if len(steps) == limit:
             return Walk(steps, [], truncated=True)
-        record = find_span(conn, tenant, feeds, cause)
+        record = find_span_or_copy(conn, tenant, feeds, cause)
         if record is None:
             return Walk(steps, [cause], truncated=False)
         weight += record.weight
+        if record.position in seen:
+            break
         if steps and weight > PAGE_BYTES_MAX:
             return Walk(steps, [], truncated=True)
-        seen.add(cause)
+        seen.add(record.position)
         steps.append((len(steps) + 1, record))
-        cause = header_of(record).caused_by
     return Walk(steps, [], truncated=False)
 
 
@@ -111,8 +129,16 @@ def effects(
     """
     steps: list[tuple[int, Record]] = []
     weight = 0
-    seen = {span_id}
-    frontier = deque([(1, span_id)])
+    start = find_span_or_copy(conn, tenant, feeds, span_id)
+    seen = {start.position} if start else set()
+    has_copies = conn.execute(f"SELECT 1 {_COPIES} LIMIT 1", (tenant.number, ORIGIN)).fetchone() is not None
+
+    def names(record: Record) -> list[SpanId]:
+        """The ids under which a span may be somebody's cause."""
+        name = id_of(record, feed_of(record, feeds).feed_id)
+        return [name, *_stood_for(conn, tenant, feeds, record)] if has_copies else [name]
+
+    frontier = deque((1, name) for name in (names(start) if start else [span_id]))
     truncated = False
     while frontier and not truncated:
         depth, cause = frontier.popleft()
@@ -120,20 +146,30 @@ def effects(
         page = select_page(conn, tenant, feeds, query)
         truncated = page.is_cut
         for record in page.records:
-            effect = id_of(record, feed_of(record, feeds).feed_id)
-            if effect in seen:
+            if record.position in seen:
                 continue
             weight += record.weight
             if len(steps) == limit or (steps and weight > PAGE_BYTES_MAX):
                 truncated = True
                 break
-            seen.add(effect)
+            seen.add(record.position)
             steps.append((depth, record))
-            frontier.append((depth + 1, effect))
-    missing = [] if find_span(conn, tenant, feeds, span_id) else [span_id]
+            frontier.extend((depth + 1, name) for name in names(record))
+    missing = [] if start else [span_id]
     if missing and not steps:
         raise CallerError("span.unknown", b32encode(span_id))
     return Walk(steps, missing, truncated)
+
+
+def _stood_for(
+    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], copy: Record
+) -> Iterator[SpanId]:
+    """The ids that lead to this copy: those of spans that are not here, and that have no earlier copy."""
+    said = origin_of(copy)
+    for name in map(parse_span_id, said.spans if said else ()):
+        found = find_span_or_copy(conn, tenant, feeds, name)
+        if found is not None and found.position == copy.position:
+            yield name
 
 
 def statistics(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lognode.timeline.query import PREFIX, Cursor, Order, Query, page_ends, plac
 from lognode.timeline.record import (
     CONTRACT,
     FLOW,
+    ORIGIN,
     POSITION_MASK,
     RECORD_COLUMNS,
     SUBJECT,
@@ -344,8 +345,8 @@ def _terms(conn: sqlite3.Connection, number: int, query: Query) -> list[_Term]:
     """A query's filters, but for its time range; of two that count alike, the first leads."""
     terms = []
     labels = [
-        (FLOW, query.flow_id), (WORKFLOW, query.workflow_id), (CONTRACT, query.contract_id), (SUBJECT, query.subject),
-        *[(TAG, tag) for tag in query.tags],
+        (ORIGIN, query.origin), (FLOW, query.flow_id), (WORKFLOW, query.workflow_id), (CONTRACT, query.contract_id),
+        (SUBJECT, query.subject), *[(TAG, tag) for tag in query.tags],
     ]  # fmt: skip
     for field, value in labels:
         if value is not None:

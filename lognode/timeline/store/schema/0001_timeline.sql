@@ -63,7 +63,7 @@ CREATE TABLE bodies (
   body BLOB NOT NULL
 ) STRICT;
 
--- What bodies say and people search by. field: 0 tag, 1 subject, 2 contract, 3 workflow, 4 flow.
+-- What bodies say and people search by. field: 0 tag, 1 subject, 2 contract, 3 workflow, 4 flow, 5 origin.
 CREATE TABLE labels (
   tenant INTEGER NOT NULL,
   field  INTEGER NOT NULL,
