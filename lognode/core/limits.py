@@ -32,6 +32,7 @@ FILTER_KINDS_MAX: Final = 64  # each is an index scan of its own in one statemen
 UPLOAD_SPANS_MAX: Final = 1000  # of one stream in one commit
 PART_BYTES_MAX: Final = 64 * KIB  # inflated at once: some milliseconds of parsing
 LINE_DIGITS_MAX: Final = 12  # of a line number, which is added to a stream's key
+REHEARSED_KEYS_MAX: Final = 65_536  # of one dry run: some 200 bytes each
 RUNS_MAX: Final = 65_536  # of receipts=all: some megabytes; only duplicates in an order of their own come near it
 RECEIPTS_READ_MAX: Final = 64  # at once: less than a millisecond of a reader
 SUBSCRIPTIONS_MAX: Final = 32  # of one socket; each wakes on every commit

@@ -119,13 +119,13 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
             if idem is not None and idem in known:
                 held = known[idem]
                 if signed_array(draft) != signed_array(draft_of(held.record)):
-                    error = _mismatch()
+                    error = mismatch()
                     break
                 placed.append(_receipt_of(held, feeds[held.record.feed]))
                 continue
             if idem is not None and idem in first:
                 if signed_array(draft) != signed_array(drafts[first[idem]]):
-                    error = _mismatch()
+                    error = mismatch()
                     break
                 placed.append(Repeat(first[idem]))
                 continue
@@ -151,7 +151,8 @@ def draft_of(record: Record) -> Draft:
     )  # fmt: skip
 
 
-def _mismatch() -> CallerError:
+def mismatch() -> CallerError:
+    """What is answered to a key that stands for other content."""
     return CallerError("idempotency.mismatch", "this key stands for a span with other content")
 
 

@@ -16,6 +16,7 @@ from lognode.core.draft import JsonDraft, parse_cbor_draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX
 from lognode.engine.receipt import AppendStopped
+from lognode.engine.service.rehearsal import Rehearsal
 
 JSON_MEDIA: Final = "application/json"
 NDJSON_MEDIA: Final = "application/x-ndjson"
@@ -36,7 +37,10 @@ def register(app: ApiApp) -> None:
         methods=("POST",),
         action=Action.SPAN_APPEND,
         docs=Docs(
-            query=[Parameter("receipts", "'all': a stream answers the receipt of every line, as NDJSON")],
+            query=[
+                Parameter("receipts", "'all': a stream answers the receipt of every line, as NDJSON"),
+                Parameter("dry_run", "'true': answer what would come of it, and write nothing"),
+            ],
             headers=[
                 Parameter("Idempotency-Key", "Sending again with the same key appends nothing twice"),
                 Parameter("Content-Encoding", "'gzip' for a compressed stream"),
@@ -56,25 +60,33 @@ async def append_spans() -> Response:
 
     Answers once everything is durable: 201, or 200 when nothing was new. A stream that stops at a line is
     answered with the problem of that line, and besides with `line`, `appended`, `duplicates` and `last` (a
-    receipt): everything before that line is in, nothing from it on.
+    receipt): everything before that line is in, nothing from it on. A dry run answers 200 with the summary of a
+    stream, also for one draft.
     """
     caller = current()
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    is_dry = _choice("dry_run", "true", "false") == "true"
     key = check_key(request.headers.get("Idempotency-Key"), for_lines=media == NDJSON_MEDIA)
     if media == NDJSON_MEDIA and encoding in {"identity", "gzip"}:
-        return await _append_stream(caller, key, is_gzip=encoding == "gzip")
+        return await _append_stream(caller, key, is_gzip=encoding == "gzip", is_dry=is_dry)
     if media not in _PARSERS:
         raise CallerError("media.unsupported", f"Content-Type {media!r:.80}")
     if encoding != "identity":
         raise CallerError("media.unsupported", f"Content-Encoding {encoding!r:.80} with {media}")
-    return await _append_one(caller, media, key)
+    return await _append_one(caller, media, key, is_dry=is_dry)
 
 
-async def _append_one(caller: Caller, media: str, key: str | None) -> Response:
+async def _append_one(caller: Caller, media: str, key: str | None, *, is_dry: bool) -> Response:
     body: Any = request.body
     draft, own_key = _PARSERS[media](await body.read(DRAFT_LINE_BYTES_MAX))
     draft = Admission(caller).admit(draft, own_key or key)
+    if is_dry:
+        duplicates, refused = await Rehearsal(caller.services.store, caller.tenant).append([draft])
+        if refused is not None:
+            raise refused
+        summary = UploadJson(1, 1 - sum(duplicates), sum(duplicates), None, None, 0, dry_run=True)
+        return TrioResponse(_encode(summary), content_type=JSON_MEDIA)
     try:
         (receipt,) = await caller.services.writer.append(caller.tenant, [draft])
     except AppendStopped as stopped:
@@ -82,14 +94,22 @@ async def _append_one(caller: Caller, media: str, key: str | None) -> Response:
     return TrioResponse(_encode(receipt_json(receipt)), 200 if receipt.duplicate else 201, content_type=JSON_MEDIA)
 
 
-async def _append_stream(caller: Caller, key: str | None, *, is_gzip: bool) -> Response:
-    wanted = request.args.get("receipts")
-    if wanted not in {None, "all"}:
-        raise CallerError("filter.invalid", f"{wanted!r:.80} is not 'all'", place="receipts")
-    runs = Runs() if wanted else None
+async def _append_stream(caller: Caller, key: str | None, *, is_gzip: bool, is_dry: bool) -> Response:
+    runs = Runs() if _choice("receipts", "all") else None
+    if runs is not None and is_dry:
+        raise CallerError("filter.invalid", "a dry run has no receipts", place="receipts")
+    rehearsal = Rehearsal(caller.services.store, caller.tenant) if is_dry else None
     body: Any = request.body
-    result = await Upload(caller, key, is_gzip=is_gzip, runs=runs).run(body)
-    status = 201 if result.appended else 200
+    result = await Upload(caller, key, is_gzip=is_gzip, runs=runs, rehearsal=rehearsal).run(body)
+    status = 201 if result.appended and not is_dry else 200
     if runs is not None:
         return TrioResponse(runs.lines(caller), status, content_type=NDJSON_MEDIA)
     return TrioResponse(_encode(result), status, content_type=JSON_MEDIA)
+
+
+def _choice(name: str, *values: str) -> str | None:
+    """The value of a query parameter, one of `values`. Raises CallerError("filter.invalid")."""
+    value = request.args.get(name)
+    if value is not None and value not in values:
+        raise CallerError("filter.invalid", f"{value!r:.80} is not {' or '.join(map(repr, values))}", place=name)
+    return value

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 
 import trio
+from msgspec import UNSET
 
 from lognode.api.app import Caller
 from lognode.api.spans.admission import Admission
@@ -15,20 +16,28 @@ from lognode.api.spans.intake import Intake
 from lognode.api.spans.lines import Inflater, Lines
 from lognode.api.spans.runs import Runs
 from lognode.api.spans.wire import UploadJson, receipt_json
-from lognode.core.draft import parse_json_draft
-from lognode.core.errors import LognodeError
+from lognode.core.draft import Draft, parse_json_draft
+from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import UPLOAD_SPANS_MAX
 from lognode.engine.receipt import AppendStopped, Receipt
+from lognode.engine.service.rehearsal import Rehearsal
 
 
 class Upload:
-    """One request's stream. `key` is its idempotency key; with `runs`, it notes there where each span stands."""
+    """One request's stream.
 
-    def __init__(self, caller: Caller, key: str | None, *, is_gzip: bool, runs: Runs | None) -> None:
+    `key` is its idempotency key; with `runs`, it notes there where each span stands; with `rehearsal`, nothing is
+    written.
+    """
+
+    def __init__(
+        self, caller: Caller, key: str | None, *, is_gzip: bool, runs: Runs | None, rehearsal: Rehearsal | None = None
+    ) -> None:
         self._writer = caller.services.writer
         self._tenant = caller.tenant
         self._key = key
         self._runs = runs
+        self._rehearsal = rehearsal
         self._admission = Admission(caller)
         self._inflater = Inflater() if is_gzip else None
         self._intake: Intake[int] = Intake(UPLOAD_SPANS_MAX)
@@ -60,6 +69,7 @@ class Upload:
             receipt_json(self._first) if self._first else None,
             last,
             last.checkpoint_size if last else 0,
+            UNSET if self._rehearsal is None else True,
         )
 
     async def _read(self, chunks: AsyncIterable[bytes]) -> None:
@@ -101,19 +111,32 @@ class Upload:
                 return
             first_out = numbers[0]
             try:
-                self._count(await self._writer.append(self._tenant, drafts, wait=True))
+                count, refused = await self._append_batch(drafts)
+                if refused is not None:
+                    self._stop_at(numbers[count], refused)
+                    break
                 first_out = numbers[-1] + 1
                 if self._runs is not None:
                     self._runs.check_room()
-            except AppendStopped as stopped:
-                self._count(stopped.receipts)
-                self._stop_at(numbers[len(stopped.receipts)], stopped.error)
-                break
             except LognodeError as error:
                 # Where a transaction failed, nobody may know whether it is in: its first line is where to go on.
                 self._stop_at(first_out, error)
                 break
         reading.cancel()
+
+    async def _append_batch(self, drafts: list[Draft]) -> tuple[int, CallerError | None]:
+        """How many of the drafts are in, all of which are counted, and what refused the next."""
+        if self._rehearsal is not None:
+            duplicates, refused = await self._rehearsal.append(drafts)
+            self._duplicates += sum(duplicates)
+            self._appended += len(duplicates) - sum(duplicates)
+            return len(duplicates), refused
+        try:
+            receipts, refused = await self._writer.append(self._tenant, drafts, wait=True), None
+        except AppendStopped as stopped:
+            receipts, refused = stopped.receipts, stopped.error
+        self._count(receipts)
+        return len(receipts), refused
 
     def _count(self, receipts: Sequence[Receipt]) -> None:
         if not receipts:

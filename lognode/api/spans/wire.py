@@ -30,7 +30,10 @@ class ReceiptJson(msgspec.Struct, frozen=True):
 
 
 class UploadJson(msgspec.Struct, frozen=True):
-    """What became of a stream of drafts. `lines` counts blank lines too; `checkpoint_size` is that of `last`."""
+    """What became of a stream of drafts. `lines` counts blank lines too; `checkpoint_size` is that of `last`.
+
+    With `dry_run`, what would have become of it: nothing was written, and there are no receipts.
+    """
 
     lines: int
     appended: int
@@ -38,6 +41,7 @@ class UploadJson(msgspec.Struct, frozen=True):
     first: ReceiptJson | None
     last: ReceiptJson | None
     checkpoint_size: int
+    dry_run: bool | UnsetType = UNSET
 
 
 class SpanJson(msgspec.Struct, frozen=True):

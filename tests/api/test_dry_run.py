@@ -1,0 +1,113 @@
+"""POST .../spans?dry_run=true: it foretells what the append then does, and writes nothing."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from lognode.api.services import Services
+from lognode.core.limits import UPLOAD_SPANS_MAX
+from lognode.engine.service import rehearsal
+from tests.api.serving import NDJSON, SPANS, TENANT, code_of, http_client, lines, serve
+
+DRY: Final = {"dry_run": "true"}
+JSON: Final = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def http(services: Services) -> AsyncIterator[httpx.AsyncClient]:
+    async with serve(services) as url, http_client(services, url) as client:
+        yield client
+
+
+def draft(number: int, **more: Any) -> bytes:
+    return json.dumps({"kind": "test.line", "data": {"n": number}, **more}).encode() + b"\n"
+
+
+KEYED: Final = b"".join(draft(number, idempotency_key=f"key {number}") for number in range(10))
+FAR: Final = lines(0, UPLOAD_SPANS_MAX + 5)  # what follows is in another commit
+STREAMS: Final[Mapping[str, bytes]] = {
+    "nothing": b"",
+    "new lines": lines(0, 2500),
+    "blank lines": b"\n\n" + lines(0, 2) + b"\r\n",
+    "a bad line": lines(0, 1500) + b"{}\n" + lines(0, 5),
+    "a reserved kind": lines(0, 5) + b'{"kind":"feed.open"}\n',
+    "lines that are there": KEYED,
+    "lines that are there and new ones": KEYED + lines(0, 5) + draft(10, idempotency_key="key 10"),
+    "a key of a line that is there, for other content": lines(0, 3) + draft(9, idempotency_key="key 3"),
+    "one key twice": draft(1, idempotency_key="new") * 2,
+    "one key twice, far apart": draft(1, idempotency_key="new") + FAR + draft(1, idempotency_key="new"),
+    "one key for two": draft(1, idempotency_key="new") + draft(2, idempotency_key="new"),
+    "one key for two, far apart": draft(1, idempotency_key="new") + FAR + draft(2, idempotency_key="new"),
+}
+TOLD: Final = ("lines", "appended", "duplicates", "code", "detail", "place", "line")
+
+
+async def state(services: Services, http: httpx.AsyncClient) -> tuple[object, ...]:
+    """What a tenant amounts to, and all bytes of its database."""
+    stats = (await http.get(f"{TENANT}/stats")).json()
+    path = services.store.path
+    return stats, path.read_bytes(), path.with_name(path.name + "-wal").read_bytes()
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_a_dry_run_foretells_what_a_stream_comes_to_and_writes_nothing(
+    services: Services, http: httpx.AsyncClient, name: str
+) -> None:
+    await http.post(SPANS, content=KEYED, headers=NDJSON)
+    before = await state(services, http)
+
+    dry = await http.post(SPANS, content=STREAMS[name], headers=NDJSON, params=DRY)
+    after = await state(services, http)
+    real = await http.post(SPANS, content=STREAMS[name], headers=NDJSON)
+
+    assert after == before
+    told, came = dry.json(), real.json()
+    assert [told.get(field) for field in TOLD] == [came.get(field) for field in TOLD]
+    assert told.get("last") is None
+    assert dry.status_code == (200 if real.is_success else real.status_code)
+    assert (told.get("dry_run"), came.get("dry_run")) == (True if real.is_success else None, None)
+
+
+async def test_a_dry_run_foretells_what_one_draft_comes_to_and_writes_nothing(
+    services: Services, http: httpx.AsyncClient
+) -> None:
+    key = {"Idempotency-Key": "one", **JSON}
+    before = await state(services, http)
+    new = await http.post(SPANS, content=draft(1), headers=key, params=DRY)
+    assert await state(services, http) == before
+    await http.post(SPANS, content=draft(1), headers=key)
+    again = await http.post(SPANS, content=draft(1), headers=key, params=DRY)
+    other = await http.post(SPANS, content=draft(2), headers=key, params=DRY)
+    bad = await http.post(SPANS, content=b'{"kind":"A"}', headers=key, params=DRY)
+
+    empty = {"lines": 1, "first": None, "last": None, "checkpoint_size": 0, "dry_run": True}
+    assert (new.status_code, new.json()) == (200, {**empty, "appended": 1, "duplicates": 0})
+    assert (again.status_code, again.json()) == (200, {**empty, "appended": 0, "duplicates": 1})
+    assert [code_of(answer) for answer in (other, bad)] == ["idempotency.mismatch", "kind.invalid"]
+
+
+async def test_a_dry_run_remembers_so_many_keys_and_then_says_so(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "REHEARSED_KEYS_MAX", 20)
+    body = b"".join(draft(number, idempotency_key=f"key {number % 25}") for number in range(40))
+
+    answer = await http.post(SPANS, content=body, headers=NDJSON, params=DRY)
+
+    assert (answer.status_code, code_of(answer)) == (413, "request.too_large")
+
+
+@pytest.mark.parametrize("params", [{"dry_run": "yes"}, {"dry_run": ""}, {"dry_run": "true", "receipts": "all"}])
+async def test_what_a_dry_run_cannot_be_asked_is_refused(http: httpx.AsyncClient, params: dict[str, str]) -> None:
+    answer = await http.post(SPANS, content=lines(0, 2), headers=NDJSON, params=params)
+
+    assert (answer.status_code, code_of(answer)) == (400, "filter.invalid")
+
+
+async def test_dry_run_false_writes(http: httpx.AsyncClient) -> None:
+    answer = await http.post(SPANS, content=lines(0, 2), headers=NDJSON, params={"dry_run": "false"})
+
+    assert (answer.status_code, answer.json()["appended"]) == (201, 2)
