@@ -16,7 +16,7 @@ from cyclopts import Group, Parameter, Token
 from lognode.settings import Settings, find_data_dir, load_settings
 
 if TYPE_CHECKING:
-    from lognode.client.client import Client
+    from lognode.client import Client
     from lognode.client.filter import Filter
     from lognode.client.place import Address
 
@@ -130,7 +130,7 @@ class Target:
 
     def client(self) -> "Client":
         """A client of this node and tenant."""
-        from lognode.client.client import Client
+        from lognode.client import Client
 
         return Client(self.address(), tenant=self.tenant_name())
 

@@ -5,6 +5,10 @@ Nothing is translated, so a field that a newer node adds is there too.
 
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
+import msgspec
+
+from lognode.core.errors import NodeFault
+
 
 class Tenant(TypedDict):
     """A tenant that a node holds; `position` counts its spans there."""
@@ -123,3 +127,11 @@ class Arrival(NamedTuple):
 
     cursor: str
     span: Span
+
+
+def parse_answer(body: bytes) -> dict[str, Any]:
+    """The JSON object of an answer. Raises NodeFault("client.protocol") where it is none."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise NodeFault("client.protocol", str(error)) from error

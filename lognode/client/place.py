@@ -9,7 +9,7 @@ import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from lognode.core.errors import CallerError, NodeFault
 
@@ -18,12 +18,34 @@ LOCK_NAME: Final = "lognode.lock"  # which a daemon holds as long as it lives
 ADMIN_TOKEN_NAME: Final = "admin.token"  # noqa: S105 - a file's name
 
 
+class Route(NamedTuple):
+    """What connections to a place have in common: through which Unix socket (None: TCP), and whether by TLS."""
+
+    socket_path: str | None
+    is_tls: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A base URL (`http://host:port` or `unix:/path/of/socket`) and a bearer token, None to send none."""
+    """A URL (`http://host:port` or `unix:/path/of/socket`) and a bearer token, None to send none."""
 
     url: str
     token: str | None
+
+    @property
+    def route(self) -> Route:
+        """How to connect."""
+        socket_path = "/" + self.url.removeprefix("unix:").lstrip("/") if self._is_unix else None
+        return Route(socket_path, is_tls=self.url.startswith("https:"))
+
+    @property
+    def base_url(self) -> str:
+        """What the paths of requests are put behind."""
+        return "http://localhost" if self._is_unix else self.url
+
+    @property
+    def _is_unix(self) -> bool:
+        return self.url.startswith("unix:")
 
 
 @dataclass(frozen=True, slots=True)

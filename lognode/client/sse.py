@@ -1,9 +1,8 @@
-"""Server-sent events from a stream of bytes, cut anywhere.
+"""Server-sent events from bytes, cut anywhere.
 
 Knows no HTTP. Only LF ends a line here: `str.splitlines` would also cut JSON at U+2028 and its like.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -15,37 +14,49 @@ class Event(NamedTuple):
     data: bytes
 
 
-def events(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a stream, each as soon as its last byte is there.
+class EventParser:
+    """Takes the bytes of one stream as they come, and gives each event with its last byte."""
 
-    A comment comes as an event without id, name and data, since it shows that the connection lives.
-    """
-    cursor: str | None = None
-    name, data = "message", list[bytes]()
-    for line in _lines(chunks):
+    def __init__(self) -> None:
+        self._rest = list[bytes]()  # of a line that has not ended
+        self._begin()
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that `chunk` completes.
+
+        A comment comes as an event without id, name and data, since it shows that the connection lives.
+        """
+        *ends, rest = chunk.split(b"\n")
+        found = list[Event]()
+        for end in ends:
+            line = b"".join((*self._rest, end)).removesuffix(b"\r")
+            self._rest.clear()
+            event = self._take(line)
+            if event is not None:
+                found.append(event)
+        if rest:
+            self._rest.append(rest)
+        return found
+
+    def _begin(self) -> None:
+        self._id: str | None = None
+        self._name = "message"
+        self._data = list[bytes]()
+
+    def _take(self, line: bytes) -> Event | None:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if not line:
-            if cursor is not None or data:
-                yield Event(cursor, name, b"\n".join(data))
-            cursor, name, data = None, "message", []
-        elif not field:
-            yield Event(None, "", b"")
-        elif field == b"id":
-            cursor = value.decode("utf-8", "replace")
+            event = Event(self._id, self._name, b"\n".join(self._data))
+            is_empty = self._id is None and not self._data
+            self._begin()
+            return None if is_empty else event
+        if not field:
+            return Event(None, "", b"")
+        if field == b"id":
+            self._id = value.decode("utf-8", "replace")
         elif field == b"event":
-            name = value.decode("utf-8", "replace")
+            self._name = value.decode("utf-8", "replace")
         elif field == b"data":
-            data.append(value)
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    pending = list[bytes]()
-    for chunk in chunks:
-        *complete, rest = chunk.split(b"\n")
-        for line in complete:
-            pending.append(line)
-            yield b"".join(pending).removesuffix(b"\r")
-            pending = []
-        if rest:
-            pending.append(rest)
+            self._data.append(value)
+        return None

@@ -1,7 +1,7 @@
 """A node that misbehaves on order: it refuses, cuts connections and lies, as a real daemon cannot be made to."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
 from threading import Thread
@@ -109,3 +109,10 @@ def stub_node(*answers: Answer) -> Iterator[StubNode]:
             server.shutdown()
             server.cut_all()
             thread.join()
+
+
+@asynccontextmanager
+async def stub(*answers: Answer) -> AsyncIterator[StubNode]:
+    """The same, to stand in one `async with` with a client."""
+    with stub_node(*answers) as server:
+        yield server

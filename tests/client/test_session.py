@@ -2,17 +2,18 @@
 
 import fcntl
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from lognode.client import Client, Draft, Filter, connect
+from lognode.client import AsyncClient, Draft, Filter
 from lognode.client.batch import BATCH_LINES_MAX
 from lognode.core.errors import CallerError, LognodeError, NodeFault
-from tests.client.node_stub import CUT, Answer, problem, stub_node
+from tests.client.forms import Connect
+from tests.client.node_stub import CUT, Answer, problem, stub
 
 RECEIPT = {"id": "s", "feed": "f", "seq": 1, "position": 2, "leaf": "00", "checkpoint_size": 2, "duplicate": False}
 STORED = Answer(201, msgspec.json.encode(RECEIPT))
@@ -26,8 +27,8 @@ def free_url() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-@contextmanager
-def held_lock(data_dir: Path) -> Iterator[None]:
+@asynccontextmanager
+async def held_lock(data_dir: Path) -> AsyncIterator[None]:
     """While inside, the data directory looks as if a daemon ran on it."""
     with (data_dir / "lognode.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -35,156 +36,163 @@ def held_lock(data_dir: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("trouble", [BUSY, CUT, problem("node.stopping", 503)], ids=["busy", "cut", "stopping"])
-def test_an_append_without_an_answer_is_sent_again_under_its_first_key(trouble: Answer) -> None:
-    with stub_node(trouble, trouble, STORED) as node, connect(url=node.url) as client:
-        assert client.append(Draft(kind="a.b")) == RECEIPT
+async def test_an_append_without_an_answer_is_sent_again_under_its_first_key(connect: Connect, trouble: Answer) -> None:
+    async with stub(trouble, trouble, STORED) as node, connect(url=node.url) as client:
+        assert await client.append(Draft(kind="a.b")) == RECEIPT
 
         assert len(node.asked) == 3
         assert len({(asked.headers["idempotency-key"], asked.body) for asked in node.asked}) == 1
 
 
-def test_two_appends_have_two_keys() -> None:
-    with stub_node(STORED) as node, connect(url=node.url) as client:
-        client.append(Draft(kind="a.b"))
-        client.append(Draft(kind="a.b"))
+async def test_two_appends_have_two_keys(connect: Connect) -> None:
+    async with stub(STORED) as node, connect(url=node.url) as client:
+        await client.append(Draft(kind="a.b"))
+        await client.append(Draft(kind="a.b"))
 
         assert len({asked.headers["idempotency-key"] for asked in node.asked}) == 2
 
 
-def test_a_given_idempotency_key_is_the_one_that_is_sent() -> None:
-    with stub_node(STORED) as node, connect(url=node.url) as client:
-        client.append(Draft(kind="a.b"), idempotency_key="order-17")
+async def test_a_given_idempotency_key_is_the_one_that_is_sent(connect: Connect) -> None:
+    async with stub(STORED) as node, connect(url=node.url) as client:
+        await client.append(Draft(kind="a.b"), idempotency_key="order-17")
 
         assert node.asked[0].headers["idempotency-key"] == "order-17"
 
 
-def test_a_node_that_stays_busy_is_given_up_when_patience_ends() -> None:
-    with stub_node(BUSY) as node, connect(url=node.url, patience_s=0.3) as client:
+async def test_a_node_that_stays_busy_is_given_up_when_patience_ends(connect: Connect) -> None:
+    async with stub(BUSY) as node, connect(url=node.url, patience_s=0.3) as client:
         with pytest.raises(NodeFault) as caught:
-            client.append(Draft(kind="a.b"))
+            await client.append(Draft(kind="a.b"))
 
         assert caught.value.code == "writer.busy"
         assert len(node.asked) > 1
 
 
-def test_a_wait_longer_than_the_patience_is_not_begun() -> None:
+async def test_a_wait_longer_than_the_patience_is_not_begun(connect: Connect) -> None:
     busy = problem("writer.busy", 503, headers=[("Retry-After", "3600")])
-    with stub_node(busy) as node, connect(url=node.url) as client:
+    async with stub(busy) as node, connect(url=node.url) as client:
         with pytest.raises(NodeFault) as caught:
-            client.stats()
+            await client.stats()
 
         assert caught.value.retry_after_s == 3600
         assert len(node.asked) == 1
 
 
-def test_a_refused_request_is_sent_once_and_keeps_what_the_problem_said() -> None:
+async def test_a_refused_request_is_sent_once_and_keeps_what_the_problem_said(connect: Connect) -> None:
     refusal = problem("json.malformed", 400, place="line 7", line=7, appended=6, duplicates=0, last=RECEIPT)
-    with stub_node(refusal) as node, connect(url=node.url) as client:
+    async with stub(refusal) as node, connect(url=node.url) as client:
         with pytest.raises(CallerError) as caught:
-            client.append_batch([b"{"])
+            await client.append_batch([b"{"])
 
         assert (caught.value.code, caught.value.detail, caught.value.place) == ("json.malformed", "D", "line 7")
         assert caught.value.extra == {"line": 7, "appended": 6, "duplicates": 0, "last": RECEIPT}
         assert len(node.asked) == 1
 
 
-def test_a_node_that_never_answered_is_not_running_at_once() -> None:
+async def test_a_node_that_never_answered_is_not_running_at_once(connect: Connect) -> None:
     # With a patience that would outlast the test run if it were used.
-    with connect(url=free_url(), patience_s=100_000) as client, pytest.raises(NodeFault) as caught:
-        client.append(Draft(kind="a.b"))
+    async with connect(url=free_url(), patience_s=100_000) as client:
+        with pytest.raises(NodeFault) as caught:
+            await client.append(Draft(kind="a.b"))
 
     assert caught.value.code == "client.unreachable"
 
 
-def test_a_data_directory_without_a_url_is_a_node_that_does_not_run(tmp_path: Path) -> None:
-    with connect(data_dir=tmp_path) as client, pytest.raises(NodeFault) as caught:
-        client.stats()
+async def test_a_data_directory_without_a_url_is_a_node_that_does_not_run(connect: Connect, tmp_path: Path) -> None:
+    async with connect(data_dir=tmp_path) as client:
+        with pytest.raises(NodeFault) as caught:
+            await client.stats()
 
     assert caught.value.code == "client.unreachable"
     assert str(tmp_path) in caught.value.detail
 
 
-def test_a_node_that_came_back_at_another_port_is_found_again(tmp_path: Path) -> None:
+async def test_a_node_that_came_back_at_another_port_is_found_again(connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "admin.token").write_text("secret\n")
-    with held_lock(tmp_path), connect(data_dir=tmp_path) as client:
-        with stub_node(EMPTY_PAGE) as before:
+    async with held_lock(tmp_path), connect(data_dir=tmp_path) as client:
+        async with stub(EMPTY_PAGE) as before:
             (tmp_path / "api.url").write_text(before.url + "\n")
-            client.page()
-        with stub_node(STORED) as after:
+            await client.page()
+        async with stub(STORED) as after:
             (tmp_path / "api.url").write_text(after.url + "\n")
 
-            assert client.append(Draft(kind="a.b")) == RECEIPT
+            assert await client.append(Draft(kind="a.b")) == RECEIPT
             assert after.asked[0].headers["authorization"] == "Bearer secret"
 
 
-def test_the_token_goes_to_no_stranger_at_the_url_that_a_killed_node_left_behind(tmp_path: Path) -> None:
+async def test_the_token_goes_to_no_stranger_at_the_url_that_a_killed_node_left_behind(
+    connect: Connect, tmp_path: Path
+) -> None:
     (tmp_path / "admin.token").write_text("secret\n")
     (tmp_path / "lognode.lock").write_text("4711")
     (tmp_path / "lognode.lock").chmod(0o444)
-    with stub_node(EMPTY_PAGE) as stranger:
+    async with stub(EMPTY_PAGE) as stranger:
         (tmp_path / "api.url").write_text(stranger.url + "\n")
-        with connect(data_dir=tmp_path) as client, pytest.raises(NodeFault) as caught:
-            client.page()
+        async with connect(data_dir=tmp_path) as client:
+            with pytest.raises(NodeFault) as caught:
+                await client.page()
 
         assert caught.value.code == "client.unreachable"
         assert stranger.asked == []
 
 
-def test_a_node_that_was_killed_since_the_last_request_gets_none(tmp_path: Path) -> None:
+async def test_a_node_that_was_killed_since_the_last_request_gets_none(connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "admin.token").write_text("secret\n")
-    with stub_node(EMPTY_PAGE) as node, connect(data_dir=tmp_path, patience_s=0.1) as client:
+    async with stub(EMPTY_PAGE) as node, connect(data_dir=tmp_path, patience_s=0.1) as client:
         (tmp_path / "api.url").write_text(node.url + "\n")
-        with held_lock(tmp_path):
-            client.page()
+        async with held_lock(tmp_path):
+            await client.page()
         with pytest.raises(NodeFault) as caught:
-            client.page()
+            await client.page()
 
         assert caught.value.code == "client.unreachable"
         assert len(node.asked) == 1
 
 
-def test_the_url_is_trusted_where_the_lock_cannot_be_read(tmp_path: Path) -> None:
+async def test_the_url_is_trusted_where_the_lock_cannot_be_read(connect: Connect, tmp_path: Path) -> None:
     (tmp_path / "admin.token").write_text("secret\n")
     (tmp_path / "lognode.lock").symlink_to("lognode.lock")
-    with stub_node(EMPTY_PAGE) as node, connect(data_dir=tmp_path) as client:
+    async with stub(EMPTY_PAGE) as node, connect(data_dir=tmp_path) as client:
         (tmp_path / "api.url").write_text(node.url + "\n")
 
-        assert client.page()["newer"] == "c"
+        assert (await client.page())["newer"] == "c"
 
 
 @pytest.mark.parametrize(
     "answer", [Answer(200, b"<html>hello"), Answer(404, b"<html>none"), Answer(418, b'{"code":"tea.pot"}')]
 )
-def test_what_no_lognode_would_answer_is_a_protocol_fault(answer: Answer) -> None:
-    with stub_node(answer) as node, connect(url=node.url) as client, pytest.raises(NodeFault) as caught:
-        client.stats()
+async def test_what_no_lognode_would_answer_is_a_protocol_fault(connect: Connect, answer: Answer) -> None:
+    async with stub(answer) as node, connect(url=node.url) as client:
+        with pytest.raises(NodeFault) as caught:
+            await client.stats()
 
     assert caught.value.code == "client.protocol"
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://127.0.0.1:port", "nonsense"])
-def test_a_url_that_is_none_is_a_protocol_fault(url: str) -> None:
-    with connect(url=url) as client, pytest.raises(NodeFault) as caught:
-        client.stats()
+async def test_a_url_that_is_none_is_a_protocol_fault(connect: Connect, url: str) -> None:
+    async with connect(url=url) as client:
+        with pytest.raises(NodeFault) as caught:
+            await client.stats()
 
     assert caught.value.code == "client.protocol"
 
 
-def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_of_the_environment_is_not_asked(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", free_url())
     monkeypatch.setenv("ALL_PROXY", free_url())
-    with stub_node(EMPTY_PAGE) as node, connect(url=node.url) as client:
-        assert client.page()["newer"] == "c"
+    async with stub(EMPTY_PAGE) as node, connect(url=node.url) as client:
+        assert (await client.page())["newer"] == "c"
 
 
-def test_the_bad_line_of_a_later_batch_is_named_by_its_number_in_all() -> None:
+async def test_the_bad_line_of_a_later_batch_is_named_by_its_number_in_all(connect: Connect) -> None:
     batch = Answer(200, b'{"lines":1,"appended":1,"duplicates":0,"first":null,"last":null,"checkpoint_size":1}')
     refusal = problem("kind.invalid", 422, place="line 3: kind", line=3)
-    with stub_node(batch, refusal) as node, connect(url=node.url) as client:
+    async with stub(batch, refusal) as node, connect(url=node.url) as client:
         answers = client.append_lines(b'{"kind":"a.b"}' for _ in range(BATCH_LINES_MAX + 10))
-        next(answers)
+        await anext(answers)
         with pytest.raises(LognodeError) as caught:
-            next(answers)
+            await anext(answers)
 
         assert caught.value.extra["line"] == BATCH_LINES_MAX + 3
         assert caught.value.place == f"line {BATCH_LINES_MAX + 3}: kind"
@@ -199,18 +207,18 @@ def stream(*events: bytes) -> Answer:
     return Answer(200, b"".join(events), [("Content-Type", "text/event-stream")], has_length=False)
 
 
-def take(client: Client, count: int) -> tuple[list[str], list[str]]:
+async def take(client: AsyncClient, count: int) -> tuple[list[str], list[str]]:
     """The ids of the first arrivals of a tail, and the codes of the losses in between."""
     losses = list[str]()
     arrivals = client.tail(Filter(kinds=("a.b",)), on_lost=lambda error: losses.append(error.code))
-    return [next(arrivals).span["id"] for _ in range(count)], losses
+    return [(await anext(arrivals)).span["id"] for _ in range(count)], losses
 
 
-def test_a_tail_goes_on_after_the_last_event_when_the_connection_was_cut() -> None:
+async def test_a_tail_goes_on_after_the_last_event_when_the_connection_was_cut(connect: Connect) -> None:
     half = b"id: c3\nevent: span\nda"
-    with stub_node(EMPTY_PAGE, stream(event("c1", 1), event("c2", 2), half), stream(event("c3", 3))) as node:
-        with connect(url=node.url) as client:
-            ids, losses = take(client, 3)
+    async with stub(EMPTY_PAGE, stream(event("c1", 1), event("c2", 2), half), stream(event("c3", 3))) as node:
+        async with connect(url=node.url) as client:
+            ids, losses = await take(client, 3)
 
         assert ids == ["1", "2", "3"]
         assert len(losses) == 1
@@ -218,22 +226,17 @@ def test_a_tail_goes_on_after_the_last_event_when_the_connection_was_cut() -> No
         assert node.asked[1].path == "/v1/tenants/default/live?kind=a.b"
 
 
-def test_a_tail_goes_on_after_an_id_that_came_without_a_span() -> None:
-    with (
-        stub_node(EMPTY_PAGE, stream(b":\n\nid: c9\n\n"), stream(event("c10", 1))) as node,
-        connect(url=node.url) as client,
-    ):
-        take(client, 1)
+async def test_a_tail_goes_on_after_an_id_that_came_without_a_span(connect: Connect) -> None:
+    answers = (EMPTY_PAGE, stream(b":\n\nid: c9\n\n"), stream(event("c10", 1)))
+    async with stub(*answers) as node, connect(url=node.url) as client:
+        await take(client, 1)
 
         assert node.asked[2].headers["last-event-id"] == "c9"
 
 
-def test_a_tail_that_is_refused_ends() -> None:
-    with (
-        stub_node(EMPTY_PAGE, problem("filter.invalid", 400)) as node,
-        connect(url=node.url) as client,
-        pytest.raises(CallerError),
-    ):
-        take(client, 1)
+async def test_a_tail_that_is_refused_ends(connect: Connect) -> None:
+    async with stub(EMPTY_PAGE, problem("filter.invalid", 400)) as node, connect(url=node.url) as client:
+        with pytest.raises(CallerError):
+            await take(client, 1)
 
     assert len(node.asked) == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lognode.client.sse import Event, events
+from lognode.client.sse import Event, EventParser
 
 STREAM = (
     b"retry: 1000\nid: c0\n\n"
@@ -23,13 +23,14 @@ EVENTS = [
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, len(STREAM)])
 def test_any_cut_of_the_stream_gives_the_same_events(size: int) -> None:
+    parser = EventParser()
     chunks = [STREAM[start : start + size] for start in range(0, len(STREAM), size)]
 
-    assert list(events(chunks)) == EVENTS
+    assert [event for chunk in chunks for event in parser.feed(chunk)] == EVENTS
 
 
 def test_an_event_comes_with_its_last_byte_and_not_later() -> None:
-    given = iter([b"id: c\n", b"data: x\n", b"\n", b"id: d\n"])
+    parser = EventParser()
 
-    assert next(events(given)) == Event("c", "message", b"x")
-    assert list(given) == [b"id: d\n"]
+    assert [parser.feed(chunk) for chunk in (b"id: c\n", b"data: x\n")] == [[], []]
+    assert parser.feed(b"\nid: d\n") == [Event("c", "message", b"x")]

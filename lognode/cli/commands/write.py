@@ -21,7 +21,7 @@ from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError, LognodeError
 
 if TYPE_CHECKING:
-    from lognode.client.client import Client
+    from lognode.client import Client
     from lognode.client.draft import Draft
 
 INPUT_WAIT_S: Final = 0.05  # a producer that is slower than this gets its lines sent as they come

@@ -1,0 +1,217 @@
+# Made from lognode/client/aio/client.py by scripts/sync-client: change that file, then run the script.
+"""The client of one node and one tenant: a method for each thing a node does.
+
+Every method may send its request more than once (see `session`), so every POST carries an idempotency key,
+made here when the caller brings none.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, cast
+from urllib.parse import quote
+
+from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, parse_answer
+from lognode.client.batch import Batcher, Line, Lines, encoded, renumber
+from lognode.client.draft import Draft
+from lognode.client.filter import Filter
+from lognode.client.place import Address
+from lognode.client.sync.session import Params, Session
+from lognode.client.sync.spans import Spans
+from lognode.client.sync.tail import Tail
+from lognode.core.errors import LognodeError
+from lognode.core.limits import PAGE_SPANS_MAX
+
+PATIENCE_S: Final = 30.0
+TIMEOUT_S: Final = 60.0  # the node answers after its fsync, and a slow disk may stall for seconds
+EVERYTHING: Final = Filter()
+_KEY_BYTES: Final = 18
+
+
+def connect(
+    *,
+    data_dir: Path | None = None,
+    url: str | None = None,
+    token_file: Path | None = None,
+    tenant: str = "default",
+    patience_s: float = PATIENCE_S,
+    timeout_s: float = TIMEOUT_S,
+) -> "Client":
+    """A client of the node that runs on `data_dir`, or answers at `url` to the token in `token_file`.
+
+    `url` is `http://host:port` or `unix:/path/of/socket`. `patience_s` is how long a busy node, or one that was there
+    and went away, is asked again; `timeout_s` how long one try waits for its answer. Nothing is sent, nor any error
+    raised, before the first request.
+    """
+    address = Address(data_dir=data_dir, url=url, token_file=token_file)
+    return Client(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
+
+
+class Client:
+    """A node as seen by one caller in one tenant. A Client serves one thread.
+
+    Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it
+    cannot do its work or does not answer ("client.unreachable"), each with a `code` that docs/errors.md explains.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        tenant: str = "default",
+        patience_s: float = PATIENCE_S,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        self._session = Session(address, patience_s=patience_s, timeout_s=timeout_s)
+        self._base = f"/v1/tenants/{quote(tenant, safe='')}"
+        self._tails = set[Tail]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections, those of live tails too."""
+        for tail in list(self._tails):
+            tail.close()
+        self._session.close()
+
+    def node(self) -> Node:
+        """Who the node is."""
+        return cast("Node", self._get("/v1/node"))
+
+    def ready(self) -> None:
+        """Return when the node can write now; raise NodeFault("node.not_ready") otherwise."""
+        self._session.request("GET", "/readyz", patient=False)
+
+    def stats(self) -> Stats:
+        """What the tenant's timeline amounts to."""
+        return cast("Stats", self._get(f"{self._base}/stats"))
+
+    def append(self, draft: Draft, *, idempotency_key: str | None = None) -> Receipt:
+        """The receipt of one span, which is durable when this returns.
+
+        The same span with the same key, sent by whomever and whenever, is recorded once; the receipt then says
+        `duplicate`. Give a key where the program may die, or be cancelled, between sending and hearing the answer.
+        Raises CallerError("idempotency.mismatch") for another span under a key that was used.
+        """
+        return cast("Receipt", self._post(draft.line(), "application/json", idempotency_key))
+
+    def append_batch(self, lines: Iterable[Line], *, idempotency_key: str | None = None) -> Appended:
+        """What became of some lines, sent as one request and held in memory until it is answered.
+
+        A line is a Draft, or its JSON. One without a key of its own gets one from `idempotency_key` and its number.
+        An error's `extra` holds `line` (counted from 1), `appended`, `duplicates` and `last`: what is in before it.
+        """
+        content = b"\n".join(map(encoded, lines))
+        return cast("Appended", self._post(content, "application/x-ndjson", idempotency_key))
+
+    def append_lines(self, lines: Lines) -> Iterator[Appended]:
+        """Send any number of lines in batches of bounded size; yields after each, when its spans are durable.
+
+        Nothing is read from `lines`, nor sent, but as this is iterated; a batch goes when it is full or `lines` ends.
+        The `line` of an error counts from the first of all.
+        """
+        batcher, sent = Batcher(), 0
+        for line in lines:
+            if batch := batcher.add(line):
+                yield self._append_part(batch, sent)
+                sent += len(batch)
+        if batch := batcher.rest():
+            yield self._append_part(batch, sent)
+
+    def page(
+        self,
+        where: Filter = EVERYTHING,
+        *,
+        newest_first: bool = True,
+        before: str | None = None,
+        after: str | None = None,
+        limit: int = PAGE_SPANS_MAX,
+    ) -> Page:
+        """One page of spans: the nearest to a cursor, or the first ones of the order without any."""
+        params = [*where.params(), ("sort", "desc" if newest_first else "asc"), ("limit", str(limit))]
+        params += [(name, cursor) for name, cursor in (("before", before), ("after", after)) if cursor is not None]
+        return cast("Page", self._get(f"{self._base}/spans", params))
+
+    def spans(self, where: Filter = EVERYTHING, *, newest_first: bool = False, limit: int | None = None) -> Spans:
+        """All spans that match, or the first `limit` of them, read page by page as they are iterated."""
+
+        def page_at(cursor: str | None, limit: int) -> Page:
+            before, after = (cursor, None) if newest_first else (None, cursor)
+            return self.page(where, newest_first=newest_first, before=before, after=after, limit=limit)
+
+        return Spans(page_at, newest_first=newest_first, limit=limit)
+
+    def span(self, span_id: str) -> Span:
+        """One span, with its entry bytes in hex as `entry`."""
+        return cast("Span", self._get(self._span_path(span_id)))
+
+    def causes(self, span_id: str) -> Walk:
+        """The spans that led to this one."""
+        return cast("Walk", self._get(self._span_path(span_id) + "/causes"))
+
+    def effects(self, span_id: str) -> Walk:
+        """The spans that this one led to."""
+        return cast("Walk", self._get(self._span_path(span_id) + "/effects"))
+
+    def proof(self, span_id: str) -> bytes:
+        """A C2SP tlog-proof of one span, which anyone can check offline."""
+        return self._session.request("GET", self._span_path(span_id) + "/proof")
+
+    def checkpoint(self, feed: str | None = None) -> bytes:
+        """The newest signed checkpoint of a feed, the tenant's open one by default."""
+        params = [("feed", feed)] if feed else []
+        return self._session.request("GET", f"{self._base}/checkpoints/latest", params=params)
+
+    def newest_cursor(self) -> str:
+        """The cursor from which a live tail shows what comes from now on."""
+        page = self.page(Filter(order="arrival"), limit=1)
+        return page["newer"]
+
+    def tail(
+        self,
+        where: Filter = EVERYTHING,
+        *,
+        after: str | None = None,
+        on_lost: Callable[[LognodeError], None] | None = None,
+    ) -> Tail:
+        """New spans as they arrive, without end: each once, none left out, also across restarts of the node.
+
+        Starts after the cursor `after`, else when it is entered. Calls `on_lost` each time the connection was lost,
+        then connects again; raises what `on_lost` got when the node stays away longer than the client's patience.
+        """
+        tail = Tail(
+            self._session.another(),
+            f"{self._base}/live",
+            where.params(live=True),
+            after=after,
+            newest_cursor=self.newest_cursor,
+            on_lost=on_lost,
+            on_close=self._tails.discard,
+        )
+        self._tails.add(tail)
+        return tail
+
+    def _append_part(self, batch: list[bytes], start: int) -> Appended:
+        try:
+            return self.append_batch(batch)
+        except LognodeError as error:
+            renumber(error, range(start + 1, start + len(batch) + 1))
+            raise
+
+    def _span_path(self, span_id: str) -> str:
+        return f"{self._base}/spans/{quote(span_id, safe='')}"
+
+    def _get(self, path: str, params: Params = ()) -> dict[str, Any]:
+        return parse_answer(self._session.request("GET", path, params=params))
+
+    def _post(self, content: bytes, media_type: str, idempotency_key: str | None) -> dict[str, Any]:
+        key = idempotency_key or secrets.token_urlsafe(_KEY_BYTES)
+        headers = [("Content-Type", media_type), ("Idempotency-Key", key)]
+        return parse_answer(self._session.request("POST", f"{self._base}/spans", content=content, headers=headers))

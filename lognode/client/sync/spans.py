@@ -1,0 +1,40 @@
+# Made from lognode/client/aio/spans.py by scripts/sync-client: change that file, then run the script.
+"""All spans that match, as an iterator that asks for one page at a time."""
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from lognode.client.answers import Page, Span
+from lognode.core.limits import PAGE_SPANS_MAX
+
+
+class Spans:
+    """Spans one by one; a page is asked for when its first span is. Holds no connection, so it needs no closing.
+
+    After an error, iterating goes on where it was.
+    """
+
+    def __init__(self, page_at: Callable[[str | None, int], Page], *, newest_first: bool, limit: int | None) -> None:
+        self._page_at = page_at
+        self._newest_first = newest_first
+        self._left = sys.maxsize if limit is None else limit
+        self._held = deque[Span]()
+        self._cursor: str | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Span:
+        while not self._held:
+            if self._left <= 0:
+                raise StopIteration
+            page = self._page_at(self._cursor, min(self._left, PAGE_SPANS_MAX))
+            self._held.extend(page["spans"])
+            # A page of large spans is short, and others follow.
+            self._left -= len(page["spans"])
+            self._cursor = page["older"] if self._newest_first else page["newer"]
+            if self._cursor is None or not page["spans"]:
+                self._left = 0
+        return self._held.popleft()
