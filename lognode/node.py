@@ -5,18 +5,14 @@ node. Stop: the API finishes what it has begun, then the writer, then the databa
 every part.
 """
 
-import logging
 import os
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO, cast
+from typing import Final, NamedTuple
 
-import structlog
 import trio
 
 from lognode import __version__
@@ -24,6 +20,7 @@ from lognode.api.about import routes as about
 from lognode.api.app import create_app
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
+from lognode.api.server.sockets import Listening, open_listening
 from lognode.api.services import Services
 from lognode.api.spans import append, reads
 from lognode.core.errors import NodeFault
@@ -31,6 +28,7 @@ from lognode.core.ids import b32encode, format_logline
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.indexer import Indexer
+from lognode.engine.service.supervisor import Supervisor, cause_of
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import SEED_BYTES, NodeKeys
 from lognode.identity.store import (
@@ -40,6 +38,12 @@ from lognode.identity.store import (
     read_token,
     write_secret_file,
 )
+from lognode.service.handover import take_sockets
+from lognode.service.log import configure_log
+from lognode.service.notify import Notifier
+from lognode.service.reload import Configuration, Reloader
+from lognode.service.signals import Signals, receive_signals
+from lognode.service.watchdog import Watchdog
 from lognode.settings import Settings, parse_listen
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store, file_fault, lock_directory, open_store
@@ -71,16 +75,18 @@ def init_node(settings: Settings) -> NodeInfo:
     return trio.run(_init, settings)
 
 
-def run_node(settings: Settings, announce: Callable[[NodeInfo, str], None]) -> None:
+def run_node(load: Callable[[], Settings], announce: Callable[[NodeInfo, str | None], None]) -> None:
     """Run a node until SIGTERM or SIGINT; `announce` is told its name and URL once it can be used.
 
-    Raises what init_node does, and NodeFault listen.taken.
+    `load` reads the settings, now and on each SIGHUP; the URL is None where the API is switched off.
+    Raises what init_node and `load` do, and NodeFault listen.taken.
     """
-    _configure_log(settings)
+    settings = load()
+    _log_as(settings)
     try:
-        trio.run(_run, settings, announce)
+        trio.run(_run, settings, load, announce)
     except BaseExceptionGroup as group:
-        raise _cause_of(group) from group
+        raise cause_of(group) from group
 
 
 def real_world() -> World:
@@ -89,9 +95,11 @@ def real_world() -> World:
 
 
 class _Parts(NamedTuple):
+    world: World
     store: Store
     writer: Writer
     heads: Heads
+    supervisor: Supervisor
     indexer: Indexer
     searched: list[TenantRef]  # the tenants with full text
     keys: NodeKeys
@@ -104,63 +112,113 @@ async def _init(settings: Settings) -> NodeInfo:
         return parts.info
 
 
-async def _run(settings: Settings, announce: Callable[[NodeInfo, str], None]) -> None:
-    world = real_world()
-    started_s = world.monotonic_s()
+async def _run(
+    settings: Settings, load: Callable[[], Settings], announce: Callable[[NodeInfo, str | None], None]
+) -> None:
     stopping = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with _open(settings, world) as parts, trio.open_nursery() as nursery:
+    notifier = Notifier(os.environ, os.getpid())
+    configuration = Configuration(settings)
+    with receive_signals() as signals, ExitStack() as closing:
+        async with _open(settings, real_world()) as parts, trio.open_nursery() as nursery:
+            listening = _listen(settings, closing)
             await nursery.start(parts.writer.run)
-            for tenant in parts.searched:
-                nursery.start_soon(parts.indexer.run, tenant)
-            nursery.start_soon(_stop_on_signal, signals, stopping)
-            services = Services(
-                world=world,
-                settings=settings,
-                store=parts.store,
-                writer=parts.writer,
-                heads=parts.heads,
-                node_public=parts.keys.public,
-                admin_token=parts.token,
-                started_s=started_s,
-                version=__version__,
-                stopping=stopping,
-            )
-            app = create_app(services, REGISTRATIONS)
-            listen = parse_listen(settings.listen)
-            serve = partial(
-                serve_api,
-                app,
-                host=listen.host,
-                port=listen.port,
-                unix_socket=settings.unix_socket,
-                stopping=stopping,
-            )
-            async with trio.open_nursery() as serving:
-                url = await serving.start(serve)
-                url_file = settings.data_dir / URL_NAME
-                write_secret_file(url_file, url.encode() + b"\n")
-                try:
-                    announce(parts.info, url)
-                    await stopping.wait()
-                finally:
-                    url_file.unlink(missing_ok=True)
+            await nursery.start(parts.supervisor.run)
+            _index(parts)
+            _serve(parts, configuration, listening, stopping)
+            url = listening.url if listening else None
+            status = f"API at {url}" if url else "API switched off"
+            reloader = Reloader(configuration, notifier, load, partial(_apply, parts, configuration), status)
+            nursery.start_soon(reloader.run)
+            nursery.start_soon(_obey, signals, stopping, reloader)
+            if notifier.watchdog_s is not None:
+                nursery.start_soon(Watchdog(parts.store, notifier, notifier.watchdog_s).run)
+            with _url_file(settings.data_dir / URL_NAME, url):
+                announce(parts.info, url)
+                notifier.ready(status)
+                await stopping.wait()
+            notifier.stopping()
+            await parts.supervisor.finish("api")
             nursery.cancel_scope.cancel()
 
 
-async def _stop_on_signal(signals: AsyncIterator[int], stopping: trio.Event) -> None:
-    async for number in signals:
-        if stopping.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt  # asked again at the terminal: no more patience
-        stopping.set()
+async def _obey(signals: Signals, stopping: trio.Event, reloader: Reloader) -> None:
+    async for asked in signals:
+        if asked == "stop":
+            stopping.set()
+        elif not stopping.is_set():
+            reloader.ask()
 
 
-def _cause_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error that nurseries wrapped; the group itself where there are several."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
-        found = found.exceptions[0]
-    return found
+def _listen(settings: Settings, closing: ExitStack) -> Listening | None:
+    """What the API is served on, closed with `closing`; None where it is switched off."""
+    handed = take_sockets(os.environ, os.getpid())
+    for sock in handed:
+        closing.callback(sock.close)
+    if not settings.api:
+        return None
+    listen = parse_listen(settings.listen)
+    listening = open_listening(listen.host, listen.port, settings.unix_socket, handed)
+    closing.callback(listening.close)
+    return listening
+
+
+def _serve(parts: _Parts, configuration: Configuration, listening: Listening | None, stopping: trio.Event) -> None:
+    """Have the API served, if there is something to serve it on."""
+    if listening is None:
+        parts.supervisor.switch_off("api")
+        return
+    services = Services(
+        world=parts.world,
+        settings=configuration,
+        store=parts.store,
+        writer=parts.writer,
+        heads=parts.heads,
+        supervisor=parts.supervisor,
+        node_public=parts.keys.public,
+        admin_token=parts.token,
+        started_s=parts.world.monotonic_s(),
+        version=__version__,
+        stopping=stopping,
+    )
+    app = create_app(services, REGISTRATIONS)
+    parts.supervisor.start("api", partial(serve_api, app, listening, stopping))
+
+
+def _index(parts: _Parts) -> None:
+    """Have every searched tenant's index follow its timeline."""
+    for tenant in parts.searched:
+        parts.supervisor.start(_index_name(tenant), partial(parts.indexer.run, tenant))
+
+
+def _index_name(tenant: TenantRef) -> str:
+    return f"search.{tenant.alias or b32encode(tenant.tenant_id)}"
+
+
+async def _apply(parts: _Parts, configuration: Configuration, settings: Settings) -> None:
+    """Make new settings take effect, or raise and change nothing."""
+    if settings.search != configuration.settings.search:
+        for tenant in parts.searched:
+            await parts.supervisor.stop(_index_name(tenant))
+        try:
+            parts.searched[:] = await parts.indexer.choose(settings.search)
+        finally:
+            _index(parts)
+    _log_as(settings)
+
+
+def _log_as(settings: Settings) -> None:
+    configure_log(settings.log_level, settings.log_format, os.environ)
+
+
+@contextmanager
+def _url_file(path: Path, url: str | None) -> Iterator[None]:
+    """While inside, commands find the node by this file."""
+    if url is not None:
+        write_secret_file(path, url.encode() + b"\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @asynccontextmanager
@@ -189,7 +247,7 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
             info = NodeInfo(format_logline(keys.logline), tenant, folder, is_new)
             indexer = Indexer(store, heads)
             searched = await indexer.choose(settings.search)
-            yield _Parts(store, writer, heads, indexer, searched, keys, token, info)
+            yield _Parts(world, store, writer, heads, Supervisor(world), indexer, searched, keys, token, info)
 
 
 def _load_keys(path: Path, database: Path, world: World) -> tuple[NodeKeys, bool]:
@@ -208,42 +266,3 @@ def _load_token(path: Path, world: World) -> bytes:
     if not path.exists():
         write_secret_file(path, b32encode(world.random_bytes(_TOKEN_BYTES)).encode() + b"\n")
     return read_token(path)
-
-
-class _Stderr:
-    """Stderr whose failure is nobody's: a closed terminal must not turn a commit into an error."""
-
-    def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            # Not into Python's buffer: what stays there fails again at the end, and makes a clean exit a code 120.
-            os.write(sys.stderr.fileno(), text.encode("utf-8", "backslashreplace"))
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
-
-
-# Tracebacks without the values of local variables: those hold keys and tokens.
-_trace_without_values = structlog.processors.ExceptionRenderer(
-    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-)
-
-
-def _configure_log(settings: Settings) -> None:
-    """Log to stderr: lines for people, or JSON for a collector."""
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    is_json = settings.log_format == "json"
-    shown = max(level, logging.WARNING)  # of the libraries, only what is wrong
-    logging.basicConfig(stream=sys.stderr, level=shown, format="%(levelname)s %(name)s %(message)s")
-    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            _trace_without_values if is_json else structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer() if is_json else console,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
-        cache_logger_on_first_use=True,
-    )

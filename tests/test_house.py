@@ -19,6 +19,7 @@ from lognode.api.services import Services
 from lognode.cli.main import build_app
 from lognode.core.errors import ERRORS
 from lognode.core.world import World
+from lognode.service.reload import Configuration
 from lognode.settings import Settings
 from tests.house import (
     ROOT,
@@ -65,10 +66,11 @@ def registered_routes() -> list[RouteSeen]:
     nothing: Any = None  # in place of the parts that only a request needs
     services = Services(
         world=World(lambda: 0, lambda: 0.0, bytes),
-        settings=Settings(data_dir=Path()),
+        settings=Configuration(Settings(data_dir=Path())),
         store=nothing,
         writer=nothing,
         heads=nothing,
+        supervisor=nothing,
         node_public=bytes(32),
         admin_token=b"token",
         started_s=0.0,

@@ -102,8 +102,8 @@ def test_names_are_an_array_in_the_file_and_have_commas_in_a_variable() -> None:
     [
         ('\n# listen\nlistn = "127.0.0.1:1"', "/etc/lognode.toml:3", "did you mean 'listen'?"),
         ('log_level = "info"\n"log-format" = "json"', "/etc/lognode.toml:2", "did you mean 'log_format'?"),
-        ('[search]\nx = 1\n[api]\nlisten = ""', "/etc/lognode.toml:3", "'api' is not a setting"),
-        ('api.listen = ""', "/etc/lognode.toml:1", "'api' is not a setting"),
+        ('[search]\nx = 1\n[web]\nlisten = ""', "/etc/lognode.toml:3", "'web' is not a setting"),
+        ('web.listen = ""', "/etc/lognode.toml:1", "'web' is not a setting"),
     ],
 )
 def test_an_unknown_name_in_the_file_is_refused_with_its_line_and_the_nearest_name(
@@ -133,16 +133,24 @@ def test_variables_that_serve_other_purposes_are_no_settings() -> None:
     assert load(environ=dict.fromkeys(other, "x")) == load()
 
 
+def test_a_switch_is_a_boolean_or_a_word_of_a_variable() -> None:
+    assert load().api
+    assert not load(environ={"LOGNODE_API": "false"}).api
+    with pytest.raises(CallerError, match="true or false"):
+        load(environ={"LOGNODE_API": "no"})
+
+
 @pytest.mark.parametrize(
     ("toml", "code", "detail"),
     [
         ('log_level = "loud"', "settings.invalid", "one of debug, info, warning, error"),
-        ("log_format = 3", "settings.invalid", "one of text, json"),
+        ("log_format = 3", "settings.invalid", "one of auto, text, json"),
         ("listen = 7480", "settings.invalid", "takes text"),
         ('listen = ""', "settings.invalid", "takes text"),
         ('listen = "127.0.0.1"', "listen.invalid", "HOST:PORT"),
         ('search = "a"\nallowed_hosts = [1]', "settings.invalid", "names"),
         ('allowed_hosts = ["http://node.example/"]', "settings.invalid", "without scheme"),
+        ("api = 1", "settings.invalid", "true or false"),
         ('unix_socket = "~/api.sock"', "settings.invalid", "written out"),
         (f'unix_socket = "/{"x" * 107}"', "settings.invalid", "at most 107 bytes"),
     ],

@@ -34,7 +34,9 @@ class Door:
     """Decides on each request before it is routed."""
 
     def __init__(self, services: Services) -> None:
-        self._listed = frozenset(name.lower().encode() for name in services.settings.allowed_hosts)
+        self._settings = services.settings
+        self._allowed_hosts: tuple[str, ...] = ()
+        self._listed = frozenset[bytes]()
         self._token_hash = sha256(services.admin_token).digest()
         self._admin = Principal.admin(logline(LogLineKind.NODE, services.node_public))
         self._names: dict[Any, _Names] = {}
@@ -57,6 +59,9 @@ class Door:
 
     def _check_names(self, scope: Any, host: bytes, origin: bytes | None) -> None:
         server = scope.get("server")
+        if self._settings.allowed_hosts is not self._allowed_hosts:  # they were loaded, or loaded again
+            self._allowed_hosts = self._settings.allowed_hosts
+            self._listed = frozenset(name.lower().encode() for name in self._allowed_hosts)
         names = self._names.get(server)
         if names is None:
             names = self._names[server] = _names_at(server)

@@ -1,7 +1,8 @@
 """What the API works with: the node's parts as one frozen value.
 
 Built by the composition root and handed to `create_app`; nothing here is looked up by name or replaced
-later. The API may not import the settings module, so it states the few settings that it reads.
+later; `settings` alone changes, when a reload changes what is in force. The API may not import the settings module,
+so it states the few settings that it reads.
 """
 
 from dataclasses import dataclass, field
@@ -10,20 +11,28 @@ from typing import Protocol
 
 import trio
 
+from lognode.core.errors import LognodeError
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
+from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.timeline.store.database import Store
 
 
 class ApiSettings(Protocol):
-    """The settings that the API reads."""
+    """What the API reads of the settings in force; `problem` and `waiting` are of their last reload."""
 
     @property
     def data_dir(self) -> Path: ...
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]: ...
+
+    @property
+    def problem(self) -> LognodeError | None: ...
+
+    @property
+    def waiting(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Services:
     store: Store
     writer: Writer
     heads: Heads
+    supervisor: Supervisor
     node_public: bytes  # 32 bytes
     admin_token: bytes = field(repr=False)  # as in admin.token, without line end
     started_s: float  # world.monotonic_s() at start

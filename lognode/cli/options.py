@@ -72,6 +72,8 @@ Json = Annotated[Flag, Parameter(group=NODE_GROUP, help="Answer as JSON, errors 
 class Flags:
     """Settings of a node, as options; LOGNODE_<NAME> and the settings file say the same."""
 
+    api: Annotated[bool | None, Parameter(negative="--no-api")] = None
+    """Whether the node answers requests at all."""
     listen: str | None = None
     """Loopback address and port of the API, 127.0.0.1:7480 by default; port 0 takes a free one."""
     unix_socket: Path | None = None
@@ -84,8 +86,8 @@ class Flags:
     """Tenants that are searched by full text, with commas between them."""
     log_level: Literal["debug", "info", "warning", "error"] | None = None
     """How much the log on stderr tells."""
-    log_format: Literal["text", "json"] | None = None
-    """How the log is written."""
+    log_format: Literal["auto", "text", "json"] | None = None
+    """How the log is written; auto is json where systemd's journal takes it, else text."""
 
 
 NO_FLAGS: Final = Flags()

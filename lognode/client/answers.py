@@ -18,6 +18,26 @@ class Tenant(TypedDict):
     position: int
 
 
+class Subsystem(TypedDict):
+    """A part of a node that is started again when it fails: running, waiting or off, and its last failure."""
+
+    name: str
+    state: str
+    restarts: int
+    error: str | None
+    detail: str | None
+    retry_s: float | None
+
+
+class Reload(TypedDict):
+    """Why a node's last reload of its settings failed, if it did, and the settings that wait for a restart."""
+
+    error: str | None
+    detail: str | None
+    place: str | None
+    waiting: list[str]
+
+
 class Node(TypedDict):
     """Who a node is, and how it is doing. `waiting_spans` have been sent to it but are not durable yet."""
 
@@ -26,6 +46,8 @@ class Node(TypedDict):
     format_version: int
     uptime_s: float
     waiting_spans: int
+    subsystems: list[Subsystem]
+    reload: Reload
     tenants: list[Tenant]
 
 

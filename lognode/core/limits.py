@@ -83,6 +83,12 @@ LEAD_ROWS_MAX: Final = 1024  # so many candidates are sorted sooner than an orde
 INDEX_STEP_SPANS: Final = 200  # some milliseconds, for which a commit may have to wait
 INDEX_RETRY_S: Final = 5
 
+# Service. A part of the node that fails is tried again after half a second, then after twice as long each time.
+RESTART_S_MIN: Final = 0.5
+RESTART_S_MAX: Final = 60  # soon enough that nobody restarts by hand what mends itself
+RESTART_WELL_S: Final = 60  # it ran so long: what failed before has nothing to do with what fails now
+NOTIFY_S_MAX: Final = 0.2  # for one message to the service manager; one that hangs delays a request by so much
+
 # Store.
 LOCK_RETRY_S: Final = 0.05
 READERS: Final = 3  # two cores, plus one so that a long scan leaves a reader free

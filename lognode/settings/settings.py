@@ -19,6 +19,7 @@ from lognode.settings.value import (
     read_names,
     read_path,
     read_socket_path,
+    read_switch,
 )
 
 
@@ -27,12 +28,13 @@ class Settings:
     """What one node runs with."""
 
     data_dir: Annotated[Path, read_path]
+    api: Annotated[bool, read_switch] = True
     listen: Annotated[str, read_listen] = "127.0.0.1:7480"
     unix_socket: Annotated[Path | None, read_socket_path] = None
     allowed_hosts: Annotated[tuple[str, ...], read_hosts] = ()
     search: Annotated[tuple[str, ...], read_names] = ()
     log_level: Annotated[str, one_of(*LOG_LEVELS)] = "info"
-    log_format: Annotated[str, one_of(*LOG_FORMATS)] = "text"
+    log_format: Annotated[str, one_of(*LOG_FORMATS)] = "auto"
 
 
 READERS: Final[Mapping[str, Reader]] = {

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 from lognode.core.errors import CallerError
 
-LOG_FORMATS: Final = ("text", "json")
+LOG_FORMATS: Final = ("auto", "text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 SOCKET_PATH_BYTES_MAX: Final = 107  # what Linux's sockaddr_un holds before its final zero
 
@@ -135,6 +135,14 @@ def read_hosts(given: Given) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", host) for host in hosts):
         raise given.refused("host names without scheme, port or path")
     return hosts
+
+
+def read_switch(given: Given) -> bool:
+    """A boolean, or one of the words for it, which are all that a variable can hold."""
+    value = {"true": True, "false": False}.get(given.value) if isinstance(given.value, str) else given.value
+    if not isinstance(value, bool):
+        raise given.refused("true or false")
+    return value
 
 
 def one_of(*choices: str) -> Callable[[Given], str]:

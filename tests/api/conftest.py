@@ -12,8 +12,10 @@ import trio
 from lognode.api.services import Services
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
+from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import NodeKeys
+from lognode.service.reload import Configuration
 from lognode.settings import Settings
 from lognode.timeline.store.database import open_store
 
@@ -32,10 +34,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await nursery.start(writer.run)
         yield Services(
             world=world,
-            settings=settings,
+            settings=Configuration(settings),
             store=store,
             writer=writer,
             heads=heads,
+            supervisor=Supervisor(world),
             node_public=keys.public,
             admin_token=TOKEN.encode(),
             started_s=world.monotonic_s(),

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import trio
 from quart import request, websocket
@@ -11,6 +11,7 @@ from quart_trio.wrappers import TrioResponse
 
 from lognode.api.app import ApiApp, Docs
 from lognode.api.server.serve import serve_api
+from lognode.api.server.sockets import open_listening
 from lognode.core.access import Action
 from lognode.core.errors import CallerError
 
@@ -70,13 +71,14 @@ class Sample:
 
 
 @asynccontextmanager
-async def serving(app: ApiApp, **options: Any) -> AsyncIterator[str]:
+async def serving(app: ApiApp, unix_socket: Path | None = None) -> AsyncIterator[str]:
     """The URL of a server that runs inside, and has ended after; "stopping" begins its end earlier."""
     stopping = app.services.stopping
     with trio.fail_after(HANG_S_MAX):
         async with trio.open_nursery() as nursery:
-            run = partial(serve_api, app, host=LOOPBACK, port=0, stopping=stopping, **options)
-            yield await nursery.start(run)
+            listening = open_listening(LOOPBACK, 0, unix_socket)
+            nursery.start_soon(serve_api, app, listening, stopping)
+            yield listening.url
             stopping.set()
 
 

@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlencode
@@ -19,6 +18,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Even
 from lognode.api.app import create_app
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
+from lognode.api.server.sockets import open_listening
 from lognode.api.services import Services
 from lognode.api.spans import append, reads
 from lognode.core.draft import parse_json_draft
@@ -38,9 +38,10 @@ async def serve(services: Services) -> AsyncIterator[str]:
     """The URL of the API while it is served; stopped as a node stops."""
     async with trio.open_nursery() as nursery:
         app = create_app(services, REGISTRATIONS)
-        url = await nursery.start(partial(serve_api, app, host="127.0.0.1", port=0, stopping=services.stopping))
+        listening = open_listening("127.0.0.1", 0)
+        nursery.start_soon(serve_api, app, listening, services.stopping)
         try:
-            yield url
+            yield listening.url
         finally:
             services.stopping.set()
 

@@ -14,7 +14,7 @@ from lognode.api.about import routes as about
 from lognode.api.app import ApiApp, create_app
 from lognode.api.server import client as client_module
 from lognode.api.server import serve
-from lognode.api.server.serve import serve_api
+from lognode.api.server.sockets import open_listening
 from lognode.api.services import Services
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.limits import MIB
@@ -51,7 +51,7 @@ async def test_a_taken_port_is_refused_with_a_way_out(app: ApiApp) -> None:
     async with serving(app) as url:
         port = int(url.rpartition(":")[2])
         with pytest.raises(NodeFault) as refused:
-            await serve_api(app, host=LOOPBACK, port=port, stopping=trio.Event())
+            open_listening(LOOPBACK, port)
 
     assert refused.value.code == "listen.taken"
     assert f"{LOOPBACK}:{port}" in refused.value.detail
@@ -59,9 +59,9 @@ async def test_a_taken_port_is_refused_with_a_way_out(app: ApiApp) -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
-async def test_an_address_that_is_not_ours_is_refused(app: ApiApp, host: str) -> None:
+def test_an_address_that_is_not_ours_is_refused(host: str) -> None:
     with pytest.raises(CallerError) as refused:
-        await serve_api(app, host=host, port=0, stopping=trio.Event())
+        open_listening(host, 0)
 
     assert refused.value.code == "listen.invalid"
 
@@ -91,27 +91,27 @@ async def test_the_socket_of_a_running_node_is_left_alone(app: ApiApp, tmp_path:
     path = tmp_path / "api.sock"
     async with serving(app, unix_socket=path):
         with pytest.raises(NodeFault) as refused:
-            await serve_api(app, host=LOOPBACK, port=0, unix_socket=path, stopping=trio.Event())
+            open_listening(LOOPBACK, 0, path)
         async with await trio.open_unix_socket(path):
             pass
 
     assert refused.value.code == "listen.taken"
 
 
-async def test_a_file_in_the_place_of_the_socket_is_left_alone(app: ApiApp, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("content")
     with pytest.raises(CallerError) as refused:
-        await serve_api(app, host=LOOPBACK, port=0, unix_socket=path, stopping=trio.Event())
+        open_listening(LOOPBACK, 0, path)
 
     assert refused.value.code == "listen.invalid"
     assert path.read_text() == "content"
 
 
 @pytest.mark.parametrize("path", ["no/such/folder/api.sock", "long" * 40])
-async def test_a_socket_that_cannot_be_made_is_refused(app: ApiApp, tmp_path: Path, path: str) -> None:
+def test_a_socket_that_cannot_be_made_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(CallerError) as refused:
-        await serve_api(app, host=LOOPBACK, port=0, unix_socket=tmp_path / path, stopping=trio.Event())
+        open_listening(LOOPBACK, 0, tmp_path / path)
 
     assert refused.value.code == "listen.invalid"
 

@@ -4,7 +4,7 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from quart import Response
@@ -13,7 +13,7 @@ from quart_trio.wrappers import TrioResponse
 from lognode.api.about.openapi import describe
 from lognode.api.about.readiness import Readiness
 from lognode.api.app import ApiApp, Docs
-from lognode.api.services import Services
+from lognode.api.services import ApiSettings, Services
 from lognode.core.access import Action
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 from lognode.core.limits import FORMAT_VERSION
@@ -31,6 +31,26 @@ class TenantJson(msgspec.Struct, frozen=True):
     position: int
 
 
+class SubsystemJson(msgspec.Struct, frozen=True):
+    """A part of the node that is started again when it fails. `error` and `detail` are of its last failure."""
+
+    name: str
+    state: Literal["running", "waiting", "off"]
+    restarts: int
+    error: str | None
+    detail: str | None
+    retry_s: float | None
+
+
+class ReloadJson(msgspec.Struct, frozen=True):
+    """Why the last reload changed nothing, if it failed, and the settings that changed and wait for a restart."""
+
+    error: str | None
+    detail: str | None
+    place: str | None
+    waiting: list[str]
+
+
 class NodeJson(msgspec.Struct, frozen=True):
     """Who the node is, and how it is doing. `waiting_spans` have been sent but are not durable yet."""
 
@@ -39,6 +59,8 @@ class NodeJson(msgspec.Struct, frozen=True):
     format_version: int
     uptime_s: float
     waiting_spans: int
+    subsystems: list[SubsystemJson]
+    reload: ReloadJson
     tenants: list[TenantJson]
 
 
@@ -111,11 +133,20 @@ def _describe_node(services: Services) -> NodeJson:
         format_version=FORMAT_VERSION,
         uptime_s=round(services.world.monotonic_s() - services.started_s, 3),
         waiting_spans=services.writer.waiting_spans,
+        subsystems=[SubsystemJson(*state) for state in services.supervisor.states()],
+        reload=_describe_reload(services.settings),
         tenants=[
             TenantJson(b32encode(tenant.tenant_id), tenant.alias, services.heads.position(tenant.number))
             for tenant in tenants
         ],
     )
+
+
+def _describe_reload(settings: ApiSettings) -> ReloadJson:
+    problem, waiting = settings.problem, list(settings.waiting)
+    if problem is None:
+        return ReloadJson(None, None, None, waiting)
+    return ReloadJson(problem.code, problem.detail, problem.place, waiting)
 
 
 @cache

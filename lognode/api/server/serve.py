@@ -1,52 +1,22 @@
 """Serving the application until the node stops.
 
-Owns the listening sockets and the order in which serving ends. Invariant: after `stopping`, no new request
-begins, those that had begun get up to STOP_S_MAX, and then nothing of the server is left.
+Owns the order in which serving ends. Invariant: after `stopping`, no new request begins, those that had begun get
+up to STOP_S_MAX, and then nothing of the server is left.
 """
 
 from functools import partial
-from pathlib import Path
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 from lognode.api.server.client import Client, http_config
-from lognode.api.server.sockets import bind_tcp, bind_unix, remove_unix, url_of
+from lognode.api.server.sockets import Listening
 from lognode.core.limits import CONNECTIONS_MAX, STOP_S_MAX
 
 
-async def serve_api(
-    app: ASGIFramework,
-    *,
-    host: str,
-    port: int,
-    unix_socket: Path | None = None,
-    stopping: trio.Event,
-    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve until `stopping` is set; started with the URL once clients can connect.
-
-    Raises NodeFault("listen.taken") or CallerError("listen.invalid") before anything is served.
-    """
-    tcp = bind_tcp(host, port)
-    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(tcp))]
-    try:
-        if unix_socket is not None:
-            listeners.append(trio.SocketListener(trio.socket.from_stdlib_socket(bind_unix(unix_socket))))
-        await _serve(app, listeners, stopping, partial(task_status.started, url_of(tcp)))
-    finally:
-        tcp.close()
-        if len(listeners) > 1 and unix_socket is not None:
-            remove_unix(unix_socket)
-
-
-async def _serve(
-    app: ASGIFramework,
-    listeners: list[trio.SocketListener],
-    stopping: trio.Event,
-    started: partial[None],
-) -> None:
+async def serve_api(app: ASGIFramework, listening: Listening, stopping: trio.Event) -> None:
+    """Serve until `stopping` is set, then close what listens; after a failure it may be called again."""
     context = WorkerContext(None)
     config = http_config()
     clients: set[Client] = set()
@@ -64,9 +34,10 @@ async def _serve(
 
     async with trio.open_nursery() as serving:
         async with trio.open_nursery() as accepting:
-            await accepting.start(partial(trio.serve_listeners, serve_client, listeners, handler_nursery=serving))
-            started()
+            listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listening.copies()]
+            accepting.start_soon(partial(trio.serve_listeners, serve_client, listeners, handler_nursery=serving))
             await stopping.wait()
+            listening.close()
             accepting.cancel_scope.cancel()
         await context.terminated.set()  # from now on a connection ends with the answer that is due
         for client in list(clients):

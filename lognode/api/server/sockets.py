@@ -1,12 +1,14 @@
 """Listening sockets of the API, bound before anything is served.
 
-Owns the errors that a person who starts a node may meet. Invariant: a Unix socket is never open to other
-users, not even for a moment, and the one of a running node is never taken away from it.
+Owns the errors that a person who starts a node may meet. Invariants: a Unix socket is never open to other
+users, not even for a moment, and the one of a running node is never taken away from it; what listens stays
+bound, and clients wait, while the server is started again.
 """
 
 import errno
 import socket
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,47 @@ from lognode.core.errors import CallerError, NodeFault
 
 BACKLOG: Final = 1024
 _UNUSABLE: Final = (errno.EADDRNOTAVAIL, errno.EACCES, errno.EAFNOSUPPORT)
+
+
+class Listening:
+    """The sockets that the API is served on, until `close`; `tcp` and `unix` come from somebody else or are bound."""
+
+    def __init__(self, tcp: Sequence[socket.socket], unix: Sequence[socket.socket], own_path: Path | None) -> None:
+        self.url = url_of(tcp[0])
+        self._sockets = (*tcp, *unix)
+        self._own_path = own_path  # of the Unix socket that goes with the node
+
+    def copies(self) -> list[socket.socket]:
+        """The same sockets under descriptors of their own, for a server that closes what it serves."""
+        return [sock.dup() for sock in self._sockets]
+
+    def close(self) -> None:
+        """Listen no more; whoever handed a socket over may go on."""
+        for sock in self._sockets:
+            sock.close()
+        if self._own_path is not None:
+            remove_unix(self._own_path)
+
+
+def open_listening(
+    host: str, port: int, unix_socket: Path | None = None, handed: Sequence[socket.socket] = ()
+) -> Listening:
+    """What the API listens on: sockets handed over in place of the address or path of their kind, else new ones.
+
+    Raises NodeFault("listen.taken") or CallerError("listen.invalid").
+    """
+    tcp = [sock for sock in handed if sock.family != socket.AF_UNIX]
+    unix = [sock for sock in handed if sock.family == socket.AF_UNIX]
+    own_path = None if unix else unix_socket
+    bound = [] if tcp else [bind_tcp(host, port)]
+    try:
+        if own_path is not None:
+            unix.append(bind_unix(own_path))
+    except BaseException:
+        for sock in bound:
+            sock.close()
+        raise
+    return Listening(tcp or bound, unix, own_path)
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:

@@ -12,7 +12,9 @@ from lognode.core.errors import CallerError, LognodeError, NodeFault
 from lognode.core.ids import LogLineKind, format_logline, logline
 
 if TYPE_CHECKING:
+    from lognode.client.answers import Reload, Subsystem
     from lognode.node import NodeInfo
+    from lognode.settings import Settings
 
 EXIT_NOT_READY: Final = 75
 KINDS_SHOWN: Final = 10
@@ -22,18 +24,24 @@ def init(*, data_dir: DataDir = None, json: Json = False) -> None:
     """Make a node's identity, token, database and default tenant, where there are none, and start nothing."""
     from lognode.node import init_node
 
-    _print_node(init_node(Target(data_dir=data_dir).settings()), None, data_dir, as_json=json)
+    then = next_commands(data_dir, is_running=False)
+    _print_node(init_node(Target(data_dir=data_dir).settings()), None, then, as_json=json)
 
 
 def up(*, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False) -> None:
     """Run a node, made first if there is none, until SIGTERM or Ctrl-C."""
     from lognode.node import run_node
 
-    settings = Target(data_dir=data_dir).settings(**asdict(flags))
-    run_node(settings, lambda info, url: _print_node(info, url, data_dir, as_json=json))
+    def load() -> "Settings":
+        return Target(data_dir=data_dir).settings(**asdict(flags))
+
+    def announce(info: "NodeInfo", url: str | None) -> None:
+        _print_node(info, url, next_commands(data_dir, is_running=True) if url else {}, as_json=json)
+
+    run_node(load, announce)
 
 
-def _print_node(info: "NodeInfo", url: str | None, given: Path | None, *, as_json: bool) -> None:
+def _print_node(info: "NodeInfo", url: str | None, then: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         fields = {"node": info.node, "tenant": info.tenant, "data_dir": str(info.data_dir), "is_new": info.is_new}
         print_json(fields | ({"url": url} if url else {}))
@@ -41,7 +49,7 @@ def _print_node(info: "NodeInfo", url: str | None, given: Path | None, *, as_jso
         rows = {"New node" if info.is_new else "Node": info.node, "Data": str(info.data_dir)}
         if url:
             rows["URL"] = f"{url} (documentation at {url}/v1/docs)"
-        print_rows(rows | next_commands(given, is_running=url is not None))
+        print_rows(rows | then)
     flush()
 
 
@@ -111,12 +119,34 @@ def status(*, target: Target = HERE) -> int:
         "Spans": f"{stats['spans']}, from {stats['first_at']} to {stats['last_at']}" if stats["spans"] else "none",
         "State": stats["state"],
     }
-    print_rows(rows)
+    print_rows(rows | _reload_rows(node["reload"]))
+    for subsystem in node["subsystems"]:
+        print_text(_subsystem_line(subsystem))
     for feed in stats["feeds"]:
         print_text(f"feed {feed['feed']}, {'open' if feed['open'] else 'closed'}, {feed['size']} entries")
     for kind, count in sorted(stats["kinds"].items(), key=lambda item: -item[1])[:KINDS_SHOWN]:
         print_text(f"kind {kind}, {count} spans")
     return 0 if unready is None else EXIT_NOT_READY
+
+
+def _reload_rows(reload: "Reload") -> dict[str, str]:
+    """What the last reload of the settings left undone."""
+    rows = dict[str, str]()
+    if reload["error"] is not None:
+        said = ": ".join(part for part in (reload["place"], reload["detail"]) if part)
+        rows["Reload"] = f"failed, nothing changed: {said} [{reload['error']}]"
+    if reload["waiting"]:
+        rows["Restart"] = f"needed for {', '.join(reload['waiting'])}"
+    return rows
+
+
+def _subsystem_line(subsystem: "Subsystem") -> str:
+    line = f"subsystem {subsystem['name']}, {subsystem['state']}"
+    if subsystem["retry_s"] is not None:
+        line += f", next try in {subsystem['retry_s']:.0f} s"
+    if subsystem["error"] is not None:
+        line += f", {subsystem['restarts']} restarts, last failure: {subsystem['detail']} [{subsystem['error']}]"
+    return line
 
 
 def id_show(*, vkey: Flag = False, feed: str | None = None, target: Target = HERE) -> None:

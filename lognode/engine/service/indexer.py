@@ -6,7 +6,7 @@ bodies, and its position moves with it in one transaction.
 """
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import structlog
 import trio
@@ -31,14 +31,15 @@ class Indexer:
     async def choose(self, names: Collection[str]) -> list[TenantRef]:
         """Turn the index on for the tenants called `names`, off for all others; those it is on for.
 
-        Raises CallerError("tenant.unknown") for a name that this node does not know.
+        All of them or, when it raises, none is switched. Raises CallerError("tenant.unknown") for a name that this
+        node does not know.
         """
         unknown = [name for name in names if name not in self._store.tenants]
         if unknown:
             raise CallerError("tenant.unknown", f"{unknown[0]!r:.80} in the setting 'search'", place="search")
         chosen = {self._store.tenants[name] for name in names}
-        for tenant in set(self._store.tenants.values()):
-            await self._store.write(_switch, tenant.number, tenant in chosen)
+        others = set(self._store.tenants.values()) - chosen
+        await self._store.write(_switch, [tenant.number for tenant in chosen], [tenant.number for tenant in others])
         return sorted(chosen)
 
     async def run(self, tenant: TenantRef) -> None:
@@ -54,10 +55,13 @@ class Indexer:
             await self._heads.wait_beyond(tenant.number, position)
 
 
-def _switch(conn: sqlite3.Connection, tenant: int, is_on: bool) -> None:  # noqa: FBT001 - goes through a thread
+def _switch(conn: sqlite3.Connection, on: Iterable[int], off: Iterable[int]) -> None:
     with conn:
         conn.execute("BEGIN IMMEDIATE")
-        (search_enable if is_on else search_disable)(conn, tenant)
+        for tenant in off:
+            search_disable(conn, tenant)
+        for tenant in on:
+            search_enable(conn, tenant)
 
 
 def _step(conn: sqlite3.Connection, tenant: int) -> int:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from lognode.node import _configure_log
-from lognode.settings import Settings
+from lognode.service.log import configure_log
 
 SECRET = "0secret0token0that0no0log0may0hold0"
 
@@ -21,7 +20,7 @@ def fail(token: str) -> None:
 def test_a_traceback_holds_no_value_of_a_variable(
     log_format: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    _configure_log(Settings(tmp_path, log_format=log_format))
+    configure_log("info", log_format, {})
     try:
         fail(SECRET)
     except RuntimeError:
@@ -37,6 +36,6 @@ def test_a_traceback_holds_no_value_of_a_variable(
 def test_a_log_that_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = (tmp_path / "log").open("w")
     closed.close()
-    _configure_log(Settings(tmp_path))
+    configure_log("info", "auto", {})
     monkeypatch.setattr(sys, "stderr", closed)
     structlog.get_logger("test").error("nobody hears")
