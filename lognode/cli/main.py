@@ -15,11 +15,13 @@ from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
 
 from lognode import __version__
+from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence import check_proof, prove, verify
 from lognode.cli.commands.read import log, show, tail, why
 from lognode.cli.commands.write import append, import_file
+from lognode.cli.manual import epilogue_of
 from lognode.cli.output import flush, print_problem
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault
 
@@ -48,6 +50,9 @@ _GLOBAL_OPTIONS: Final = {
 }
 
 
+SUMMARY: Final = "Keep a timeline that anyone can check: what was done, by whom, on what grounds, and what followed."
+
+
 class Family(NamedTuple):
     """Commands of two words, such as `id show`, that share their first."""
 
@@ -67,30 +72,35 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
     "Recording": {"append": append, "import": import_file},
     "Reading": {"log": log, "tail": tail, "show": show, "why": why},
     "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof},
+    "This shell": {"completion": completion},
 }
 
 
 def build_app() -> App:
     """All commands."""
+    options = Group.create_ordered("Options", sort_key=0)
     app = App(
         name="lognode",
-        help="Keep a timeline that anyone can check: what was done, by whom, on what grounds, and what followed.",
+        help=SUMMARY,
+        help_epilogue=epilogue_of(next_steps),
+        help_format="plaintext",
+        group_parameters=options,
         version=__version__,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
     app.default(next_steps)
     for title, commands in COMMANDS.items():
-        group = Group.create_ordered(title)
-        for name, command in commands.items():
+        group = Group.create_ordered(title, sort_key=0)
+        for number, (name, command) in enumerate(commands.items()):
             if isinstance(command, Family):
-                family = App(name=name, help=command.summary, group=group)
-                for word, member in command.commands.items():
-                    family.command(member, name=word)
+                family = App(name=name, help=command.summary, group=group, sort_key=number, group_parameters=options)
+                for place, (word, member) in enumerate(command.commands.items()):
+                    family.command(member, name=word, sort_key=place, help_epilogue=epilogue_of(member))
                 app.command(family)
             else:
-                app.command(command, name=name, group=group)
-    app.register_install_completion_command(help="Complete commands and options in this shell from now on.")
+                app.command(command, name=name, group=group, sort_key=number, help_epilogue=epilogue_of(command))
+    app["--help"].group = app["--version"].group = Group.create_ordered("Help", sort_key=2)
     return app
 
 

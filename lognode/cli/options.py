@@ -24,9 +24,10 @@ Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 # A value that may be - for stdin.
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]
-SETTINGS_GROUP: Final = Group.create_ordered("Settings")
-NODE_GROUP: Final = Group.create_ordered("Which node")
-FILTER_GROUP: Final = Group.create_ordered("Which spans")
+# Below the commands and the options of one command alone.
+SETTINGS_GROUP: Final = Group.create_ordered("Settings", sort_key=1)
+FILTER_GROUP: Final = Group.create_ordered("Which spans", sort_key=1)
+NODE_GROUP: Final = Group.create_ordered("Which node", sort_key=1)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 
@@ -113,6 +114,10 @@ class Target:
         """The settings of a daemon on the data directory, with these flags."""
         return load_settings({"data_dir": self.data_dir, **flags}, os.environ, read_file)
 
+    def directory(self) -> Path:
+        """The data directory, whatever else is wrong with its settings."""
+        return find_data_dir({"data_dir": self.data_dir}, os.environ, read_file)
+
     def address(self) -> "Address":
         """Where the node is. A data directory given as a flag wins over a URL and a token of the environment."""
         from lognode.client.place import Address
@@ -123,8 +128,7 @@ class Target:
         # The token of the default data directory is for the node there, not for any URL.
         if url and not self.data_dir and not os.environ.get("LOGNODE_DATA_DIR"):
             return Address(url=url, token_file=token_file)
-        data_dir = find_data_dir({"data_dir": self.data_dir}, os.environ, read_file)
-        return Address(data_dir, url, token_file)
+        return Address(self.directory(), url, token_file)
 
     def tenant_name(self) -> str:
         """The tenant's id or name."""

@@ -93,7 +93,7 @@ def verify(*, quick: Flag = False, target: Target = HERE) -> int:
     quick
         Leave out the bodies and SQLite's own check of the file.
     """
-    data_dir = target.settings().data_dir
+    data_dir = target.directory()
     database = data_dir / "lognode.db"
     if not database.exists():
         raise CallerError("file.unreadable", f"{database}: no node keeps its history there")
