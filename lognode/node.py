@@ -6,6 +6,8 @@ every part.
 """
 
 import os
+import platform
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -14,8 +16,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import trio
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from lognode import __version__
+from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
 from lognode.api.live import events, socket
@@ -28,6 +32,7 @@ from lognode.core.ids import b32encode, format_logline
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.indexer import Indexer
+from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor, cause_of
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import SEED_BYTES, NodeKeys
@@ -54,7 +59,14 @@ TOKEN_NAME: Final = "admin.token"  # noqa: S105 - the file's name, not a token
 URL_NAME: Final = "api.url"
 DEFAULT_TENANT: Final = "default"
 # Every route of the API, a module each.
-REGISTRATIONS: Final = (about.register, append.register, reads.register, events.register, socket.register)
+REGISTRATIONS: Final = (
+    about.register,
+    metrics.register,
+    append.register,
+    reads.register,
+    events.register,
+    socket.register,
+)
 _TOKEN_BYTES: Final = 32
 
 
@@ -99,6 +111,7 @@ class _Parts(NamedTuple):
     store: Store
     writer: Writer
     heads: Heads
+    meters: Meters
     supervisor: Supervisor
     indexer: Indexer
     searched: list[TenantRef]  # the tenants with full text
@@ -173,6 +186,7 @@ def _serve(parts: _Parts, configuration: Configuration, listening: Listening | N
         store=parts.store,
         writer=parts.writer,
         heads=parts.heads,
+        meters=parts.meters,
         supervisor=parts.supervisor,
         node_public=parts.keys.public,
         admin_token=parts.token,
@@ -239,15 +253,26 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
             foreign = [feed for feed in store.feeds.values() if feed.own and feed.node_key != keys.public]
             if foreign:
                 raise NodeFault("key.foreign", f"{folder / DATABASE_NAME} was written by another node")
-            heads = Heads()
-            writer = Writer(store, keys, world, heads)
+            heads, meters = Heads(), _meters()
+            writer = Writer(store, keys, world, heads, meters)
             if DEFAULT_TENANT not in store.tenants:
                 await writer.create_tenant(DEFAULT_TENANT)
             tenant = b32encode(store.tenants[DEFAULT_TENANT].tenant_id)
             info = NodeInfo(format_logline(keys.logline), tenant, folder, is_new)
-            indexer = Indexer(store, heads)
+            indexer = Indexer(store, heads, meters)
             searched = await indexer.choose(settings.search)
-            yield _Parts(world, store, writer, heads, Supervisor(world), indexer, searched, keys, token, info)
+            supervisor = Supervisor(world)
+            yield _Parts(world, store, writer, heads, meters, supervisor, indexer, searched, keys, token, info)
+
+
+def _meters() -> Meters:
+    """The node's metrics, those of its process among them."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    meters = Meters(registry)
+    versions = {"version": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    meters.build.info(versions)
+    return meters
 
 
 def _load_keys(path: Path, database: Path, world: World) -> tuple[NodeKeys, bool]:

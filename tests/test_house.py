@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 import trio
 from cyclopts import App
+from prometheus_client import CollectorRegistry
 
 from lognode.api.access import PUBLIC_PATHS
 from lognode.api.app import create_app
@@ -19,6 +20,7 @@ from lognode.api.services import Services
 from lognode.cli.main import build_app
 from lognode.core.errors import ERRORS
 from lognode.core.world import World
+from lognode.engine.service.meters import Meters
 from lognode.service.reload import Configuration
 from lognode.settings import Settings
 from tests.house import (
@@ -71,6 +73,7 @@ def registered_routes() -> list[RouteSeen]:
         writer=nothing,
         heads=nothing,
         supervisor=nothing,
+        meters=Meters(CollectorRegistry()),
         node_public=bytes(32),
         admin_token=b"token",
         started_s=0.0,

@@ -7,8 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from prometheus_client import CollectorRegistry, ProcessCollector
+
 from lognode.core import limits
 from lognode.core.errors import ERRORS
+from lognode.engine.service.meters import Meters
 from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import KeyPair
 from lognode.timeline.store.migrate import apply_migrations, migrations
@@ -18,6 +21,7 @@ from tests.vectors.make_vectors import FILES
 ROOT: Final = Path(__file__).parent.parent
 PROTOCOL: Final = (ROOT / "docs/protocol.md").read_text("utf-8")
 ERROR_PAGE: Final = (ROOT / "docs/errors.md").read_text("utf-8")
+OPERATING: Final = (ROOT / "docs/operating.md").read_text("utf-8")
 SCHEMA: Final = (ROOT / "docs/schema.md").read_text("utf-8")
 OF_FTS5: Final = {"block", "id", "k", "pgno", "segid", "term", "text", "v"}  # columns that SQLite made
 DECISIONS: Final = sorted((ROOT / "docs/decisions").glob("*.md"))
@@ -50,6 +54,28 @@ def test_every_error_stands_in_its_table_as_in_the_code() -> None:
 
 def test_every_finding_stands_in_its_table_as_in_the_code() -> None:
     assert {code: tuple(cells) for code, *cells in rows_of(ERROR_PAGE, 3) if code in CODES} == CODES
+
+
+def metrics_of(registry: CollectorRegistry) -> dict[str, list[str]]:
+    """Type and help of every metric, by its name as Prometheus reads it."""
+    endings = {"counter": "_total", "info": "_info"}
+    return {
+        family.name + endings.get(family.type, ""): [family.type.replace("info", "gauge"), family.documentation]
+        for family in registry.collect()
+    }
+
+
+def test_every_metric_stands_in_its_table_as_in_the_code() -> None:
+    registry, of_process = CollectorRegistry(), CollectorRegistry()
+    Meters(registry)
+    ProcessCollector(registry=of_process)
+    shown = {name: [kind, meaning] for name, kind, _, meaning in rows_of(OPERATING, 4) if name.startswith("lognode_")}
+    named = set(re.findall(r"lognode_[a-z_]+[a-z]", OPERATING)) | set(re.findall(r"process_[a-z_]+[a-z]", OPERATING))
+
+    assert list(shown) == list(metrics_of(registry))
+    assert shown == metrics_of(registry)
+    # Also those that alerts are made of.
+    assert {name.removesuffix("_bucket") for name in named} == shown.keys() | metrics_of(of_process).keys()
 
 
 def test_every_part_of_the_schema_is_described() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from quart import websocket
 from quart.ctx import RequestContext, WebsocketContext
@@ -22,13 +22,14 @@ from lognode.api.problems import error_of, problem_response, routing_error
 from lognode.api.server.connection import ApiHTTPConnection, ApiWebsocket, ApiWebsocketConnection
 from lognode.api.services import Services
 from lognode.core.access import Action, Principal, allow
-from lognode.core.errors import CallerError
+from lognode.core.errors import CallerError, LognodeError
 from lognode.timeline.record import TenantRef
 
 # Answers a Response; on a WebSocket, None once it was served.
 Handler = Callable[..., Awaitable[Any]]
 # Media type -> a type that msgspec knows, or a JSON schema.
 Media = Mapping[str, Any]
+_BRACES: Final = str.maketrans("<>", "{}")  # from the router's way to write parameters to that of the documents
 
 
 class Caller(NamedTuple):
@@ -97,6 +98,7 @@ class ApiApp(QuartTrio):
         self.url_map.merge_slashes = False
         self.routes: dict[str, Route] = {}
         self._door = Door(services)
+        self._meters = services.meters
 
     def register_route(
         self,
@@ -128,18 +130,25 @@ class ApiApp(QuartTrio):
 
     async def handle_request(self, request: Any) -> Any:
         """The answer to one request; refused ones never reach the router."""
+        started_s = self.services.world.monotonic_s()
         try:
             request.scope["principal"] = self._door.admit(request.scope)
         except CallerError as error:
-            return problem_response(error)
-        return await super().handle_request(request)
+            response = self._problem(error)
+        else:
+            response = await super().handle_request(request)
+        rule, duration_s = request.url_rule, self.services.world.monotonic_s() - started_s
+        # What leads to no route may be spelled in any number of ways, and so may its method.
+        route = (rule.rule.translate(_BRACES), request.method) if rule else ("none", "none")
+        self._meters.requests.labels(*route, f"{response.status_code // 100}xx").observe(duration_s)
+        return response
 
     async def handle_websocket(self, websocket: Any) -> Any:
         """The answer to an upgrade that is refused, else None once the socket was served."""
         try:
             websocket.scope["principal"] = self._door.admit(websocket.scope)
         except CallerError as error:
-            return problem_response(error)
+            return self._problem(error)
         return await super().handle_websocket(websocket)
 
     async def full_dispatch_request(self, request_context: RequestContext | None = None) -> Any:
@@ -154,16 +163,21 @@ class ApiApp(QuartTrio):
 
     async def handle_exception(self, error: BaseException) -> Any:
         """The problem that stands for what a handler or the router raised."""
-        return problem_response(error_of(error))
+        return self._problem(error_of(error))
 
     async def handle_websocket_exception(self, error: BaseException) -> Any:
         """A problem while the upgrade stands open; afterwards a close code, with the error's code as reason."""
         socket: Any = websocket
         if not socket.is_accepted:
-            return problem_response(error_of(error))
+            return self._problem(error_of(error))
         fault = error_of(error)
+        self._meters.count_error(fault)
         await socket.close(1001 if fault.code == "node.stopping" else 1011, fault.code)
         return None
+
+    def _problem(self, error: LognodeError) -> Any:
+        self._meters.count_error(error)
+        return problem_response(error)
 
     async def _run_handler(self, request: Any) -> Any:
         if request.routing_exception is not None:

@@ -14,6 +14,7 @@ import trio
 from lognode.core.errors import LognodeError
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
+from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.timeline.store.database import Store
@@ -44,6 +45,7 @@ class Services:
     store: Store
     writer: Writer
     heads: Heads
+    meters: Meters
     supervisor: Supervisor
     node_public: bytes  # 32 bytes
     admin_token: bytes = field(repr=False)  # as in admin.token, without line end

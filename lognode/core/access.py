@@ -25,6 +25,7 @@ class Action(StrEnum):
     """What a route or frame does."""
 
     NODE_READ = "node.read"
+    METRICS_READ = "metrics.read"
     SPAN_APPEND = "span.append"
     SPAN_READ = "span.read"
     PROOF_READ = "proof.read"
@@ -33,7 +34,7 @@ class Action(StrEnum):
     ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
 
 
-# The least role in the tenant; node.read has no tenant and asks for the node's administrator.
+# The least role in the tenant; node.read and metrics.read have no tenant and ask for the node's administrator.
 _LEAST: Mapping[Action, Role] = {
     Action.SPAN_READ: Role.VIEWER,
     Action.PROOF_READ: Role.VIEWER,

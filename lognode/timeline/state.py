@@ -21,6 +21,11 @@ class WritePlan(NamedTuple):
     tiles: list[tuple[int, int, int, bytes]]  # feed, level, tile, hashes
     checkpoints: list[tuple[int, int, bytes]]  # feed, size, note
 
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies of the spans that it adds."""
+        return self.rows["bodies"][1::2]
+
 
 class FeedState(NamedTuple):
     """Where an own feed stands: its tree's border, and the partly filled tile of each level."""

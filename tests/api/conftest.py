@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import trio
+from prometheus_client import CollectorRegistry
 
 from lognode.api.services import Services
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
+from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import NodeKeys
@@ -28,8 +30,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     world = World(lambda: time.time_ns() // 1_000_000, time.monotonic, os.urandom)
     async with open_store(settings.data_dir / "lognode.db") as store, trio.open_nursery() as nursery:
         keys = NodeKeys.from_seed(bytes(range(32)))
-        heads = Heads()
-        writer = Writer(store, keys, world, heads)
+        heads, meters = Heads(), Meters(CollectorRegistry())
+        writer = Writer(store, keys, world, heads, meters)
         await writer.create_tenant("default")
         await nursery.start(writer.run)
         yield Services(
@@ -39,6 +41,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             writer=writer,
             heads=heads,
             supervisor=Supervisor(world),
+            meters=meters,
             node_public=keys.public,
             admin_token=TOKEN.encode(),
             started_s=world.monotonic_s(),

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.access import PUBLIC_PATHS
 from lognode.api.app import ApiApp, Docs, create_app
@@ -21,11 +22,19 @@ from lognode.core.access import Action
 from lognode.core.errors import ERRORS
 from lognode.core.limits import DISK_FREE_BYTES_MIN
 
-REGISTRATIONS: Final = (about.register, append.register, reads.register, events.register, socket.register)
+REGISTRATIONS: Final = (
+    about.register,
+    metrics.register,
+    append.register,
+    reads.register,
+    events.register,
+    socket.register,
+)
 TENANT: Final = "/v1/tenants/{tenant}"
-# Exactly the routes of part 1.
+# Exactly these.
 OPERATIONS: Final = {
     ("get", "/livez"),
+    ("get", "/metrics"),
     ("get", "/readyz"),
     ("get", "/v1/docs"),
     ("get", "/v1/node"),

@@ -8,12 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import trio
+from prometheus_client import CollectorRegistry
 
 from lognode.core.draft import Draft
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
+from lognode.engine.service.meters import Meters
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.proof.checkpoint import parse_checkpoint, verify_checkpoint, vkey
@@ -41,6 +44,7 @@ class Engine:
     store: Store
     writer: Writer
     heads: Heads
+    meters: Meters
     tenant: TenantRef
     keys: NodeKeys
 
@@ -52,14 +56,14 @@ async def run_engine(
     """An engine on `folder` with these tenants; stopped, as by a node, at the end."""
     keys = NodeKeys.from_seed(SEED)
     async with open_store(folder / "lognode.db") as store:
-        heads = Heads()
-        writer = Writer(store, keys, (wall or Wall()).world(), heads)
+        heads, meters = Heads(), Meters(CollectorRegistry())
+        writer = Writer(store, keys, (wall or Wall()).world(), heads, meters)
         for alias in tenants:
             if alias not in store.tenants:
                 await writer.create_tenant(alias)
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
-            yield Engine(store, writer, heads, store.tenants["default"], keys)
+            yield Engine(store, writer, heads, meters, store.tenants["default"], keys)
             nursery.cancel_scope.cancel()
 
 
@@ -89,3 +93,20 @@ async def assert_sound(engine: Engine) -> list[Record]:
 
 def drafts(count: int, start: int = 0) -> list[Draft]:
     return [Draft(kind="note", title=str(number)) for number in range(start, start + count)]
+
+
+class CutConnection:
+    """A database connection whose COMMIT works or not, and reports an error either way."""
+
+    def __init__(self, conn: sqlite3.Connection, *, commits: bool) -> None:
+        self._conn = conn
+        self._commits = commits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+    def execute(self, sql: str, *args: Any) -> Any:
+        if sql == "COMMIT" and self._conn.in_transaction:
+            self._conn.execute("COMMIT" if self._commits else "ROLLBACK")
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._conn.execute(sql, *args)

@@ -27,7 +27,7 @@ async def wait_found(engine: Engine, text: str, count: int) -> None:
 
 async def test_spans_are_found_by_their_words_soon_after_they_are_written(tmp_path: Path) -> None:
     async with run_engine(tmp_path) as engine, trio.open_nursery() as nursery:
-        indexer = Indexer(engine.store, engine.heads)
+        indexer = Indexer(engine.store, engine.heads, engine.meters)
         drafts = [Draft(kind="note", title=f"apple {number}") for number in range(2 * INDEX_STEP_SPANS)]
         await engine.writer.append(engine.tenant, drafts)
         assert await indexer.choose(["default"]) == [engine.tenant]
@@ -41,7 +41,7 @@ async def test_spans_are_found_by_their_words_soon_after_they_are_written(tmp_pa
 
 async def test_a_tenant_that_is_not_named_has_no_index(tmp_path: Path) -> None:
     async with run_engine(tmp_path) as engine:
-        indexer = Indexer(engine.store, engine.heads)
+        indexer = Indexer(engine.store, engine.heads, engine.meters)
         await indexer.choose(["default"])
         await engine.store.read(find, engine, "apple")
         assert await indexer.choose([]) == []
@@ -52,4 +52,4 @@ async def test_a_tenant_that_is_not_named_has_no_index(tmp_path: Path) -> None:
 async def test_a_name_that_no_tenant_has_is_said_at_start(tmp_path: Path) -> None:
     async with run_engine(tmp_path) as engine:
         with pytest.raises(CallerError, match="'nobody' in the setting 'search'"):
-            await Indexer(engine.store, engine.heads).choose(["nobody"])
+            await Indexer(engine.store, engine.heads, engine.meters).choose(["nobody"])

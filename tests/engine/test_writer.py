@@ -3,7 +3,6 @@
 import sqlite3
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -14,7 +13,7 @@ from lognode.core.limits import GROUP_SPANS_MAX, MAILBOX_SPANS_MAX
 from lognode.core.span import decode_body, decode_header
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.timeline.record import Record, id_of, leaf_of
-from tests.engine.nodes import Engine, Wall, assert_sound, drafts, run_engine
+from tests.engine.nodes import CutConnection, Engine, Wall, assert_sound, drafts, run_engine
 
 
 async def test_a_tenant_opens_with_its_feed_and_itself(tmp_path: Path) -> None:
@@ -246,23 +245,6 @@ async def test_a_full_disk_is_said_and_passes(tmp_path: Path) -> None:
         # The writer reopened its connection, which knows of no bound: there is room again.
         stored += len(await engine.writer.append(engine.tenant, drafts(200)))
         assert len(await assert_sound(engine)) == 2 + stored
-
-
-class CutConnection:
-    """A database connection whose COMMIT works or not, and reports an error either way."""
-
-    def __init__(self, conn: sqlite3.Connection, *, commits: bool) -> None:
-        self._conn = conn
-        self._commits = commits
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._conn, name)
-
-    def execute(self, sql: str, *args: Any) -> Any:
-        if sql == "COMMIT" and self._conn.in_transaction:
-            self._conn.execute("COMMIT" if self._commits else "ROLLBACK")
-            raise sqlite3.OperationalError("disk I/O error")
-        return self._conn.execute(sql, *args)
 
 
 @pytest.mark.parametrize("commits", [True, False])

@@ -68,8 +68,13 @@ class Readiness:
         done.set()
 
 
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write below `folder`."""
+    stats = os.statvfs(folder)
+    return stats.f_bavail * stats.f_frsize
+
+
 def _write_and_measure(conn: sqlite3.Connection, folder: Path, unix_ms: int) -> int:
     """Bytes free for this user below `folder`, after a durable write."""
     write_heartbeat(conn, unix_ms)
-    stats = os.statvfs(folder)
-    return stats.f_bavail * stats.f_frsize
+    return free_bytes(folder)

@@ -9,6 +9,7 @@ from quart_trio.wrappers import TrioResponse
 
 from lognode.api.app import ApiApp, Docs, Parameter, current
 from lognode.api.live.tail import Arrival, Tail, open_tail
+from lognode.api.services import Services
 from lognode.api.spans.filters import FILTERS, url_parameters
 from lognode.core.access import Action
 from lognode.core.limits import TAIL_HEARTBEAT_S
@@ -42,22 +43,24 @@ async def follow_spans() -> Response:
     start = tail.position
     first = await tail.read()  # what is wrong with the filter is said before the answer begins
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return TrioResponse(_events(tail, start, first, caller.services.stopping), 200, headers, content_type=EVENTS_MEDIA)
+    events = _events(tail, start, first, caller.services)
+    return TrioResponse(events, 200, headers, content_type=EVENTS_MEDIA)
 
 
-async def _events(tail: Tail, told: int, arrivals: Sequence[Arrival], stopping: trio.Event) -> AsyncIterator[bytes]:
-    # The first id lets a client go on from here even when it leaves before the first span.
-    yield b"retry: %d\nid: %s\n\n" % (RETRY_MS, tail.cursor(told).encode())
-    beat_at = trio.current_time() + TAIL_HEARTBEAT_S
-    while not stopping.is_set():
-        if arrivals or trio.current_time() >= beat_at:
-            yield b"".join([_event(tail, arrival) for arrival in arrivals]) or _beat(tail, told)
-            told = arrivals[-1].position if arrivals else tail.position
-            beat_at = trio.current_time() + TAIL_HEARTBEAT_S
-        else:
-            with trio.move_on_at(beat_at):
-                await tail.wait(stopping)
-        arrivals = await tail.read()
+async def _events(tail: Tail, told: int, arrivals: Sequence[Arrival], services: Services) -> AsyncIterator[bytes]:
+    with services.meters.tails.track_inprogress():
+        # The first id lets a client go on from here even when it leaves before the first span.
+        yield b"retry: %d\nid: %s\n\n" % (RETRY_MS, tail.cursor(told).encode())
+        beat_at = trio.current_time() + TAIL_HEARTBEAT_S
+        while not services.stopping.is_set():
+            if arrivals or trio.current_time() >= beat_at:
+                yield b"".join([_event(tail, arrival) for arrival in arrivals]) or _beat(tail, told)
+                told = arrivals[-1].position if arrivals else tail.position
+                beat_at = trio.current_time() + TAIL_HEARTBEAT_S
+            else:
+                with trio.move_on_at(beat_at):
+                    await tail.wait(services.stopping)
+            arrivals = await tail.read()
 
 
 def _event(tail: Tail, arrival: Arrival) -> bytes:

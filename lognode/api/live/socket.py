@@ -59,7 +59,8 @@ async def open_socket() -> None:
     proxy: Any = websocket
     socket = proxy._get_current_object()  # noqa: SLF001 - looking it up again costs on each frame
     await socket.accept()
-    await Session(current(), socket).run()
+    with current().services.meters.websockets.track_inprogress():
+        await Session(current(), socket).run()
 
 
 class Session:
@@ -68,6 +69,7 @@ class Session:
     def __init__(self, caller: Caller, socket: Any) -> None:
         self._caller = caller
         self._stopping = caller.services.stopping
+        self._meters = caller.services.meters
         self._socket = socket
         self._send = socket.send
         self._admission = Admission(caller)
@@ -98,7 +100,7 @@ class Session:
             try:
                 await self._serve(parse_frame(frame), nursery)
             except LognodeError as error:
-                await self._send(error_frame(ref_of(frame), error))
+                await self._refuse(ref_of(frame), error)
         for ended in self._following.values():
             ended.set()
 
@@ -138,12 +140,12 @@ class Session:
             receipts, fault = stopped.receipts, stopped.error
         except LognodeError as error:
             for ref in refs:
-                await self._send(error_frame(ref, error))
+                await self._refuse(ref, error)
             return len(refs)
         for ref, receipt in zip(refs, receipts, strict=False):
             await self._send(receipt_frame(ref, receipt_json(receipt)))
         if fault is not None:
-            await self._send(error_frame(refs[len(receipts)], fault))
+            await self._refuse(refs[len(receipts)], fault)
             return len(receipts) + 1
         return len(receipts)
 
@@ -161,15 +163,23 @@ class Session:
 
     async def _follow(self, ref: msgspec.Raw, tail: Tail, ended: trio.Event) -> None:
         try:
-            while not ended.is_set():
-                arrivals = await tail.read()
-                for position, span in arrivals:
-                    if ended.is_set():
-                        return
-                    await self._send(span_frame(ref, tail.cursor(position), span))
-                if not arrivals:
-                    await tail.wait(ended)
+            with self._meters.tails.track_inprogress():
+                await self._send_spans(ref, tail, ended)
         except LognodeError as error:
             if not ended.is_set():
                 del self._following[bytes(ref)]
-                await self._send(error_frame(ref, error))
+                await self._refuse(ref, error)
+
+    async def _send_spans(self, ref: msgspec.Raw, tail: Tail, ended: trio.Event) -> None:
+        while not ended.is_set():
+            arrivals = await tail.read()
+            for position, span in arrivals:
+                if ended.is_set():
+                    return
+                await self._send(span_frame(ref, tail.cursor(position), span))
+            if not arrivals:
+                await tail.wait(ended)
+
+    async def _refuse(self, ref: msgspec.Raw, error: LognodeError) -> None:
+        self._meters.count_error(error)
+        await self._send(error_frame(ref, error))

@@ -8,27 +8,30 @@ from functools import partial
 
 import trio
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework
 
+from lognode.api.app import ApiApp
 from lognode.api.server.client import Client, http_config
 from lognode.api.server.sockets import Listening
 from lognode.core.limits import CONNECTIONS_MAX, STOP_S_MAX
 
 
-async def serve_api(app: ASGIFramework, listening: Listening, stopping: trio.Event) -> None:
+async def serve_api(app: ApiApp, listening: Listening, stopping: trio.Event) -> None:
     """Serve until `stopping` is set, then close what listens; after a failure it may be called again."""
     context = WorkerContext(None)
     config = http_config()
     clients: set[Client] = set()
+    meters = app.services.meters
 
     async def serve_client(stream: trio.SocketStream) -> None:
         if len(clients) >= CONNECTIONS_MAX:
+            meters.connections_refused.inc()
             await trio.aclose_forcefully(stream)
             return
         client = Client(app, config, context, stream)
         clients.add(client)
         try:
-            await client.run()
+            with meters.connections.track_inprogress():
+                await client.run()
         finally:
             clients.discard(client)
 

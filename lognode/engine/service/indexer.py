@@ -14,6 +14,7 @@ import trio
 from lognode.core.errors import CallerError
 from lognode.core.limits import INDEX_RETRY_S, INDEX_STEP_SPANS
 from lognode.engine.service.heads import Heads
+from lognode.engine.service.meters import Meters
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.search import index_next, search_disable, search_enable, search_position
@@ -24,9 +25,11 @@ _log = structlog.get_logger(__name__)
 class Indexer:
     """The index of a node's tenants."""
 
-    def __init__(self, store: Store, heads: Heads) -> None:
+    def __init__(self, store: Store, heads: Heads, meters: Meters) -> None:
         self._store = store
         self._heads = heads
+        self._positions: dict[int, int] = {}  # of the tenants that it is on for
+        meters.index_lag.set_function(self._lag)
 
     async def choose(self, names: Collection[str]) -> list[TenantRef]:
         """Turn the index on for the tenants called `names`, off for all others; those it is on for.
@@ -39,7 +42,8 @@ class Indexer:
             raise CallerError("tenant.unknown", f"{unknown[0]!r:.80} in the setting 'search'", place="search")
         chosen = {self._store.tenants[name] for name in names}
         others = set(self._store.tenants.values()) - chosen
-        await self._store.write(_switch, [tenant.number for tenant in chosen], [tenant.number for tenant in others])
+        on, off = ([tenant.number for tenant in some] for some in (chosen, others))
+        self._positions = await self._store.write(_switch, on, off)
         return sorted(chosen)
 
     async def run(self, tenant: TenantRef) -> None:
@@ -52,16 +56,23 @@ class Indexer:
                 _log.warning("index_step_failed", error=str(error), retry_s=INDEX_RETRY_S)
                 await trio.sleep(INDEX_RETRY_S)
                 continue
+            self._positions[tenant.number] = position
             await self._heads.wait_beyond(tenant.number, position)
 
+    def _lag(self) -> int:
+        # A step may see a commit before it is announced.
+        return sum(max(0, self._heads.position(number) - position) for number, position in self._positions.items())
 
-def _switch(conn: sqlite3.Connection, on: Iterable[int], off: Iterable[int]) -> None:
+
+def _switch(conn: sqlite3.Connection, on: Iterable[int], off: Iterable[int]) -> dict[int, int]:
+    """Switch the index on and off for tenants; the position of each that it is on for."""
     with conn:
         conn.execute("BEGIN IMMEDIATE")
         for tenant in off:
             search_disable(conn, tenant)
         for tenant in on:
             search_enable(conn, tenant)
+        return {tenant: search_position(conn, tenant) for tenant in on}
 
 
 def _step(conn: sqlite3.Connection, tenant: int) -> int:

@@ -67,6 +67,11 @@ class Mailbox:
         """Drafts that wait."""
         return self._spans
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What their drafts weigh."""
+        return self._bytes
+
     def put_nowait(self, job: Job) -> None:
         """Queue a job. Raises NodeFault writer.busy when there is no room, or node.stopping."""
         queue = self._queues.setdefault(job.tenant.number, _Queue())

@@ -23,6 +23,7 @@ from lognode.engine.opening import NONCES_BYTES, Moment, newest_control, plan_fe
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.mailbox import Job, Mailbox
+from lognode.engine.service.meters import Meters
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import Numbers, TenantState, WritePlan
@@ -44,17 +45,20 @@ _log = structlog.get_logger(__name__)
 class Writer:
     """Appends drafts to tenants' timelines, in groups of one fsync each."""
 
-    def __init__(self, store: Store, keys: NodeKeys, world: World, heads: Heads) -> None:
+    def __init__(self, store: Store, keys: NodeKeys, world: World, heads: Heads, meters: Meters) -> None:
         self._store = store
         self._keys = keys
         self._world = world
         self._heads = heads
+        self._meters = meters
         self._mailbox = Mailbox()
         self._states: dict[int, TenantState] = {}
         self._log_keys: dict[int, KeyPair] = {}
         self._numbers: Numbers | None = None
         self._is_broken = False
         self._is_stopping = False
+        meters.mailbox_spans.set_function(lambda: self._mailbox.waiting_spans)
+        meters.mailbox_bytes.set_function(lambda: self._mailbox.waiting_bytes)
 
     @property
     def waiting_spans(self) -> int:
@@ -134,6 +138,8 @@ class Writer:
             if plan is not None:
                 for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
                     job.finish(receipts, refused)
+                answered = sum(len(receipts) for receipts, _ in plan.outcomes)
+                self._meters.duplicate_spans.inc(answered - len(plan.write.bodies))
 
     async def _plan_sound(self, jobs: list[Job]) -> AppendPlan | None:
         """The plan of one tenant's jobs; None where what it builds on is damaged, which they are told."""
@@ -194,10 +200,12 @@ class Writer:
             if plan.state.head is not None:
                 # Before anybody can read a span of it.
                 self._store.feeds.setdefault(plan.state.head.feed.number, plan.state.head.feed)
+        started_s = self._world.monotonic_s()
         try:
             await self._store.write(apply_write, write)
         except sqlite3.Error as error:
             _log.error("commit_failed", error=str(error), code=getattr(error, "sqlite_errorname", None))
+            self._meters.commit_errors.inc()
             self._is_broken = True
             try:
                 await self._recover()
@@ -206,6 +214,7 @@ class Writer:
                 raise NodeFault("writer.failed", detail, retry_after_s=BUSY_RETRY_S) from later
             if not await self._is_durable(write):
                 raise
+        self._meters.count_commit(write, self._world.monotonic_s() - started_s, self._world.now_ms())
         if "tenants" in write.rows:
             await self._store.refresh()
         for plan in plans:

@@ -40,6 +40,11 @@ class Store:
         self._readers = readers
         self._waiting = trio.lowlevel.ParkingLot()  # for a reader
 
+    @property
+    def waiting_reads(self) -> int:
+        """Calls of `read` that wait for a connection."""
+        return len(self._waiting)
+
     async def read(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` finds in one snapshot. Readers never wait for the writer."""
         while not self._readers:

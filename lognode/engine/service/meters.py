@@ -1,0 +1,97 @@
+"""What a node counts of itself, for whoever watches over it.
+
+Owns every metric's name, labels and help; docs/operating.md lists them. Knows neither HTTP nor the database.
+Invariants: no label holds what a caller chose, and none tells tenants apart; on the way in, something is
+counted once a commit or once a request, never once a span.
+"""
+
+from functools import partial
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+
+from lognode.core.errors import ERRORS, LognodeError
+from lognode.core.limits import GROUP_SPANS_MAX
+from lognode.timeline.state import WritePlan
+
+# From a disk with a battery behind its cache to one that is about to fail.
+COMMIT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+COMMIT_SPANS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, GROUP_SPANS_MAX)
+REQUEST_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10)
+
+
+class Meters:
+    """The metrics of one node, in a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry: Final = registry
+        # A second series for each, with the time of its making, which is that of the node's start.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+
+        self.build: Final = Info(
+            "lognode_build", "What runs: the versions of lognode, Python and SQLite.", (), registry=registry
+        )
+
+        self.appended_spans: Final = counter("lognode_appended_spans_total", "Spans stored, control spans among them.")
+        self.appended_bytes: Final = counter("lognode_appended_bytes_total", "Bytes of the bodies of stored spans.")
+        self.duplicate_spans: Final = counter(
+            "lognode_duplicate_spans_total",
+            "Spans that came again under their idempotency key, and were not stored again.",
+        )
+        self.commit_spans: Final = histogram("lognode_commit_spans", "Spans of one commit.", buckets=COMMIT_SPANS)
+        self.commit_duration: Final = histogram(
+            "lognode_commit_duration_seconds", "Seconds from a commit's plan until it was durable.", buckets=COMMIT_S
+        )
+        self.commit_errors: Final = counter(
+            "lognode_commit_errors_total", "Commits for which the database reported an error."
+        )
+        self.last_commit: Final = gauge(
+            "lognode_last_commit_timestamp_seconds",
+            "Unix time of the newest commit; 0 when there was none since the start.",
+        )
+        self.mailbox_spans: Final = gauge("lognode_mailbox_spans", "Spans that wait for the writer.")
+        self.mailbox_bytes: Final = gauge("lognode_mailbox_bytes", "Bytes of the spans that wait for the writer.")
+        self.index_lag: Final = gauge(
+            "lognode_index_lag_spans",
+            "Spans that the full-text index has yet to take in, of all tenants that have one.",
+        )
+
+        self.requests: Final = histogram(
+            "lognode_http_request_duration_seconds",
+            "Seconds from a request's head until its answer began.",
+            ("route", "method", "status"),
+            buckets=REQUEST_S,
+        )
+        self.errors: Final = counter(
+            "lognode_errors_total", "Errors that were answered, by code and by who is to blame.", ("code", "blame")
+        )
+        self.connections: Final = gauge("lognode_connections", "Connections that are open.")
+        self.connections_refused: Final = counter(
+            "lognode_connections_refused_total", "Connections closed at once, because too many were open."
+        )
+        self.websockets: Final = gauge("lognode_websockets", "WebSockets that are open.")
+        self.tails: Final = gauge("lognode_tails", "Live tails that are open, over server-sent events or a WebSocket.")
+
+        self.reads_waiting: Final = gauge("lognode_reads_waiting", "Reads that wait for a connection to the database.")
+        self.database_size: Final = gauge("lognode_database_bytes", "Size of the database's file.")
+        self.wal_size: Final = gauge("lognode_wal_bytes", "Size of the database's write-ahead log.")
+        self.disk_free: Final = gauge("lognode_disk_free_bytes", "Bytes that the node may still write to its disk.")
+
+        for spec in ERRORS.values():
+            if spec.kind == "node":  # there from the start, so that an alert sees the first one as a rise
+                self.errors.labels(spec.code, spec.kind)
+
+    def count_commit(self, write: WritePlan, duration_s: float, now_ms: int) -> None:
+        """A transaction that is durable."""
+        bodies = write.bodies
+        self.appended_spans.inc(len(bodies))
+        self.appended_bytes.inc(sum(map(len, bodies)))
+        self.commit_spans.observe(len(bodies))
+        self.commit_duration.observe(duration_s)
+        self.last_commit.set(now_ms / 1000)
+
+    def count_error(self, error: LognodeError) -> None:
+        """An error that its caller is told."""
+        self.errors.labels(error.code, error.spec.kind).inc()
