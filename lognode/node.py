@@ -51,7 +51,7 @@ from lognode.service.signals import Signals, receive_signals
 from lognode.service.watchdog import Watchdog
 from lognode.settings import Settings, parse_listen
 from lognode.timeline.record import TenantRef
-from lognode.timeline.store.database import Store, file_fault, lock_directory, open_store
+from lognode.timeline.store.database import Store, lock_directory, make_directory, open_store
 
 DATABASE_NAME: Final = "lognode.db"
 KEY_NAME: Final = "node.key"
@@ -240,10 +240,7 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
     """The parts of a node on its data directory, made where they are missing."""
     folder = settings.data_dir
     os.umask(0o077)  # what a node keeps is its own
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise file_fault(folder, error) from error
+    make_directory(folder)
     async with lock_directory(folder):
         # The last daemon may have been killed: until this one listens, its old address may be anybody's.
         (folder / URL_NAME).unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import cbor2
@@ -130,13 +131,13 @@ def row_of(span: dict[str, Any], name: str | None = None) -> Row:
     return Row(span["position"], span["feed"], span["seq"], span["id"], span["leaf"], name)
 
 
-def database_rows(daemon: Daemon, beyond_position: int = 0) -> list[Row]:
+def database_rows(data_dir: Path, beyond_position: int = 0) -> list[Row]:
     """The spans of a database with one tenant and one feed, read from the file."""
     sql = (
         "SELECT row, feed_id, seq, hlc, visibility, header, body FROM spans JOIN feeds USING (feed)"
         " JOIN bodies USING (row) WHERE row > ? ORDER BY row"
     )
-    with closing(sqlite3.connect(f"file:{daemon.data_dir}/lognode.db?mode=ro", uri=True)) as conn:
+    with closing(sqlite3.connect(f"file:{data_dir}/lognode.db?mode=ro", uri=True)) as conn:
         rows = conn.execute(sql, (beyond_position,)).fetchall()
     return [_database_row(*row) for row in rows]
 

@@ -3,11 +3,13 @@
 python launcher.py PATCH lognode-arguments...
 """
 
+import os
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping
 from ctypes import CDLL, c_ulong
+from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -19,11 +21,13 @@ from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.engine.service.writer import Writer
 from lognode.timeline.state import WritePlan
+from lognode.timeline.store import database, migrate
 from lognode.timeline.store.write import apply_write
 
 PR_SET_PTRACER: Final = 0x59616D61
 ANYBODY: Final = c_ulong(-1)
 SLOW_DISK_S: Final = 0.02
+SMALL_WAL_PAGES: Final = 64
 
 
 def hasty() -> None:
@@ -83,13 +87,45 @@ def deaf() -> None:
     traceable()
 
 
+def checkpointing() -> None:
+    """Nothing is wrong, but the log is copied into the database after some commits, not after thousands."""
+    migrate.WAL_PAGES = SMALL_WAL_PAGES  # type: ignore[misc]
+
+
+def careless() -> None:
+    """Syncs the log only before it is copied into the database: SQLite's synchronous=NORMAL."""
+    _synchronous("NORMAL")
+
+
+def reckless() -> None:
+    """Syncs no write to the database at all."""
+    checkpointing()
+    _synchronous("OFF")
+
+
+def _synchronous(level: str) -> None:
+    def connect(path: Path) -> sqlite3.Connection:
+        conn = migrate.connect_writer(path)
+        conn.execute(f"PRAGMA synchronous = {level}")
+        return conn
+
+    database.connect_writer = connect  # type: ignore[attr-defined]
+
+
+def unsynced() -> None:
+    """Takes a key file, and the directory that holds it, for durable as soon as they are written."""
+    checkpointing()
+    os.fsync = lambda fd: None  # noqa: ARG005 - by the name that callers may use
+
+
 def traceable() -> None:
     """Nothing is wrong, but strace may come later, also where the kernel lets only parents trace."""
     CDLL(None).prctl(PR_SET_PTRACER, ANYBODY, 0, 0, 0)
 
 
 PATCHES: Final[Mapping[str, Callable[[], None]]] = {
-    patch.__name__: patch for patch in (hasty, forgetful, lenient, deaf, traceable)
+    patch.__name__: patch
+    for patch in (hasty, forgetful, lenient, deaf, checkpointing, careless, reckless, unsynced, traceable)
 }
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Trial:
 
     def _findings_of_file(self, start: int, *, is_full: bool) -> Iterator[str]:
         """What the database holds from `start` on that the API does not show; when `is_full`, all that is wrong."""
-        if database_rows(self.daemon, start) != self.history.rows[start:]:
+        if database_rows(self.daemon.data_dir, start) != self.history.rows[start:]:
             yield "the database holds something else than the API shows"
         if is_full:
             self._audited_size = len(self.history.rows)

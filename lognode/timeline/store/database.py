@@ -142,6 +142,27 @@ def file_fault(path: Path, error: OSError) -> NodeFault:
     return NodeFault(code, f"{path}: {error.strerror}")
 
 
+def make_directory(folder: Path) -> None:
+    """Make a directory that only its owner may use, and those above it, unless it is there; durable on return.
+
+    Raises NodeFault data_dir.unwritable or disk.full.
+    """
+    try:
+        if folder.is_dir():
+            return
+        if folder.parent != folder:
+            make_directory(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # All that will ever be acknowledged is lost with the directory's name, however well it was synced itself.
+        parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        raise file_fault(folder, error) from error
+
+
 @asynccontextmanager
 async def lock_directory(folder: Path) -> AsyncIterator[None]:
     """Hold the data directory for this process. Raises NodeFault data_dir.locked, data_dir.unwritable or disk.full.
