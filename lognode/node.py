@@ -258,7 +258,7 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
             info = NodeInfo(format_logline(keys.logline), tenant, folder, is_new)
             indexer = Indexer(store, heads, meters)
             searched = await indexer.choose(settings.search)
-            supervisor = Supervisor(world)
+            supervisor = Supervisor(world, meters)
             yield _Parts(world, store, writer, heads, meters, supervisor, indexer, searched, keys, token, info)
 
 

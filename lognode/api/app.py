@@ -98,7 +98,7 @@ class ApiApp(QuartTrio):
         self.url_map.merge_slashes = False
         self.routes: dict[str, Route] = {}
         self._door = Door(services)
-        self._meters = services.meters
+        self._meters = services.meters.api
 
     def register_route(
         self,

@@ -40,7 +40,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             store=store,
             writer=writer,
             heads=heads,
-            supervisor=Supervisor(world),
+            supervisor=Supervisor(world, meters),
             meters=meters,
             node_public=keys.public,
             admin_token=TOKEN.encode(),

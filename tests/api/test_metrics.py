@@ -9,6 +9,7 @@ from typing import Any, Final
 import httpx
 import pytest
 import trio
+import trio.testing
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -201,6 +202,25 @@ async def test_reads_that_wait_are_seen(services: Services, app: ApiApp) -> None
         finally:
             gate.set()
     assert value(await scrape(app), "lognode_reads_waiting") == 0
+
+
+async def test_subsystems_are_shown_by_sort_and_state(services: Services, app: ApiApp) -> None:
+    supervisor = services.supervisor
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        for name in ("search.one", "search.other"):
+            supervisor.start(name, trio.sleep_forever)
+        supervisor.switch_off("api")
+        await trio.testing.wait_all_tasks_blocked()
+        samples = await scrape(app)
+        shown = {("search", "running"): 2, ("search", "waiting"): 0, ("search", "off"): 0, ("api", "off"): 1}
+        for (sort, state), count in shown.items():
+            assert value(samples, "lognode_subsystems", subsystem=sort, state=state) == count
+        for name in ("search.one", "search.other"):
+            await supervisor.stop(name)
+        labels = frozenset({"subsystem": "search", "state": "running"}.items())
+        assert ("lognode_subsystems", labels) not in await scrape(app)
+        nursery.cancel_scope.cancel()
 
 
 async def test_nothing_of_a_tenant_and_no_secret_is_in_them(services: Services, app: ApiApp) -> None:

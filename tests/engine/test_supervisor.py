@@ -7,11 +7,13 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from trio.testing import MockClock
 
 from lognode.core.errors import NodeFault
 from lognode.core.limits import RESTART_S_MAX, RESTART_S_MIN, RESTART_WELL_S
 from lognode.core.world import World
+from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor, backoff_s
 
 WORLD = World(lambda: 0, lambda: 0.0, bytes)  # whose chance is always 0
@@ -38,7 +40,7 @@ class Part:
 @asynccontextmanager
 async def supervising(**parts: Callable[[], Awaitable[None]]) -> AsyncIterator[Supervisor]:
     """A supervisor that runs these parts."""
-    supervisor = Supervisor(WORLD)
+    supervisor = Supervisor(WORLD, Meters(CollectorRegistry()))
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         for name, run in parts.items():
@@ -134,3 +136,18 @@ def test_the_wait_grows_up_to_a_bound_and_chance_takes_half_of_it_at_most(failur
     assert RESTART_S_MIN <= longest <= RESTART_S_MAX
     assert longest <= backoff_s(failures + 1, 0)
     assert longest / 2 <= backoff_s(failures, chance) <= longest
+
+
+async def test_failures_are_counted_by_sort_whose_ever_they_are(autojump_clock: MockClock) -> None:
+    meters = Meters(CollectorRegistry())
+    supervisor = Supervisor(WORLD, meters)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(supervisor.run)
+        for name in ("search.one", "search.other", "api"):
+            supervisor.start(name, Part((0, FAULT)).run)
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+
+    for sort, count in {"search": 2, "api": 1, "search.one": None}.items():
+        found = meters.registry.get_sample_value("lognode_subsystem_failures_total", {"subsystem": sort})
+        assert found == count

@@ -5,7 +5,9 @@ READY_S_MAX, also while the disk hangs; what could not be read is NaN then.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import trio
@@ -18,6 +20,7 @@ from lognode.api.app import ApiApp, Docs, Parameter
 from lognode.api.services import Services
 from lognode.core.access import Action
 from lognode.core.limits import READY_S_MAX
+from lognode.engine.service.supervisor import STATES, sort_of
 
 
 def register(app: ApiApp) -> None:
@@ -52,8 +55,16 @@ class _MetricsRoute:
         for gauge, size in zip((meters.database_size, meters.wal_size, meters.disk_free), sizes, strict=True):
             gauge.set(size)
         meters.reads_waiting.set(store.waiting_reads)
+        self._count_subsystems()
         encode, media = choose_encoder(request.headers.get("Accept", ""))
         return TrioResponse(encode(meters.registry), content_type=media)
+
+    def _count_subsystems(self) -> None:
+        counts = Counter((sort_of(part.name), part.state) for part in self._services.supervisor.states())
+        gauge = self._services.meters.subsystems
+        gauge.clear()  # some may have gone
+        for sort, state in product({sort for sort, _ in counts}, STATES):
+            gauge.labels(sort, state).set(counts[sort, state])
 
 
 def _sizes(database: Path) -> tuple[float, float, float]:

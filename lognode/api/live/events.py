@@ -48,7 +48,7 @@ async def follow_spans() -> Response:
 
 
 async def _events(tail: Tail, told: int, arrivals: Sequence[Arrival], services: Services) -> AsyncIterator[bytes]:
-    with services.meters.tails.track_inprogress():
+    with services.meters.api.tails.track_inprogress():
         # The first id lets a client go on from here even when it leaves before the first span.
         yield b"retry: %d\nid: %s\n\n" % (RETRY_MS, tail.cursor(told).encode())
         beat_at = trio.current_time() + TAIL_HEARTBEAT_S

@@ -59,7 +59,7 @@ async def open_socket() -> None:
     proxy: Any = websocket
     socket = proxy._get_current_object()  # noqa: SLF001 - looking it up again costs on each frame
     await socket.accept()
-    with current().services.meters.websockets.track_inprogress():
+    with current().services.meters.api.websockets.track_inprogress():
         await Session(current(), socket).run()
 
 
@@ -69,7 +69,7 @@ class Session:
     def __init__(self, caller: Caller, socket: Any) -> None:
         self._caller = caller
         self._stopping = caller.services.stopping
-        self._meters = caller.services.meters
+        self._meters = caller.services.meters.api
         self._socket = socket
         self._send = socket.send
         self._admission = Admission(caller)

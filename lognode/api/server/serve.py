@@ -20,7 +20,7 @@ async def serve_api(app: ApiApp, listening: Listening, stopping: trio.Event) -> 
     context = WorkerContext(None)
     config = http_config()
     clients: set[Client] = set()
-    meters = app.services.meters
+    meters = app.services.meters.api
 
     async def serve_client(stream: trio.SocketStream) -> None:
         if len(clients) >= CONNECTIONS_MAX:

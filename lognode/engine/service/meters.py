@@ -58,11 +58,41 @@ class Meters:
             "Spans that the full-text index has yet to take in, of all tenants that have one.",
         )
 
-        self.requests: Final = histogram(
+        self.reads_waiting: Final = gauge("lognode_reads_waiting", "Reads that wait for a connection to the database.")
+        self.database_size: Final = gauge("lognode_database_bytes", "Size of the database's file.")
+        self.wal_size: Final = gauge("lognode_wal_bytes", "Size of the database's write-ahead log.")
+        self.disk_free: Final = gauge("lognode_disk_free_bytes", "Bytes that the node may still write to its disk.")
+        self.subsystems: Final = gauge(
+            "lognode_subsystems", "Subsystems of each sort that are running, waiting or off.", ("subsystem", "state")
+        )
+        self.subsystem_failures: Final = counter(
+            "lognode_subsystem_failures_total",
+            "Failures of subsystems, after which each is started again.",
+            ("subsystem",),
+        )
+        self.api: Final = ApiMeters(registry)
+
+    def count_commit(self, write: WritePlan, duration_s: float, now_ms: int) -> None:
+        """A transaction that is durable."""
+        bodies = write.bodies
+        self.appended_spans.inc(len(bodies))
+        self.appended_bytes.inc(sum(map(len, bodies)))
+        self.commit_spans.observe(len(bodies))
+        self.commit_duration.observe(duration_s)
+        self.last_commit.set(now_ms / 1000)
+
+
+class ApiMeters:
+    """Those of the API."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.requests: Final = Histogram(
             "lognode_http_request_duration_seconds",
             "Seconds from a request's head until its answer began.",
             ("route", "method", "status"),
             buckets=REQUEST_S,
+            registry=registry,
         )
         self.errors: Final = counter(
             "lognode_errors_total", "Errors that were answered, by code and by who is to blame.", ("code", "blame")
@@ -73,24 +103,9 @@ class Meters:
         )
         self.websockets: Final = gauge("lognode_websockets", "WebSockets that are open.")
         self.tails: Final = gauge("lognode_tails", "Live tails that are open, over server-sent events or a WebSocket.")
-
-        self.reads_waiting: Final = gauge("lognode_reads_waiting", "Reads that wait for a connection to the database.")
-        self.database_size: Final = gauge("lognode_database_bytes", "Size of the database's file.")
-        self.wal_size: Final = gauge("lognode_wal_bytes", "Size of the database's write-ahead log.")
-        self.disk_free: Final = gauge("lognode_disk_free_bytes", "Bytes that the node may still write to its disk.")
-
         for spec in ERRORS.values():
             if spec.kind == "node":  # there from the start, so that an alert sees the first one as a rise
                 self.errors.labels(spec.code, spec.kind)
-
-    def count_commit(self, write: WritePlan, duration_s: float, now_ms: int) -> None:
-        """A transaction that is durable."""
-        bodies = write.bodies
-        self.appended_spans.inc(len(bodies))
-        self.appended_bytes.inc(sum(map(len, bodies)))
-        self.commit_spans.observe(len(bodies))
-        self.commit_duration.observe(duration_s)
-        self.last_commit.set(now_ms / 1000)
 
     def count_error(self, error: LognodeError) -> None:
         """An error that its caller is told."""

@@ -7,7 +7,7 @@ they cannot deal with ends the node. Invariant: a subsystem ends for good only b
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 import structlog
 import trio
@@ -15,7 +15,10 @@ import trio
 from lognode.core.errors import LognodeError
 from lognode.core.limits import RESTART_S_MAX, RESTART_S_MIN, RESTART_WELL_S
 from lognode.core.world import World
+from lognode.engine.service.meters import Meters
 
+State = Literal["running", "waiting", "off"]
+STATES: Final = get_args(State)
 DETAIL_CHARS_MAX: Final = 300
 _DOUBLINGS_MAX: Final = 16  # far beyond RESTART_S_MAX already
 _log = structlog.get_logger(__name__)
@@ -25,7 +28,7 @@ class SubsystemState(NamedTuple):
     """How one subsystem is doing; `error` and `detail` are of its last failure, `retry_s` counts down."""
 
     name: str
-    state: Literal["running", "waiting", "off"]
+    state: State
     restarts: int
     error: str | None
     detail: str | None
@@ -47,8 +50,9 @@ class _Subsystem:
 class Supervisor:
     """The subsystems of a node by name."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, meters: Meters) -> None:
         self._world = world
+        self._meters = meters
         self._subsystems: dict[str, _Subsystem | None] = {}  # None: switched off
         self._nursery: trio.Nursery | None = None
 
@@ -111,6 +115,7 @@ class Supervisor:
         subsystem.failure = cause_of(error)
         wait_s = backoff_s(failures, int.from_bytes(self._world.random_bytes(2)) / 0x1_0000)
         code, detail = _blame(subsystem.failure)
+        self._meters.subsystem_failures.labels(sort_of(name)).inc()
         _log.error("subsystem_failed", subsystem=name, code=code, detail=detail, retry_s=wait_s, exc_info=error)
         if not subsystem.is_last:
             subsystem.retry_at = trio.current_time() + wait_s
@@ -132,6 +137,11 @@ def backoff_s(failures: int, chance: float) -> float:
     """
     longest = min(RESTART_S_MAX, RESTART_S_MIN * 2.0 ** min(failures - 1, _DOUBLINGS_MAX))
     return longest * (1 - chance / 2)
+
+
+def sort_of(name: str) -> str:
+    """What a subsystem is, without whose: `search` of `search.default`."""
+    return name.partition(".")[0]
 
 
 def cause_of(error: BaseException) -> BaseException:
