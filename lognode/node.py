@@ -22,6 +22,7 @@ from lognode import __version__
 from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
+from lognode.api.evidence import bundle
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening, open_listening
@@ -64,6 +65,7 @@ REGISTRATIONS: Final = (
     metrics.register,
     append.register,
     reads.register,
+    bundle.register,
     events.register,
     socket.register,
 )

@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
 
 from lognode import __version__
+from lognode.cli.commands.bundle import bundle_create, bundle_verify
 from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
@@ -72,6 +73,12 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
     "Recording": {"append": append, "import": import_file},
     "Reading": {"log": log, "tail": tail, "show": show, "why": why},
     "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof},
+    "Keeping": {
+        "bundle": Family(
+            "Take spans along with their proofs, for readers without a node.",
+            {"create": bundle_create, "verify": bundle_verify},
+        ),
+    },
     "This shell": {"completion": completion},
 }
 

@@ -29,6 +29,7 @@ class Action(StrEnum):
     SPAN_APPEND = "span.append"
     SPAN_READ = "span.read"
     PROOF_READ = "proof.read"
+    BUNDLE_CREATE = "bundle.create"
     STATS_READ = "stats.read"
     ACTOR_ASSERT = "actor.assert"  # name an actor without the actor's signature
     ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
@@ -40,6 +41,7 @@ _LEAST: Mapping[Action, Role] = {
     Action.PROOF_READ: Role.VIEWER,
     Action.STATS_READ: Role.VIEWER,
     Action.SPAN_APPEND: Role.MEMBER,
+    Action.BUNDLE_CREATE: Role.MEMBER,  # the node signs it
     Action.ACTOR_ASSERT: Role.OWNER,
     Action.ORIGIN_ASSERT: Role.OWNER,
 }

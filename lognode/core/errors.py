@@ -209,6 +209,22 @@ ERRORS: Final = _table(
     ),
     ("proof.invalid", "caller", 422, False, "Proof not valid", "Do not trust the span; get the proof again."),
     ("binding.invalid", "caller", 422, False, "Key binding not valid", "The feed or tenant was not made by that node."),
+    (
+        "bundle.invalid",
+        "caller",
+        422,
+        False,
+        "Bundle not valid",
+        "Do not trust anything in it; get the bundle again.",
+    ),
+    (
+        "bundle.untrusted",
+        "caller",
+        422,
+        False,
+        "Bundle not signed by whom you trust",
+        "Name whose signature counts: --node ID or --vkey KEY, from a source other than the bundle; or --any-node.",
+    ),
     # Settings, keys, files.
     ("settings.unknown", "caller", 400, False, "Unknown setting", "config/lognode.toml lists every setting."),
     ("settings.invalid", "caller", 400, False, "Setting not valid", "config/lognode.toml says what it takes."),

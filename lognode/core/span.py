@@ -213,8 +213,13 @@ def _is_bytes(value: object, size: int) -> bool:
 
 def entry_bytes(feed: FeedId, seq: int, hlc: int, visibility: int, header: bytes) -> bytes:
     """The 65 bytes that the feed's tree hashes as leaf `seq`. `header` is its encoding."""
+    return stub_entry(feed, seq, hlc, visibility, sha256(header).digest())
+
+
+def stub_entry(feed: FeedId, seq: int, hlc: int, visibility: int, header_sha256: bytes) -> bytes:
+    """The same bytes of a span of which no more than the stub is at hand."""
     return b"".join(
-        (feed, seq.to_bytes(8, "big"), hlc.to_bytes(8, "big"), visibility.to_bytes(1, "big"), sha256(header).digest())
+        (feed, seq.to_bytes(8, "big"), hlc.to_bytes(8, "big"), visibility.to_bytes(1, "big"), header_sha256)
     )
 
 

@@ -16,6 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Request, TextMessage
 
 from lognode.api.app import create_app
+from lognode.api.evidence import bundle
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import open_listening
@@ -25,9 +26,10 @@ from lognode.core.draft import parse_json_draft
 from lognode.engine.receipt import Receipt
 from lognode.timeline.record import TenantRef
 
-REGISTRATIONS: Final = (append.register, reads.register, events.register, socket.register)
+REGISTRATIONS: Final = (append.register, reads.register, bundle.register, events.register, socket.register)
 TENANT: Final = "/v1/tenants/default"
 SPANS: Final = f"{TENANT}/spans"
+BUNDLE: Final = f"{TENANT}/bundle"
 LIVE: Final = f"{TENANT}/live"
 SOCKET: Final = f"{TENANT}/ws"
 NDJSON: Final = {"Content-Type": "application/x-ndjson"}

@@ -15,6 +15,7 @@ from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.access import PUBLIC_PATHS
 from lognode.api.app import ApiApp, Docs, create_app
+from lognode.api.evidence import bundle
 from lognode.api.live import events, socket
 from lognode.api.services import Services
 from lognode.api.spans import append, reads
@@ -27,6 +28,7 @@ REGISTRATIONS: Final = (
     metrics.register,
     append.register,
     reads.register,
+    bundle.register,
     events.register,
     socket.register,
 )
@@ -39,6 +41,7 @@ OPERATIONS: Final = {
     ("get", "/v1/docs"),
     ("get", "/v1/node"),
     ("get", "/v1/openapi.json"),
+    ("get", f"{TENANT}/bundle"),
     ("get", f"{TENANT}/checkpoints/latest"),
     ("get", f"{TENANT}/live"),
     ("get", f"{TENANT}/spans"),

@@ -7,6 +7,7 @@ made here when the caller brings none.
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -168,6 +169,25 @@ class Client:
         """The newest signed checkpoint of a feed, the tenant's open one by default."""
         params = [("feed", feed)] if feed else []
         return self._session.request("GET", f"{self._base}/checkpoints/latest", params=params)
+
+    @contextmanager
+    def bundle(
+        self,
+        where: Filter = EVERYTHING,
+        *,
+        feed: str | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        include_private: bool = False,
+    ) -> Iterator[Iterator[bytes]]:
+        """The chunks of a bundle: what matches, with its proofs, or the entries [start, stop) of a feed.
+
+        They need not be whole until the last one is there; `lognode bundle verify` checks them.
+        """
+        named = {"feed": feed, "start": start, "stop": stop, "include": "private" if include_private else None}
+        params = [(name, str(value)) for name, value in named.items() if value is not None]
+        with self._session.stream(f"{self._base}/bundle", where.params(live=True) + params, ()) as chunks:
+            yield chunks
 
     def newest_cursor(self) -> str:
         """The cursor from which a live tail shows what comes from now on."""

@@ -25,7 +25,9 @@ from lognode.engine.service.heads import Heads
 from lognode.engine.service.mailbox import Job, Mailbox
 from lognode.engine.service.meters import Meters
 from lognode.identity.keys import KeyPair, NodeKeys
-from lognode.timeline.record import TenantRef
+from lognode.timeline.bundle.seal import sign_seal
+from lognode.timeline.bundle.writer import Total
+from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import Numbers, TenantState, WritePlan
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.write import (
@@ -87,6 +89,12 @@ class Writer:
         if job.error is not None:
             raise job.error
         return job.receipts
+
+    def seal_bundle(self, tenant: TenantRef, feed: FeedRef, total: Total) -> bytes:
+        """The seal of a bundle that this node made of a tenant, by the log key of an own feed of it."""
+        assert feed.own
+        log_key = self._keys.log_key(feed.feed_id)
+        return sign_seal(log_key, tenant.tenant_id, feed.feed_id, total.items, total.digest)
 
     async def create_tenant(self, alias: str) -> TenantRef:
         """A new tenant founded by this node. For start-up, before `run`: the writer has one user at a time."""

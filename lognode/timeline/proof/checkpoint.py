@@ -89,8 +89,12 @@ def parse_vkey(text: str) -> tuple[str, bytes]:
 def sign_checkpoint(log_key: KeyPair, tenant: TenantId, feed: FeedId, size: int, root: bytes) -> bytes:
     """The checkpoint of a feed's tree, signed by the feed's log key."""
     name = origin(tenant, feed)
-    text = f"{name}\n{size}\n{encode_base64(root)}\n"
-    signature = _key_id(name, log_key.public) + log_key.sign(text.encode())
+    return sign_note(log_key, name, f"{name}\n{size}\n{encode_base64(root)}\n")
+
+
+def sign_note(key: KeyPair, name: str, text: str) -> bytes:
+    """The signed note of `text`, which ends in a line feed, with the one signature of the key called `name`."""
+    signature = _key_id(name, key.public) + key.sign(text.encode())
     return f"{text}\n— {name} {encode_base64(signature)}\n".encode()
 
 

@@ -42,7 +42,7 @@ def span_proof(conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], record: R
     """The .tlog-proof of a stored span, its entry in `extra`. Raises NodeFault("database.damaged")."""
     feed = feed_of(record, feeds)
     note = latest_note(conn, feed)
-    head = _checkpoint_of(note)
+    head = checkpoint_of(note)
     hashes = inclusion_proof(record.seq, head.size, node_source(conn, feed))
     if not verify_inclusion(leaf_of(record, feed.feed_id), record.seq, head.size, hashes, head.root):
         raise NodeFault("database.damaged", f"feed {b32encode(feed.feed_id)} does not lead to its checkpoint")
@@ -55,7 +55,7 @@ def growth_proof(conn: sqlite3.Connection, feed: FeedRef, since: int) -> tuple[b
     Raises CallerError("filter.invalid") when the feed never had that size, NodeFault("database.damaged").
     """
     note = latest_note(conn, feed)
-    head = _checkpoint_of(note)
+    head = checkpoint_of(note)
     if not 0 <= since <= head.size:
         raise CallerError("filter.invalid", f"the feed has {head.size} entries, not {since}", place="since")
     node = node_source(conn, feed)
@@ -88,7 +88,8 @@ def node_source(conn: sqlite3.Connection, feed: FeedRef) -> NodeSource:
     return node
 
 
-def _checkpoint_of(note: bytes) -> Checkpoint:
+def checkpoint_of(note: bytes) -> Checkpoint:
+    """The tree head in a stored note. Raises NodeFault("database.damaged")."""
     try:
         return parse_checkpoint(note)
     except CallerError as error:

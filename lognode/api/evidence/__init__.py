@@ -1,0 +1,1 @@
+"""What a node hands out for others to check without it."""

@@ -1,0 +1,122 @@
+"""GET .../bundle: spans with their proofs as one signed file, for readers without a node."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+from urllib.parse import urlencode
+
+from quart import Response, request
+from quart_trio.wrappers import TrioResponse
+
+from lognode.api.app import ApiApp, Caller, Docs, Parameter, current
+from lognode.api.spans.filters import FILTERS, url_parameters
+from lognode.core.access import Action
+from lognode.core.errors import CallerError
+from lognode.core.ids import parse_feed_id
+from lognode.core.limits import SIZE_MAX
+from lognode.core.span import PRIVATE
+from lognode.timeline.query import parse_query
+from lognode.timeline.record import FeedRef
+from lognode.timeline.store.read.bundles import BundleSource, BundleWish, FeedRange
+
+BUNDLE_MEDIA: Final = "application/cbor-seq"  # RFC 8742
+_RANGE: Final = ("feed", "start", "stop")
+_FIXED: Final = ("after", "before", "limit", "order", "sort")  # all that match, in timeline order
+
+
+def register(app: ApiApp) -> None:
+    """Add the route of bundles."""
+    app.register_route(
+        "/v1/tenants/<tenant>/bundle",
+        bundle_spans,
+        action=Action.BUNDLE_CREATE,
+        docs=Docs(
+            query=[
+                *FILTERS,
+                Parameter("feed", "In place of filters: every entry of this feed"),
+                Parameter("start", "With feed: from this entry on; 0 by default", int),
+                Parameter("stop", "With feed: before this entry; by default all that are there now", int),
+                Parameter("include", "private: with the content of private spans, which is left out otherwise"),
+            ],
+            answers={200: {BUNDLE_MEDIA: {"type": "string", "format": "binary"}}},
+        ),
+    )
+
+
+async def bundle_spans() -> Response:
+    """Bundle spans with their proofs into one signed file that anyone can verify without a node.
+
+    The spans that match all filters, oldest first, as they are when it begins; with `feed` a range of one feed, none
+    left out. An answer that breaks off is no bundle: its seal is missing.
+    """
+    caller = current()
+    services = caller.services
+    store = services.store
+    source = BundleSource(caller.tenant, store.feeds, _wish(caller))
+    begun = await store.read(source.begin, services.node_public, services.world.now_ms())
+    first = await store.read(source.step)  # what is wrong with a filter is said before the answer begins
+    return TrioResponse(_parts(caller, source, begun, first), content_type=BUNDLE_MEDIA)
+
+
+async def _parts(caller: Caller, source: BundleSource, begun: bytes, part: bytes | None) -> AsyncIterator[bytes]:
+    services = caller.services
+    yield begun
+    while part is not None:
+        if part:
+            yield part
+        part = await services.store.read(source.step)
+    writer = source.writer
+    yield writer.end(services.writer.seal_bundle(caller.tenant, source.sealing, writer.total()))
+
+
+def _wish(caller: Caller) -> BundleWish:
+    """What the URL asks for. Raises CallerError "filter.invalid", "id.malformed" or "feed.unknown"."""
+    params = dict(url_parameters())
+    text = urlencode(list(request.args.items(multi=True)))
+    has_private = _single(params, "include") is not None
+    asked = {name: _single(params, name) for name in _RANGE}
+    for name in _FIXED:
+        if name in params:
+            raise CallerError("filter.invalid", "a bundle has all that match, oldest first", place=name)
+    if asked["feed"] is not None:
+        for name in params:
+            raise CallerError("filter.invalid", "with a feed, every entry of its range is taken", place=name)
+        feed = _feed(caller, asked["feed"])
+        start, stop = (_entry(name, asked[name]) for name in ("start", "stop"))
+        return BundleWish(FeedRange(feed, start or 0, stop), text, has_private)
+    for name in ("start", "stop"):
+        if asked[name] is not None:
+            raise CallerError("filter.invalid", "it counts the entries of a feed; name it with 'feed'", place=name)
+    query = parse_query(params).query
+    if query.visibility == PRIVATE and not has_private:
+        raise CallerError("filter.invalid", "private spans are left out without include=private", place="visibility")
+    return BundleWish(query, text, has_private)
+
+
+def _single(params: dict[str, Sequence[str]], name: str) -> str | None:
+    """The one value of a parameter, which is taken out of `params`."""
+    values = params.pop(name, ())
+    if len(values) > 1:
+        raise CallerError("filter.invalid", f"given {len(values)} times, it takes one value", place=name)
+    if name == "include" and values and values[0] != "private":
+        raise CallerError("filter.invalid", f"{values[0]!r:.80} is not 'private'", place=name)
+    return values[0] if values else None
+
+
+def _feed(caller: Caller, text: str) -> FeedRef:
+    try:
+        wanted = parse_feed_id(text)
+    except CallerError as error:
+        raise CallerError(error.code, error.detail, place="feed") from error
+    for feed in caller.services.store.feeds.values():
+        if feed.feed_id == wanted and feed.tenant == caller.tenant.number:
+            return feed
+    raise CallerError("feed.unknown", f"{text} is not held here", place="feed")
+
+
+def _entry(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else SIZE_MAX + 1
+    if number > SIZE_MAX:
+        raise CallerError("filter.invalid", f"{text!r:.80} is no number of an entry", place=name)
+    return number

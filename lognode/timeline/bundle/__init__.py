@@ -1,0 +1,1 @@
+"""Bundles: signed, self-contained exports with their proofs, for readers without a node."""

@@ -1,0 +1,72 @@
+"""What a bundle shows: its feeds and who wrote them, what of them is there, and whether one trusts those who signed.
+
+Plain values. Invariant: a bundle proves itself by keys that it brings along, so that it holds says nothing to whom
+none of those keys is known.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lognode.core.ids import FeedId
+from lognode.timeline.bundle.items import Head
+from lognode.timeline.proof.checkpoint import vkey
+
+
+@dataclass(slots=True)
+class BundledFeed:
+    """A feed in a bundle. `count` of its entries [start, stop) are there, `stubs` of those as stubs alone."""
+
+    feed: FeedId
+    node_key: bytes
+    log_key: bytes
+    origin: str
+    size: int  # of the checkpoint that all its paths lead to
+    root: bytes
+    path: list[bytes]  # of the entry that was read last
+    count: int = 0
+    stubs: int = 0
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def vkey(self) -> str:
+        """The verifier key of its checkpoint."""
+        return vkey(self.origin, self.log_key)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether none of [start, stop) is left out; there is at least one."""
+        return 0 < self.count == self.stop - self.start
+
+
+class Verdict(NamedTuple):
+    """What a bundle shows that passed every check, to whoever trusts those who signed."""
+
+    head: Head
+    founder: bytes  # node key
+    feeds: list[BundledFeed]
+    absent: int  # spans whose body is not there
+    first_hlc: int | None
+    last_hlc: int | None
+    items: int  # before the seal
+    size: int  # bytes of the whole file
+    digest: bytes  # SHA-256 of what the seal covers
+
+    @property
+    def spans(self) -> int:
+        """How many spans are there, without mere stubs."""
+        return sum(feed.count - feed.stubs for feed in self.feeds)
+
+    @property
+    def stubs(self) -> int:
+        """How many private spans show nothing but their stub."""
+        return sum(feed.stubs for feed in self.feeds)
+
+    def signers(self) -> list[BundledFeed]:
+        """The feeds whose signatures this rests on: those that have spans here, and the sealing one."""
+        return [feed for feed in self.feeds if feed.count or feed.feed == self.head.feed]
+
+    def strangers(self, nodes: Collection[bytes], vkeys: Collection[str]) -> list[BundledFeed]:
+        """The signers that neither a node key nor a verifier key of these speaks for."""
+        return [feed for feed in self.signers() if feed.node_key not in nodes and feed.vkey not in vkeys]

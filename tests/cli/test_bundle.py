@@ -1,0 +1,145 @@
+"""Bundles as people make and check them: by a real daemon, and then on a machine where there is none."""
+
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from lognode.core.errors import CallerError
+from lognode.timeline.bundle.frames import read_frames
+from lognode.timeline.bundle.reader import verify_bundle
+from tests.cli.lognode_command import Lognode
+from tests.daemon import Daemon
+
+WEB_REQUESTS = Path(__file__).parent.parent / "data" / "web-requests.ndjson.gz"
+SPANS = 1000
+FLIPS = 1000
+PROCESSES = 8  # of the flips, which the command gets to see
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path_factory.mktemp("bundle") / "node")
+    daemon.start()
+    lognode = Lognode(daemon.data_dir.parent, daemon.data_dir)
+    lines = gzip.decompress(WEB_REQUESTS.read_bytes()).splitlines(keepends=True)[:SPANS]
+    lognode.text("import", "-", stdin=b"".join(lines))
+    lognode.text("append", "--kind", "secret.kept", "--title", "a secret", "--visibility", "private")
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="module")
+def lognode(node: Daemon) -> Lognode:
+    return Lognode(node.data_dir.parent, node.data_dir)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Lognode:
+    """The command on a machine without a node: a home that is empty and stays so."""
+    home = tmp_path / "elsewhere"
+    home.mkdir()
+    return Lognode(home)
+
+
+def test_a_bundle_of_a_thousand_spans_verifies_with_no_node_at_hand_and_fails_for_every_flip(
+    node: Daemon, lognode: Lognode, elsewhere: Lognode, tmp_path: Path
+) -> None:
+    path = tmp_path / "requests.bundle"
+    made = lognode.run("bundle", "create", "--kind", "http.request", "-o", str(path))
+    assert (made.returncode, made.stdout[:19]) == (0, f"Wrote {path}"[:19].encode())
+    assert f"{SPANS:,} spans" in made.stdout.decode()
+    assert b"private" in made.stderr
+    who = lognode.text("id", "show")
+    node.stop()
+    try:
+        facts = elsewhere.json("bundle", "verify", str(path), "--node", who)
+        assert (facts["ok"], facts["spans"], facts["sealed_by"], facts["query"]) == (
+            True, SPANS, who, "kind=http.request",
+        )  # fmt: skip
+        assert [feed["complete"] for feed in facts["feeds"]] == [True]
+        assert list(elsewhere.home.iterdir()) == []
+
+        raw = path.read_bytes()
+        rng = random.Random(7)
+        for number, flipped in enumerate(flips(raw, rng)):
+            with pytest.raises(CallerError):
+                verify_bundle([flipped])
+            if number % (FLIPS // PROCESSES) == 0:
+                refused = elsewhere.run("bundle", "verify", "-", "--node", who, "--json", stdin=flipped)
+                assert (refused.returncode, refused.stdout) == (1, b"")
+                assert json.loads(refused.stderr)["code"] == "bundle.invalid"
+    finally:
+        node.start()
+
+
+def flips(raw: bytes, rng: random.Random) -> Iterator[bytes]:
+    """The bundle with one other byte, many times, in every kind of item: half of them in spans."""
+    frames = list(read_frames([raw]))
+    rare = [*frames[:3], frames[-1]]
+    for number in range(FLIPS):
+        frame = rng.choice(rare if number % 2 else frames)
+        flipped = bytearray(raw)
+        flipped[frame.offset + rng.randrange(len(frame.head) + len(frame.payload))] ^= rng.randrange(1, 256)
+        yield bytes(flipped)
+
+
+def test_whoever_verifies_has_to_say_whose_signature_counts(
+    lognode: Lognode, elsewhere: Lognode, tmp_path: Path
+) -> None:
+    path = tmp_path / "all.bundle"
+    lognode.text("bundle", "create", "-o", str(path))
+    stranger = "logline-id://node/" + "0" * 52
+    who, vkey = lognode.text("id", "show"), tmp_path / "feed.vkey"
+    vkey.write_text(lognode.text("id", "show", "--vkey") + "\n")
+
+    for trusted in (["--node", stranger, "--node", who], ["--vkey", f"@{vkey}"], ["--any-node"]):
+        shown = elsewhere.text("bundle", "verify", str(path), *trusted)
+        assert f"Sealed by  {who}" in shown
+        assert f"all entries 0 to {SPANS + 2:,} of {SPANS + 3:,}" in shown
+        assert "1 besides, of which only time and hash are shown" in shown
+    for known in ([], ["--node", stranger]):
+        refused = elsewhere.run("bundle", "verify", str(path), *known)
+        assert (refused.returncode, who.encode() in refused.stderr) == (1, True)
+        assert b"[bundle.untrusted]" in refused.stderr
+        assert json.loads(elsewhere.run("bundle", "verify", str(path), *known, "--json").stderr)["sealed_by"] == who
+    for wrong in (["--node", "alice"], ["--node", who.replace("node/", "person/")]):
+        assert elsewhere.run("bundle", "verify", str(path), *wrong).returncode == 2
+    assert b"vkey.malformed" in elsewhere.run("bundle", "verify", str(path), "--vkey", "x").stderr
+    assert b"file.unreadable" in elsewhere.run("bundle", "verify", "nowhere").stderr
+
+
+def test_a_range_of_a_feed_and_private_spans_are_bundled_on_request(lognode: Lognode, tmp_path: Path) -> None:
+    feed = lognode.json("append", "--kind", "secret.kept", "--title", "another", "--visibility", "private")["feed"]
+    path = str(tmp_path / "range.bundle")
+
+    facts = lognode.json("bundle", "create", "-o", path, "--feed", feed, "--start", "10", "--stop", "20")
+    assert (facts["spans"], facts["feeds"][0]["start"], facts["feeds"][0]["complete"]) == (10, 10, True)
+    facts = lognode.json("bundle", "create", "-o", path, "--kind", "secret.*", "--include-private")
+    assert (facts["file"], facts["include_private"], facts["spans"] > 1) == (path, True, True)
+    assert b"another" in Path(path).read_bytes()
+
+
+def test_a_file_appears_only_once_it_is_whole(lognode: Lognode, tmp_path: Path) -> None:
+    path = tmp_path / "old.bundle"
+    path.write_bytes(b"what was there")
+
+    refused = lognode.run("bundle", "create", "-o", str(path), "--feed", "0" * 26)
+    assert (refused.returncode, path.read_bytes()) == (1, b"what was there")
+    assert [found.name for found in tmp_path.iterdir()] == ["old.bundle"]
+    lognode.text("bundle", "create", "-o", str(path))
+    assert verify_bundle([path.read_bytes()]).spans > SPANS
+    assert [found.name for found in tmp_path.iterdir()] == ["old.bundle"]
+
+
+def test_a_bundle_goes_through_pipes(lognode: Lognode) -> None:
+    made = lognode.run("bundle", "create", "--subject", "/", "-o", "-")
+    assert (made.returncode, made.stderr) == (0, b"")
+
+    reading = lognode.start("bundle", "verify", "-", "--any-node", stdin=PIPE)
+    shown, _ = reading.communicate(made.stdout)
+    assert (reading.returncode, b"Asked for  subject=/" in shown) == (0, True)
