@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
 
 from lognode import __version__
+from lognode.cli.commands.backup import backup_create, backup_restore, backup_verify
 from lognode.cli.commands.bundle import bundle_create, bundle_verify
 from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
@@ -74,6 +75,10 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
     "Reading": {"log": log, "tail": tail, "show": show, "why": why},
     "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof},
     "Keeping": {
+        "backup": Family(
+            "Make, verify or restore a backup.",
+            {"create": backup_create, "verify": backup_verify, "restore": backup_restore},
+        ),
         "bundle": Family(
             "Take spans along with their proofs, for readers without a node.",
             {"create": bundle_create, "verify": bundle_verify},

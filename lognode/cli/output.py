@@ -4,7 +4,8 @@ Invariant: text that others wrote never reaches a terminal with control characte
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -56,6 +57,20 @@ def console() -> "Console":
             raise BrokenPipeError
 
     return Stdout(highlight=False, markup=False, emoji=False, width=None if is_terminal() else PIPE_CELLS)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr where that is a terminal, fed with how much is done of how much."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def is_terminal() -> bool:

@@ -132,7 +132,7 @@ def row_of(span: dict[str, Any], name: str | None = None) -> Row:
 
 
 def database_rows(data_dir: Path, beyond_position: int = 0) -> list[Row]:
-    """The spans of a database with one tenant and one feed, read from the file."""
+    """The spans of a database with one tenant, read from the file."""
     sql = (
         "SELECT row, feed_id, seq, hlc, visibility, header, body FROM spans JOIN feeds USING (feed)"
         " JOIN bodies USING (row) WHERE row > ? ORDER BY row"

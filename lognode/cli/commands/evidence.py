@@ -1,15 +1,14 @@
 """Commands that check: verify a whole history, write a proof of one span, check a proof offline."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 
 from lognode.cli.options import HERE, File, Flag, Target
-from lognode.cli.output import print_json, print_rows, print_text, say
+from lognode.cli.output import print_json, print_rows, print_text, progress, say
 from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
 
@@ -99,7 +98,7 @@ def verify(*, quick: Flag = False, target: Target = HERE) -> int:
         raise CallerError("file.unreadable", f"{database}: no node keeps its history there")
     findings, spans = _audit(database, _node_public(data_dir), quick=quick)
     for finding in findings:
-        _print_finding(finding, as_json=target.json)
+        print_finding(finding, as_json=target.json)
     if any(finding.severity == "damage" for finding in findings):
         return EXIT_DAMAGED
     if target.json:
@@ -115,7 +114,7 @@ def _audit(database: Path, node_public: bytes | None, *, quick: bool) -> tuple["
     from lognode.timeline.store.audit import audit_file
 
     spans = 0
-    with _progress() as show:
+    with progress("Verifying") as show:
 
         def count(done: int, total: int) -> None:
             nonlocal spans
@@ -126,7 +125,8 @@ def _audit(database: Path, node_public: bytes | None, *, quick: bool) -> tuple["
     return findings, spans
 
 
-def _print_finding(finding: "Finding", *, as_json: bool) -> None:
+def print_finding(finding: "Finding", *, as_json: bool) -> None:
+    """One finding on stdout."""
     tenant = b32encode(finding.tenant) if finding.tenant else None
     if as_json:
         print_json(
@@ -140,20 +140,6 @@ def _print_finding(finding: "Finding", *, as_json: bool) -> None:
         )
     else:
         print_text(f"{finding.severity} [{finding.code}] {finding.place}: {finding.detail}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, fed with how much is done of how much."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Verifying", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _node_public(data_dir: Path) -> bytes | None:

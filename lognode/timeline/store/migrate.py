@@ -62,9 +62,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return conn
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can only read."""
-    conn = _connect(path, "ro")
+def connect_reader(path: Path, *, is_still: bool = False) -> sqlite3.Connection:
+    """A connection that can only read. A file that `is_still` is read without locks, and whatever lies beside it."""
+    conn = _connect(path, "ro&immutable=1" if is_still else "ro")
     conn.execute("PRAGMA query_only = ON")
     return conn
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, TenantId
-from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
+from lognode.timeline.proof.checkpoint import Checkpoint, origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
 from lognode.timeline.state import ENDING_REASONS, FeedState, Held, Numbers, TenantState, WritePlan
@@ -142,12 +142,7 @@ def load_feed(conn: sqlite3.Connection, feed: FeedRef) -> FeedState:
     Raises NodeFault("database.damaged") unless they lead to the signed root: whoever signed on top of anything
     else would fork the feed.
     """
-    found = conn.execute("SELECT note FROM checkpoints WHERE feed = ? ORDER BY size DESC", (feed.number,)).fetchone()
-    try:
-        name = vkey(origin(_tenant_id(conn, feed.tenant), feed.feed_id), feed.log_key)
-        head = verify_checkpoint(found[0], name) if found else None
-    except CallerError as error:
-        raise NodeFault("database.damaged", f"checkpoint of feed {feed.number}: {error.detail}") from error
+    head = newest_checkpoint(conn, feed)
     if head is None:
         return FeedState(feed, EMPTY, {})
     nodes: list[bytes | None] = [None] * head.size.bit_length()
@@ -167,6 +162,16 @@ def load_feed(conn: sqlite3.Connection, feed: FeedRef) -> FeedState:
     if root_of(border) != head.root:
         raise NodeFault("database.damaged", f"feed {feed.number} does not lead to its checkpoint")
     return FeedState(feed, border, tiles)
+
+
+def newest_checkpoint(conn: sqlite3.Connection, feed: FeedRef) -> Checkpoint | None:
+    """The signed head of a feed; None before its first commit. Raises NodeFault("database.damaged")."""
+    found = conn.execute("SELECT note FROM checkpoints WHERE feed = ? ORDER BY size DESC", (feed.number,)).fetchone()
+    try:
+        name = vkey(origin(_tenant_id(conn, feed.tenant), feed.feed_id), feed.log_key)
+        return verify_checkpoint(found[0], name) if found else None
+    except CallerError as error:
+        raise NodeFault("database.damaged", f"checkpoint of feed {feed.number}: {error.detail}") from error
 
 
 def tile_hashes(conn: sqlite3.Connection, feed: FeedRef, level: int, tile: int) -> list[bytes]:

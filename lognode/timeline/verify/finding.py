@@ -15,6 +15,7 @@ Severity = Literal["damage", "note"]
 
 # Code -> severity and meaning. A note leaves the history whole: the author signed it as it stands.
 CODES: Final[dict[str, tuple[Severity, str]]] = {
+    "backup.wrong": ("damage", "A file of a backup is not what its manifest says, or would not do what a backup must."),
     "database.damaged": ("damage", "SQLite's own check failed, or a read did."),
     "schema.wrong": ("damage", "A table, index or trigger, or the version, is not what lognode made."),
     "tenant.wrong": ("damage", "A tenant's row is not what its tenant.create proves."),

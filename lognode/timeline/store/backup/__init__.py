@@ -1,0 +1,1 @@
+"""Backups of a node: made while it runs or not, verified, restored."""

@@ -1,0 +1,102 @@
+"""Restores a backup into a data directory that holds no node yet.
+
+Invariants: nothing is written before the whole backup was verified; what is placed has the hashes that were verified;
+a restore that fails or is interrupted leaves nothing. What keeps the node from going on in its old feeds stands in
+the backup's database already.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from lognode.core.errors import CallerError, NodeFault
+from lognode.core.limits import MIB
+from lognode.timeline.store.backup.creation import Progress, sync_folder
+from lognode.timeline.store.backup.manifest import CONFIG, DATABASE, KEY, FileEntry, Manifest
+from lognode.timeline.store.backup.verification import read_manifest, verify_backup
+from lognode.timeline.store.database import file_fault, lock_directory
+
+# What makes a directory a node's. The token would stay valid for whoever had it before.
+_TAKEN: Final = (DATABASE, f"{DATABASE}-wal", KEY, "admin.token")
+# The key comes last: a database without its key is refused at start, a key without its database begins a new one.
+_ORDER: Final = (CONFIG, DATABASE, KEY)
+
+
+async def restore_backup(folder: Path, data_dir: Path, progress: Progress) -> Manifest:
+    """Make `data_dir` a node again, as the backup in `folder` has it; a settings file that is there stays.
+
+    Raises CallerError file.unreadable, backup.damaged, NodeFault database.newer, data_dir.* or disk.full.
+    """
+    _refuse_taken(data_dir)
+    manifest = read_manifest(folder)
+    damage = [finding for finding in verify_backup(folder, manifest, progress) if finding.severity == "damage"]
+    if damage:
+        more = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
+        raise CallerError("backup.damaged", f"{damage[0].detail}{more}", place=damage[0].place)
+    with _made(data_dir):
+        async with lock_directory(data_dir):
+            _refuse_taken(data_dir)
+            _place(folder, manifest, data_dir)
+    return manifest
+
+
+def _refuse_taken(data_dir: Path) -> None:
+    for name in _TAKEN:
+        if (data_dir / name).exists():
+            raise NodeFault("data_dir.taken", f"{data_dir / name} is there")
+
+
+@contextmanager
+def _made(data_dir: Path) -> Iterator[None]:
+    """The data directory, made if it was not there, and then gone again when anything fails."""
+    is_new = not data_dir.exists()
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_new:
+            sync_folder(data_dir.parent)
+    except OSError as error:
+        raise file_fault(data_dir, error) from error
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            shutil.rmtree(data_dir, ignore_errors=True)
+        raise
+
+
+def _place(folder: Path, manifest: Manifest, data_dir: Path) -> None:
+    """Copy all files under other names, then give them theirs."""
+    names = [name for name in _ORDER if name in manifest.files and not (data_dir / name).exists()]
+    made: list[Path] = []
+    try:
+        for name in names:
+            handle, path = tempfile.mkstemp(prefix=f".{name}.", dir=data_dir)  # made with mode 0600
+            made.append(Path(path))
+            _copy(folder / name, handle, manifest.files[name])
+        for name, copy in zip(names, list(made), strict=True):
+            made.append(copy.rename(data_dir / name))
+        sync_folder(data_dir)
+    except BaseException as error:
+        for file in made:
+            file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise file_fault(data_dir, error) from error
+        raise
+
+
+def _copy(source: Path, handle: int, listed: FileEntry) -> None:
+    """Write a file of the backup through a descriptor, durably. Raises OSError, CallerError("backup.damaged")."""
+    found = sha256()
+    with source.open("rb") as reading, os.fdopen(handle, "wb") as writing:
+        while chunk := reading.read(MIB):
+            found.update(chunk)
+            writing.write(chunk)
+        writing.flush()
+        os.fsync(writing.fileno())
+    if found.hexdigest() != listed.sha256:
+        raise CallerError("backup.damaged", "it changed since it was verified", place=source.name)
