@@ -32,6 +32,7 @@ RULES: Final = (
     (r"\btrio\.current_time\b", "time.monotonic"),
     (r"\btrio(?=\.sleep\b|$)", "time"),
     (r"\ba(?=(close|read|iter_bytes)\()", ""),
+    (r"\bAsyncByteStream\b", "SyncByteStream"),
     # Names of our own, and what is said of them.
     (r"\b([Aa])n (?=AsyncClient\b)", r"\1 "),
     (r"\bany number of tasks of one trio run\b", "one thread"),

@@ -7,6 +7,7 @@ left its URL behind, the token goes to nobody, whoever has that port by now.
 
 import fcntl
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -75,7 +76,7 @@ class Address:
 
     def _api_url(self) -> str:
         if self.data_dir is None:
-            raise NodeFault("client.unreachable", "neither a data directory nor a URL is given")
+            raise NodeFault("client.unreachable", "there is no HOME to find a node in; give a data directory or a URL")
         nobody = NodeFault("client.unreachable", f"no node runs on {self.data_dir}")
         try:
             url = _read_line(self.data_dir / API_URL_NAME)
@@ -86,6 +87,27 @@ class Address:
         if not _may_be_held(self.data_dir / LOCK_NAME):
             raise nobody
         return url
+
+
+def usual_address(environ: Mapping[str, str], token_file: Path | None = None) -> Address:
+    """The node that the `lognode` command talks to in this environment, when no flag names another.
+
+    LOGNODE_DATA_DIR, LOGNODE_URL and LOGNODE_TOKEN_FILE name it; without them it is the user's own, in
+    $XDG_DATA_HOME/lognode or ~/.local/share/lognode.
+    """
+    url = environ.get("LOGNODE_URL") or None
+    # The token of the user's own node is for that node, not for any URL.
+    data_dir = environ.get("LOGNODE_DATA_DIR") or (None if url else _own_data_dir(environ))
+    token = environ.get("LOGNODE_TOKEN_FILE")
+    return Address(Path(data_dir) if data_dir else None, url, token_file or (Path(token) if token else None))
+
+
+def _own_data_dir(environ: Mapping[str, str]) -> str | None:
+    # A relative XDG_DATA_HOME is to be ignored. STATE_DIRECTORY would be that of the program which connects.
+    if environ.get("XDG_DATA_HOME", "").startswith("/"):
+        return environ["XDG_DATA_HOME"] + "/lognode"
+    home = environ.get("HOME", "")
+    return f"{home}/.local/share/lognode" if home.startswith("/") else None
 
 
 def _may_be_held(lock: Path) -> bool:

@@ -29,6 +29,7 @@ class Answer(NamedTuple):
 
 
 CUT = Answer(0)  # read the request, then close the connection without a word
+SILENCE = Answer(-1)  # read the request, and say nothing until the client leaves or the stub ends
 
 
 def problem(code: str, status: int, *, headers: Sequence[tuple[str, str]] = (), **fields: Any) -> Answer:
@@ -81,8 +82,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append(Asked(self.command, self.path, headers, body))
         answer = self.server.next_answer()
+        self.server.asked.append(Asked(self.command, self.path, headers, body))
+        if answer is SILENCE:
+            self.rfile.read(1)
+            answer = CUT
         if answer.status == 0:
             self.close_connection = True
             return

@@ -11,6 +11,7 @@ import pytest
 
 from lognode.client import AsyncClient, Draft, Filter, Span
 from lognode.client.batch import BATCH_LINES_MAX
+from lognode.client.sse import EventParser
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import PAGE_SPANS_MAX
 from tests.client.forms import Connect
@@ -179,23 +180,49 @@ async def test_a_wrong_token_and_an_unknown_tenant_are_refused(connect: Connect,
     assert caught.value.code == "tenant.unknown"
 
 
-async def test_a_tail_shows_each_span_once_through_kill_and_restart(connect: Connect, tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path / "node")
-    daemon.start()
-    async with connect(data_dir=daemon.data_dir) as writer, connect(data_dir=daemon.data_dir) as reader:
-        start = await writer.newest_cursor()
-        arrivals = reader.tail(Filter(kinds=("tail.seen",)), after=start)
+async def follow_through_kill_and_restart(connect: Connect, daemon: Daemon) -> list[str | None]:
+    """The titles that a tail shows of the spans 0 to 5, the node being killed after every other one."""
+    async with connect(data_dir=daemon.data_dir) as client, client.tail(Filter(kinds=("tail.seen",))) as arrivals:
         seen = list[str | None]()
         for number in range(6):
-            await writer.append(Draft(kind="tail.seen", title=str(number)))
-            await writer.append(Draft(kind="tail.unseen"))
+            await client.append(Draft(kind="tail.seen", title=str(number)))
+            await client.append(Draft(kind="tail.unseen"))
             if number % 2:
                 daemon.kill()
                 daemon.start()
             else:
                 seen.append((await anext(arrivals)).span.get("title"))
         seen += [(await anext(arrivals)).span.get("title") for _ in range(3)]
-        await arrivals.aclose()
-    daemon.stop()
+        return seen
 
-    assert seen == [str(number) for number in range(6)]
+
+async def test_a_tail_shows_each_span_once_through_kill_and_restart(connect: Connect, daemon: Daemon) -> None:
+    assert await follow_through_kill_and_restart(connect, daemon) == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_a_tail_that_kept_no_cursor_would_repeat_spans(
+    connect: Connect, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = EventParser.feed
+    monkeypatch.setattr(EventParser, "feed", lambda *args: [event._replace(id=None) for event in feed(*args)])
+
+    assert await follow_through_kill_and_restart(connect, daemon) == ["0", "1", "0", "1", "2", "3"]
+
+
+async def test_a_tail_goes_on_where_another_program_left_it(client: AsyncClient) -> None:
+    async with client.tail(Filter(kinds=("tail.left",))) as tail:
+        await client.append(Draft(kind="tail.left", title="0"))
+        await client.append(Draft(kind="tail.left", title="1"))
+        arrival = await anext(tail)
+        assert (arrival.cursor, arrival.span["title"]) == (tail.cursor, "0")
+    async with client.tail(Filter(kinds=("tail.left",)), after=arrival.cursor) as tail:
+        assert (await anext(tail)).span["title"] == "1"
+
+
+async def test_closing_the_client_ends_its_tails(connect: Connect, node: Daemon) -> None:
+    async with connect(data_dir=node.data_dir) as client:
+        tail = client.tail(Filter(kinds=("tail.ended",)), after=await client.newest_cursor())
+        await client.append(Draft(kind="tail.ended"))
+        await anext(tail)
+
+    assert [arrival async for arrival in tail] == []

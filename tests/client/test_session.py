@@ -13,7 +13,7 @@ from lognode.client import AsyncClient, Draft, Filter
 from lognode.client.batch import BATCH_LINES_MAX
 from lognode.core.errors import CallerError, LognodeError, NodeFault
 from tests.client.forms import Connect
-from tests.client.node_stub import CUT, Answer, problem, stub
+from tests.client.node_stub import CUT, SILENCE, Answer, problem, stub
 
 RECEIPT = {"id": "s", "feed": "f", "seq": 1, "position": 2, "leaf": "00", "checkpoint_size": 2, "duplicate": False}
 STORED = Answer(201, msgspec.json.encode(RECEIPT))
@@ -75,6 +75,19 @@ async def test_a_wait_longer_than_the_patience_is_not_begun(connect: Connect) ->
             await client.stats()
 
         assert caught.value.retry_after_s == 3600
+        assert len(node.asked) == 1
+
+
+async def test_an_answer_that_does_not_come_is_not_waited_for_beyond_the_timeout(connect: Connect) -> None:
+    async with stub(SILENCE, STORED) as node, connect(url=node.url, timeout_s=0.1) as client:
+        assert await client.append(Draft(kind="a.b")) == RECEIPT
+
+        assert len({asked.headers["idempotency-key"] for asked in node.asked}) == 1
+    async with stub(SILENCE) as node, connect(url=node.url, timeout_s=0.1, patience_s=0) as client:
+        with pytest.raises(NodeFault) as caught:
+            await client.stats()
+
+        assert caught.value.code == "client.unreachable"
         assert len(node.asked) == 1
 
 

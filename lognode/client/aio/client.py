@@ -4,6 +4,7 @@ Every method may send its request more than once (see `session`), so every POST 
 made here when the caller brings none.
 """
 
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, W
 from lognode.client.batch import AsyncLines, Batcher, Each, Line, encoded, renumber
 from lognode.client.draft import Draft
 from lognode.client.filter import Filter
-from lognode.client.place import Address
+from lognode.client.place import Address, usual_address
 from lognode.core.errors import LognodeError
 from lognode.core.limits import PAGE_SPANS_MAX
 
@@ -40,11 +41,14 @@ def connect_async(
 ) -> "AsyncClient":
     """A client of the node that runs on `data_dir`, or answers at `url` to the token in `token_file`.
 
-    `url` is `http://host:port` or `unix:/path/of/socket`. `patience_s` is how long a busy node, or one that was there
-    and went away, is asked again; `timeout_s` how long one try waits for its answer. Nothing is sent, nor any error
-    raised, before the first request.
+    Without either, of the node that the `lognode` command talks to: LOGNODE_DATA_DIR or LOGNODE_URL name it, else it
+    is the user's own. `url` is `http://host:port` or `unix:/path/of/socket`. `patience_s` is how long a busy node, or
+    one that was there and went away, is asked again; `timeout_s` how long one try waits for its answer. Nothing is
+    sent, nor any error raised, before the first request.
     """
     address = Address(data_dir=data_dir, url=url, token_file=token_file)
+    if data_dir is None and url is None:
+        address = usual_address(os.environ, token_file)
     return AsyncClient(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 

@@ -53,6 +53,24 @@ class AsyncPatience:
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_S_MAX)
 
 
+class _Content(httpx.AsyncByteStream):
+    """The body of one request, in one piece.
+
+    In place of httpx's own, whose generator stays in its middle where a request is cancelled: trio warns of those.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._parts = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._parts:
+            raise StopAsyncIteration
+        return self._parts.pop()
+
+
 @dataclass
 class Acquaintance:
     """What all sessions of a client know of its node: whether anybody ever was there."""
@@ -143,8 +161,9 @@ class AsyncSession:
         # then a stranger may listen there.
         place = self._address.place()
         token = [("Authorization", f"Bearer {place.token}")] if place.token else []
+        http = self._connection(place.route)
         try:
-            async with self._connection(place.route).stream(
+            request = http.build_request(
                 method,
                 place.base_url + path,
                 params=list(params),
@@ -152,11 +171,16 @@ class AsyncSession:
                 headers=[*headers, *token],
                 # Whoever waits for a free connection does so as long as its caller likes.
                 timeout=httpx.Timeout(read_s_max, connect=CONNECT_S_MAX, pool=None),
-            ) as answer:
+            )
+            request.stream = _Content(content)
+            answer = await http.send(request, stream=True)
+            try:
                 self._acquaintance.met = True
                 if answer.is_error:
                     raise error_from(answer.status_code, await answer.aread(), answer.headers.get("retry-after"))
                 yield answer
+            finally:
+                await answer.aclose()
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.DecodingError) as error:
             raise NodeFault("client.protocol", f"{place.url}: {error}") from error
         except httpx.TransportError as error:

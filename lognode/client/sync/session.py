@@ -54,6 +54,24 @@ class Patience:
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_S_MAX)
 
 
+class _Content(httpx.SyncByteStream):
+    """The body of one request, in one piece.
+
+    In place of httpx's own, whose generator stays in its middle where a request is cancelled: trio warns of those.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._parts = [content] if content else []
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._parts:
+            raise StopIteration
+        return self._parts.pop()
+
+
 @dataclass
 class Acquaintance:
     """What all sessions of a client know of its node: whether anybody ever was there."""
@@ -144,8 +162,9 @@ class Session:
         # then a stranger may listen there.
         place = self._address.place()
         token = [("Authorization", f"Bearer {place.token}")] if place.token else []
+        http = self._connection(place.route)
         try:
-            with self._connection(place.route).stream(
+            request = http.build_request(
                 method,
                 place.base_url + path,
                 params=list(params),
@@ -153,11 +172,16 @@ class Session:
                 headers=[*headers, *token],
                 # Whoever waits for a free connection does so as long as its caller likes.
                 timeout=httpx.Timeout(read_s_max, connect=CONNECT_S_MAX, pool=None),
-            ) as answer:
+            )
+            request.stream = _Content(content)
+            answer = http.send(request, stream=True)
+            try:
                 self._acquaintance.met = True
                 if answer.is_error:
                     raise error_from(answer.status_code, answer.read(), answer.headers.get("retry-after"))
                 yield answer
+            finally:
+                answer.close()
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.DecodingError) as error:
             raise NodeFault("client.protocol", f"{place.url}: {error}") from error
         except httpx.TransportError as error:

@@ -1,0 +1,72 @@
+"""Which node a program talks to that names none: the one of the `lognode` command."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from lognode.cli.options import Target
+from lognode.client.place import Address, Route, usual_address
+from tests.client.forms import Connect
+from tests.client.node_stub import Answer, stub
+
+HOME: Final = {"HOME": "/home/you"}
+ENVIRONMENTS: Final[Mapping[str, tuple[Mapping[str, str], Address]]] = {
+    "a home": (HOME, Address(Path("/home/you/.local/share/lognode"))),
+    "XDG": ({**HOME, "XDG_DATA_HOME": "/data"}, Address(Path("/data/lognode"))),
+    "a relative XDG": ({**HOME, "XDG_DATA_HOME": "data"}, Address(Path("/home/you/.local/share/lognode"))),
+    "a data directory": ({**HOME, "LOGNODE_DATA_DIR": "/node"}, Address(Path("/node"))),
+    "a URL": ({**HOME, "LOGNODE_URL": "http://127.0.0.1:1"}, Address(url="http://127.0.0.1:1")),
+    "a URL and a token": (
+        {**HOME, "LOGNODE_URL": "unix:/s", "LOGNODE_TOKEN_FILE": "/token"},
+        Address(url="unix:/s", token_file=Path("/token")),
+    ),
+    "both": (
+        {**HOME, "LOGNODE_DATA_DIR": "/node", "LOGNODE_URL": "http://127.0.0.1:1"},
+        Address(Path("/node"), "http://127.0.0.1:1"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENVIRONMENTS)
+def test_a_program_finds_the_node_that_the_command_finds(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environ, address = ENVIRONMENTS[case]
+    for name in ("LOGNODE_DATA_DIR", "LOGNODE_URL", "LOGNODE_TOKEN_FILE", "XDG_DATA_HOME", "STATE_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    assert usual_address(environ) == address
+    assert Target().address() == address
+
+
+def test_a_service_that_connects_does_not_take_its_own_state_for_a_node() -> None:
+    assert usual_address({**HOME, "STATE_DIRECTORY": "/var/lib/shop"}) == usual_address(HOME)
+
+
+async def test_a_client_without_arguments_asks_the_node_of_its_environment(
+    connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    monkeypatch.delenv("LOGNODE_DATA_DIR", raising=False)
+    async with stub(Answer(200, b'{"spans":[],"older":null,"newer":"c"}')) as node:
+        monkeypatch.setenv("LOGNODE_URL", node.url)
+        async with connect(token_file=tmp_path / "token") as client:
+            assert await client.newest_cursor() == "c"
+        assert node.asked[0].headers["authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("url", "route", "base_url"),
+    [
+        ("http://127.0.0.1:1", Route(None, is_tls=False), "http://127.0.0.1:1"),
+        ("https://node.example", Route(None, is_tls=True), "https://node.example"),
+        ("unix:/run/api.sock", Route("/run/api.sock", is_tls=False), "http://localhost"),
+        ("unix:///run/api.sock", Route("/run/api.sock", is_tls=False), "http://localhost"),
+    ],
+)
+def test_a_url_says_how_to_connect(url: str, route: Route, base_url: str) -> None:
+    place = Address(url=url).place()
+
+    assert (place.route, place.base_url, place.token) == (route, base_url, None)
