@@ -82,6 +82,15 @@ def write_secret_file(path: Path, content: bytes) -> None:
     _write(path, content, os.replace)
 
 
+def sync_directory(folder: Path) -> None:
+    """Make durable which names are in a directory. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def read_token(path: Path) -> bytes:
     """The token that is kept at `path`.
 
@@ -106,11 +115,7 @@ def _write(path: Path, content: bytes, place: Callable[[str, Path], None]) -> No
             place(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_directory(path.parent)
     except FileExistsError:
         raise
     except OSError as error:

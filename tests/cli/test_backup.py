@@ -101,14 +101,15 @@ def large(node: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "node"
 
 
-def test_ctrl_c_leaves_nothing(large: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_what_else_ends_a_command_leaves_nothing(large: Path, tmp_path: Path, number: int) -> None:
     deadline = time.monotonic() + WAIT_S_MAX
     with Lognode(tmp_path, large).start("backup", "create", "backup") as process:
         while not list(tmp_path.glob(".backup.*/lognode.db")):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.001)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate()
     assert (process.returncode, out, err) == (130, b"", b"")
     assert list(tmp_path.iterdir()) == []

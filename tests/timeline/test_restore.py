@@ -127,7 +127,7 @@ def test_a_file_that_changes_once_it_was_verified_is_refused(
 
 
 @pytest.mark.parametrize("where", ["nowhere yet", "empty"])
-@pytest.mark.parametrize("at", ["_copy", "sync_folder"])
+@pytest.mark.parametrize("at", ["_copy", "sync_directory"])
 def test_an_interrupted_restore_leaves_nothing(
     backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str, where: str
 ) -> None:

@@ -1,7 +1,10 @@
 """Commands that keep a node from being lost: backup create, verify and restore."""
 
 import os
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,11 +32,15 @@ def backup_create(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fal
     ----------
     folder
         The directory to make; it may exist if it is empty.
+
+    Examples
+    --------
+    lognode backup create /mnt/disk/lognode-monday
     """
     from lognode.timeline.store.backup.creation import create_backup
 
     here = _data_dir(data_dir)
-    with progress("Copying") as show:
+    with _interruptible(), progress("Copying") as show:
         manifest = create_backup(here, folder, version=__version__, now_ms=time.time_ns() // 1_000_000, progress=show)
     if json:
         print_json(_fields(folder, manifest))
@@ -52,6 +59,10 @@ def backup_verify(folder: Path, /, *, json: Flag = False) -> int:
         The backup.
     json
         Answer as JSON, errors too.
+
+    Examples
+    --------
+    lognode backup verify /mnt/disk/lognode-monday
     """
     from lognode.timeline.store.backup.verification import read_manifest, verify_backup
 
@@ -78,13 +89,17 @@ def backup_restore(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fa
     ----------
     folder
         The backup.
+
+    Examples
+    --------
+    lognode backup restore /mnt/disk/lognode-monday --data-dir ~/lognode-again
     """
     import trio
 
     from lognode.timeline.store.backup.restoration import restore_backup
 
     here = _data_dir(data_dir)
-    with progress("Verifying") as show:
+    with _interruptible(), progress("Verifying") as show:
         manifest = trio.run(restore_backup, folder, here, show)
     if json:
         print_json({"data_dir": str(here), **_fields(folder, manifest)})
@@ -92,6 +107,21 @@ def backup_restore(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fa
     print_rows({"Restored": here, **_rows(manifest), **next_commands(data_dir, is_running=False)})
     flush()
     say("Its first write opens a new feed. The node that it was copied from must not run beside it.")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """While inside, what ends a process is as Ctrl-C, so that no copy of a key stays behind."""
+    old = {number: signal.signal(number, _as_ctrl_c) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _as_ctrl_c(_number: int, _frame: object) -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def _data_dir(given: Path | None) -> Path:

@@ -18,6 +18,7 @@ import trio
 from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode
 from lognode.core.limits import LOCK_RETRY_S, READERS
+from lognode.identity.store import sync_directory
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.connection import Connection, open_connection
 from lognode.timeline.store.migrate import connect_reader, connect_writer
@@ -154,11 +155,7 @@ def make_directory(folder: Path) -> None:
             make_directory(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
         # All that will ever be acknowledged is lost with the directory's name, however well it was synced itself.
-        parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        sync_directory(folder.parent)
     except OSError as error:
         raise file_fault(folder, error) from error
 

@@ -18,7 +18,7 @@ from typing import Final
 from lognode.core.clock import time_text
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
-from lognode.identity.store import read_public, write_secret_file
+from lognode.identity.store import read_public, sync_directory, write_secret_file
 from lognode.timeline.state import RESTORED
 from lognode.timeline.store.backup.manifest import (
     CONFIG,
@@ -128,15 +128,6 @@ def describe_tenants(conn: sqlite3.Connection) -> list[TenantEntry]:
     ]
 
 
-def sync_folder(folder: Path) -> None:
-    """Make durable which names are in a directory."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
 def _whole_or_nothing(target: Path) -> Iterator[Path]:
     """A directory that takes the place of `target` at the end, durably; whatever is raised, it is gone."""
@@ -144,7 +135,7 @@ def _whole_or_nothing(target: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.rename(target)
-        sync_folder(target.parent)
+        sync_directory(target.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise

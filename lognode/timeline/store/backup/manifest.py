@@ -20,7 +20,6 @@ DATABASE: Final = "lognode.db"
 KEY: Final = "node.key"
 CONFIG: Final = "lognode.toml"
 NEEDED: Final = frozenset({DATABASE, KEY})
-MANIFEST_BYTES_MAX: Final = 64 * 1024 * 1024  # some 200 bytes a feed
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

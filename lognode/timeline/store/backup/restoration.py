@@ -16,10 +16,11 @@ from typing import Final
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.limits import MIB
-from lognode.timeline.store.backup.creation import Progress, sync_folder
+from lognode.identity.store import sync_directory
+from lognode.timeline.store.backup.creation import Progress
 from lognode.timeline.store.backup.manifest import CONFIG, DATABASE, KEY, FileEntry, Manifest
 from lognode.timeline.store.backup.verification import read_manifest, verify_backup
-from lognode.timeline.store.database import file_fault, lock_directory
+from lognode.timeline.store.database import file_fault, lock_directory, make_directory
 
 # What makes a directory a node's. The token would stay valid for whoever had it before.
 _TAKEN: Final = (DATABASE, f"{DATABASE}-wal", KEY, "admin.token")
@@ -55,12 +56,7 @@ def _refuse_taken(data_dir: Path) -> None:
 def _made(data_dir: Path) -> Iterator[None]:
     """The data directory, made if it was not there, and then gone again when anything fails."""
     is_new = not data_dir.exists()
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if is_new:
-            sync_folder(data_dir.parent)
-    except OSError as error:
-        raise file_fault(data_dir, error) from error
+    make_directory(data_dir)
     try:
         yield
     except BaseException:
@@ -80,7 +76,7 @@ def _place(folder: Path, manifest: Manifest, data_dir: Path) -> None:
             _copy(folder / name, handle, manifest.files[name])
         for name, copy in zip(names, list(made), strict=True):
             made.append(copy.rename(data_dir / name))
-        sync_folder(data_dir)
+        sync_directory(data_dir)
     except BaseException as error:
         for file in made:
             file.unlink(missing_ok=True)
