@@ -22,6 +22,7 @@ from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence import check_proof, prove, verify
 from lognode.cli.commands.read import log, show, tail, why
+from lognode.cli.commands.transfer import export, replay
 from lognode.cli.commands.write import append, import_file
 from lognode.cli.manual import epilogue_of
 from lognode.cli.output import flush, print_problem
@@ -83,6 +84,8 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
             "Take spans along with their proofs, for readers without a node.",
             {"create": bundle_create, "verify": bundle_verify},
         ),
+        "export": export,
+        "replay": replay,
     },
     "This shell": {"completion": completion},
 }

@@ -134,7 +134,7 @@ class Walk(TypedDict):
 
 
 class Appended(TypedDict):
-    """What became of a batch of lines."""
+    """What became of a batch of lines; with `dry_run`, what would have."""
 
     lines: int
     appended: int
@@ -142,6 +142,7 @@ class Appended(TypedDict):
     first: Receipt | None
     last: Receipt | None
     checkpoint_size: int
+    dry_run: NotRequired[bool]
 
 
 class Arrival(NamedTuple):

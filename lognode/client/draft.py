@@ -12,7 +12,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A span before the node gave it place, time and hash; None and empty fields are left out.
 
     `data` and `metadata` take JSON types: text keys, 64-bit integers, finite floats. `visibility` is private,
-    organization (the default) or public; `status` executed (the default) or simulated.
+    organization (the default) or public; `status` executed (the default) or simulated. `origin` is for a copy of
+    another span: an object as docs/protocol.md describes it.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     caused_by: str | None = None
     actor: str | None = None
     idempotency_key: str | None = None
+    origin: Any = None
 
     def line(self) -> bytes:
         """The draft as one line of JSON, without the newline.

@@ -268,17 +268,24 @@ def annotations_of(origin: Origin | None) -> bytes:
 
 
 def read_origin(annotations: bytes) -> Origin | None:
-    """The origin that a body's annotations hold; None where there is none of this form.
-
-    Members that are not known are passed over: a newer lognode may have more to say.
-    """
+    """The origin that the annotations of a body hold; None where there is none, as origin_in reads it."""
     if not annotations:
         return None
     try:
-        value = decode_value(annotations)
-        said = value.get("origin") if isinstance(value, dict) else None
-        if not isinstance(said, dict):
-            return None
+        return origin_in(decode_value(annotations))
+    except CallerError:
+        return None
+
+
+def origin_in(annotations: object) -> Origin | None:
+    """The origin in annotations as the API shows them; None where there is none of this form.
+
+    Members that are not known are passed over: a newer lognode may have more to say.
+    """
+    said = annotations.get("origin") if isinstance(annotations, dict) else None
+    if not isinstance(said, dict):
+        return None
+    try:
         origin = msgspec.convert({name: said[name] for name in ORIGIN_FIELDS if name in said}, Origin)
         _check_origin(origin)
     except (CallerError, msgspec.ValidationError):

@@ -23,6 +23,7 @@ RELATED_MAX: Final = 64
 ORIGIN_VIA_MAX: Final = 16  # copies of copies that an origin names; each is a row to be found by
 TEXT_BYTES_MAX: Final = 4 * KIB  # title, subject, the three ids, one tag: they are shown and indexed whole
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
+RUN_NAME_BYTES_MAX: Final = 128  # of a replay: it stands in a key, beside a span's id
 PAGE_SPANS_DEFAULT: Final = 100
 PAGE_SPANS_MAX: Final = 1000
 PAGE_BYTES_MAX: Final = 4 * MIB  # of stored bodies, in a page or a walk; one span is given however large

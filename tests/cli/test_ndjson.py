@@ -2,22 +2,26 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from hashlib import sha256
 from io import BufferedReader, BytesIO
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lognode.cli.ndjson import IMPORT_BYTES_MAX, IMPORT_LINES_MAX, Batch, read_batches, unpacked, with_key
+from lognode.cli.lines.ndjson import IMPORT_BYTES_MAX, IMPORT_LINES_MAX, Batch, read_batches, unpacked, with_key
 from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX
 
+AS_IT_IS: Final[Callable[[bytes], bytes]] = bytes
+
 
 def batches_of(raw: bytes) -> list[Batch]:
-    return list(read_batches(unpacked(BufferedReader(BytesIO(raw))), lambda: False))
+    return list(read_batches(unpacked(BufferedReader(BytesIO(raw))), lambda: False, AS_IT_IS))
 
 
 def key_of(line: bytes) -> object:
@@ -104,7 +108,7 @@ def test_gzip_is_told_by_its_first_bytes() -> None:
 
     assert batches_of(gzip.compress(raw)) == batches_of(raw)
     assert batches_of(b"") == []
-    assert batches_of(b"\x1f") == [Batch([b"\x1f"], [1])]
+    assert batches_of(b"\x1f") == [Batch([b"\x1f"], [1], [])]
 
 
 def test_batches_are_bounded_in_lines_and_bytes() -> None:
@@ -118,7 +122,7 @@ def test_batches_are_bounded_in_lines_and_bytes() -> None:
 def test_lines_are_sent_as_they_come_when_the_input_pauses() -> None:
     stream = BufferedReader(BytesIO(b'{"kind":"a.b"}\n' * 30_000))
 
-    batches = list(read_batches(stream, lambda: True))
+    batches = list(read_batches(stream, lambda: True, AS_IT_IS))
 
     assert sum(len(batch.lines) for batch in batches) == 30_000
     # Each chunk of input ends a batch; without a pause they would be fuller.
@@ -137,7 +141,7 @@ GOOD = b'{"kind":"a.b"}\n{"kind":"a.c"}\n'
     ids=["cut gzip", "endless line"],
 )
 def test_what_stands_before_a_bad_end_is_given_out_first(raw: bytes, code: str) -> None:
-    batches = read_batches(unpacked(BufferedReader(BytesIO(raw))), lambda: False)
+    batches = read_batches(unpacked(BufferedReader(BytesIO(raw))), lambda: False, AS_IT_IS)
 
     assert next(batches).numbers == [1, 2]
     with pytest.raises(CallerError) as caught:

@@ -4,18 +4,21 @@ import os
 import select
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from cyclopts import Parameter
 
-from lognode.cli.ndjson import Batch, read_batches, unpacked
-from lognode.cli.options import HERE, File, Target, Texts
+from lognode.cli.commands.transfer import tenant_id
+from lognode.cli.lines.copies import Imports
+from lognode.cli.lines.ndjson import Batch, read_batches, unpacked
+from lognode.cli.lines.tally import Tally, progress
+from lognode.cli.options import HERE, File, Flag, Target, Texts
 from lognode.cli.output import print_json, print_text, say
 from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError, LognodeError
@@ -118,63 +121,65 @@ def _json_argument(option: str, text: str | None) -> object:
         raise CallerError(error.code, error.detail, place=option) from error
 
 
-def import_file(file: File, /, *, target: Target = HERE) -> None:
-    """Append every line of an NDJSON file, each a draft as JSON; run again, it adds nothing twice.
+def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) -> None:
+    """Append every line of an NDJSON file: drafts, and spans that 'lognode export' wrote, as copies with their origin.
 
-    It stops at a line that is not valid; what stands before it is in.
+    Run again, it adds nothing twice. It stops at a line that is not valid; what stands before it is in. Control spans
+    and spans without their bodies are left out of an export, and counted.
 
     Parameters
     ----------
     file
         The file, plain or gzip; - reads stdin.
+    dry_run
+        Write nothing: say what would be added, and stop where a line would be refused.
+
+    Examples
+    --------
+    $ lognode import records.ndjson.gz
+    $ lognode export --url http://127.0.0.1:7481 --token-file other.token | lognode import -
     """
-    tally = Tally()
+    tally = Tally(is_dry=dry_run)
     try:
         with _input(file) as source, target.client() as client, _progress(source) as show:
-            for batch in read_batches(unpacked(source), lambda: _is_waiting(source)):
+            imports = Imports(cache(lambda: tenant_id(client, target.tenant_name())), lambda span: _has(client, span))
+            for batch in read_batches(unpacked(source), lambda: _is_waiting(source), imports.draft):
+                tally.add_others(batch.others)
                 _send(client, batch, tally)
                 show(tally)
     except LognodeError as error:
         error.extra |= {"appended": tally.added, "duplicates": tally.already_there}
-        if tally.lines and not target.json:
-            say(f"{tally} before it. Run it again when that is mended: nothing is added twice.")
+        if tally.total and not target.json:
+            say(f"{tally.text('line', 'lines')} before it. Run it again when that is mended: nothing is added twice.")
         raise
     except KeyboardInterrupt:
-        say(f"Stopped. For certain in: {tally}. Run it again to go on: nothing is added twice.")
+        if not dry_run:
+            in_ = tally.text("line", "lines")
+            say(f"Stopped. For certain in: {in_}. Run it again to go on: nothing is added twice.")
         raise
     if target.json:
-        print_json({"lines": tally.lines, "added": tally.added, "already_there": tally.already_there})
+        print_json(tally.answer("lines"))
     else:
-        print_text(str(tally))
+        print_text(tally.text("line", "lines"))
 
 
-@dataclass
-class Tally:
-    """What is known to be in."""
-
-    added: int = 0
-    already_there: int = 0
-
-    @property
-    def lines(self) -> int:
-        """Lines that are in."""
-        return self.added + self.already_there
-
-    def add(self, added: object, already_there: object) -> None:
-        """Count an answer, or what an error says was in before it."""
-        self.added += added if isinstance(added, int) else 0
-        self.already_there += already_there if isinstance(already_there, int) else 0
-
-    def __str__(self) -> str:
-        word = "line" if self.lines == 1 else "lines"
-        return f"{self.lines} {word}: {self.added} added, {self.already_there} already there"
+def _has(client: "Client", span_id: str) -> bool:
+    """Whether the tenant holds the span itself, and not only a copy."""
+    try:
+        return client.span(span_id)["id"] == span_id
+    except CallerError as error:
+        if error.code == "span.unknown":
+            return False
+        raise
 
 
 def _send(client: "Client", batch: Batch, tally: Tally) -> None:
     from lognode.client.batch import renumber
 
+    if not batch.lines:
+        return
     try:
-        answer = client.append_batch(batch.lines)
+        answer = client.append_batch(batch.lines, dry_run=tally.is_dry)
     except LognodeError as error:
         renumber(error, batch.numbers)
         tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
@@ -201,29 +206,8 @@ def _is_waiting(source: BufferedReader) -> bool:
 
 @contextmanager
 def _progress(source: BufferedReader) -> Iterator[Callable[[Tally], None]]:
-    """A progress bar on a terminal: by place in the input where its size is known."""
-    if not sys.stderr.isatty():
-        yield lambda _tally: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+    """A bar by the place in the input, where its size is known."""
     state = os.fstat(source.fileno())
     size = state.st_size if stat.S_ISREG(state.st_mode) else None
-    start_s = time.monotonic()
-    columns = (
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("0 lines", total=size)
-
-        def show(tally: Tally) -> None:
-            rate = tally.lines / max(time.monotonic() - start_s, 0.001)
-            position = 0 if size is None else source.tell()
-            progress.update(task, completed=position, description=f"{tally.lines:,} lines, {rate:,.0f}/s")
-
-        yield show
+    with progress(size, "lines") as show:
+        yield lambda tally: show(tally.total, 0 if size is None else source.tell())

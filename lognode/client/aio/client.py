@@ -106,14 +106,18 @@ class AsyncClient:
         """
         return cast("Receipt", await self._post(draft.line(), "application/json", idempotency_key))
 
-    async def append_batch(self, lines: Iterable[Line], *, idempotency_key: str | None = None) -> Appended:
+    async def append_batch(
+        self, lines: Iterable[Line], *, idempotency_key: str | None = None, dry_run: bool = False
+    ) -> Appended:
         """What became of some lines, sent as one request and held in memory until it is answered.
 
         A line is a Draft, or its JSON. One without a key of its own gets one from `idempotency_key` and its number.
         An error's `extra` holds `line` (counted from 1), `appended`, `duplicates` and `last`: what is in before it.
+        With `dry_run` nothing is written, and the answer or error says what would have become of them.
         """
         content = b"\n".join(map(encoded, lines))
-        return cast("Appended", await self._post(content, "application/x-ndjson", idempotency_key))
+        params = [("dry_run", "true")] if dry_run else []
+        return cast("Appended", await self._post(content, "application/x-ndjson", idempotency_key, params))
 
     async def append_lines(self, lines: AsyncLines) -> AsyncIterator[Appended]:
         """Send any number of lines in batches of bounded size; yields after each, when its spans are durable.
@@ -234,9 +238,11 @@ class AsyncClient:
     async def _get(self, path: str, params: Params = ()) -> dict[str, Any]:
         return parse_answer(await self._session.request("GET", path, params=params))
 
-    async def _post(self, content: bytes, media_type: str, idempotency_key: str | None) -> dict[str, Any]:
+    async def _post(
+        self, content: bytes, media_type: str, idempotency_key: str | None, params: Params = ()
+    ) -> dict[str, Any]:
         key = idempotency_key or secrets.token_urlsafe(_KEY_BYTES)
         headers = [("Content-Type", media_type), ("Idempotency-Key", key)]
         return parse_answer(
-            await self._session.request("POST", f"{self._base}/spans", content=content, headers=headers)
+            await self._session.request("POST", f"{self._base}/spans", params=params, content=content, headers=headers)
         )

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from lognode.cli.lines.copies import LeftOut
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.ids import b32encode
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
@@ -25,10 +26,19 @@ _KEY_FIELD: Final = "idempotency_key"
 
 
 class Batch(NamedTuple):
-    """Lines to send as one request, and their numbers in the file, from 1; blank lines are left out."""
+    """Lines to send as one request, and their numbers in the file, from 1; blank lines are left out.
+
+    `others` tells of the spans between them that are not sent: why, or None where the tenant has them.
+    """
 
     lines: list[bytes]
     numbers: list[int]
+    others: list[LeftOut | None]
+
+    @property
+    def total(self) -> int:
+        """How many lines of the file it stands for."""
+        return len(self.lines) + len(self.others)
 
 
 def unpacked(stream: BufferedReader) -> BufferedIOBase:
@@ -36,13 +46,18 @@ def unpacked(stream: BufferedReader) -> BufferedIOBase:
     return GzipFile(fileobj=stream) if stream.peek(2)[:2] == _GZIP_MAGIC else stream
 
 
-def read_batches(stream: BufferedIOBase, is_waiting: Callable[[], bool]) -> Iterator[Batch]:
+def read_batches(
+    stream: BufferedIOBase,
+    is_waiting: Callable[[], bool],
+    to_draft: Callable[[bytes], bytes | LeftOut | None],
+) -> Iterator[Batch]:
     """All lines of a stream, in batches; one is closed early when `is_waiting` says that no input is there.
 
-    Raises CallerError draft.too_large or file.unreadable, after the lines before that place.
+    `to_draft` makes the line to send. Raises what it raises and CallerError draft.too_large or file.unreadable, after
+    the lines before that place.
     """
     keys = LineKeys()
-    batch, size, number = Batch([], []), 0, 0
+    batch, size, number = Batch([], [], []), 0, 0
     fault: LognodeError | None = None
     try:
         for lines in _line_groups(stream):
@@ -50,23 +65,36 @@ def read_batches(stream: BufferedIOBase, is_waiting: Callable[[], bool]) -> Iter
                 number += 1
                 if not line or line.isspace():
                     continue
-                keyed = keys.add(line)
-                if batch.lines and (size + len(keyed) > IMPORT_BYTES_MAX or len(batch.lines) == IMPORT_LINES_MAX):
+                draft = _at_line(number, to_draft, line)
+                keyed = keys.add(draft) if isinstance(draft, bytes) else b""
+                if batch.total and (size + len(keyed) > IMPORT_BYTES_MAX or batch.total == IMPORT_LINES_MAX):
                     yield batch
-                    batch, size = Batch([], []), 0
-                batch.lines.append(keyed)
-                batch.numbers.append(number)
-                size += len(keyed)
-            if batch.lines and is_waiting():
+                    batch, size = Batch([], [], []), 0
+                if isinstance(draft, bytes):
+                    batch.lines.append(keyed)
+                    batch.numbers.append(number)
+                    size += len(keyed)
+                else:
+                    batch.others.append(draft)
+            if batch.total and is_waiting():
                 yield batch
-                batch, size = Batch([], []), 0
+                batch, size = Batch([], [], []), 0
     except LognodeError as error:
-        error.place = f"line {number + 1}"
+        error.place = error.place or f"line {number + 1}"
         fault = error
-    if batch.lines:
+    if batch.total:
         yield batch
     if fault is not None:
         raise fault
+
+
+def _at_line(number: int, to_draft: Callable[[bytes], bytes | LeftOut | None], line: bytes) -> bytes | LeftOut | None:
+    try:
+        return to_draft(line)
+    except LognodeError as error:
+        error.place = f"line {number}" if error.place is None else f"line {number}: {error.place}"
+        error.extra["line"] = number
+        raise
 
 
 def _line_groups(stream: BufferedIOBase) -> Iterator[list[bytes]]:

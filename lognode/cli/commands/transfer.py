@@ -1,0 +1,208 @@
+"""Commands that take many spans from where they are: export and replay."""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import mkstemp
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from lognode.cli.lines.copies import LeftOut, copy_line, left_out
+from lognode.cli.lines.tally import Tally, progress
+from lognode.cli.options import ALL, HERE, Flag, Target, Which
+from lognode.cli.output import print_json, print_text, say
+from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.limits import RUN_NAME_BYTES_MAX
+
+if TYPE_CHECKING:
+    from lognode.client.answers import Span
+    from lognode.client.sync.client import Client
+
+Output = Annotated[Path | None, Parameter(name=("--output", "-o"))]
+_RUN_BYTES: Final = 6
+
+_encode = msgspec.json.Encoder().encode
+
+
+def export(*, output: Output = None, which: Which = ALL, target: Target = HERE) -> None:
+    """Write spans with all their fields as NDJSON, in the order in which this node took them in.
+
+    What is there when it begins is written; 'lognode import' reads it. Private spans are in it: a file is for its
+    owner alone.
+
+    Parameters
+    ----------
+    output
+        The file to write, which replaces an older one once it is whole; stdout by default.
+
+    Examples
+    --------
+    Keep all spans in a file, and take them into another node:
+
+    $ lognode export -o timeline.ndjson
+    $ lognode import timeline.ndjson --data-dir /srv/other-node
+    """
+    with target.client() as client:
+        tenant, newest = tenant_id(client, target.tenant_name()), newest_position(client)
+        if output is None:
+            for span in spans_up_to(client, which, newest):
+                _write_line(sys.stdout.buffer, span, tenant)
+            return
+        count = 0
+        with _replacing(output) as file, progress(newest, "spans") as show:
+            for span in spans_up_to(client, which, newest):
+                _write_line(file, span, tenant)
+                count += 1
+                show(count, span["position"])
+    if target.json:
+        print_json({"file": str(output), "spans": count})
+    else:
+        print_text(f"{count} {'span' if count == 1 else 'spans'} written to {output}")
+
+
+def _write_line(file: BinaryIO, span: "Span", tenant: str) -> None:
+    file.write(_encode({**span, "tenant": tenant}) + b"\n")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file for its owner alone that takes the place of `path` when all of it is on disk."""
+    try:
+        handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise NodeFault("system.failed", f"{path.parent}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def replay(
+    *,
+    run: str | None = None,
+    simulate: Flag = False,
+    replays: Flag = False,
+    which: Which = ALL,
+    target: Target = HERE,
+) -> None:
+    """Record spans of this tenant again, in the order in which they came: new spans that name their originals.
+
+    What is there when it begins is replayed. Control spans are left out, and so are spans that are replays themselves.
+
+    Parameters
+    ----------
+    run
+        Name of the run. The same run again records nothing twice, so an interrupted one goes on; by default a new
+        name, which is printed.
+    simulate
+        Write nothing: say what would be recorded, what is there, and what would be refused.
+    replays
+        Replay replays as well.
+
+    Examples
+    --------
+    See what the orders of the last two hours would come to, then record them again:
+
+    $ lognode replay --kind 'order.*' --since 2h --simulate
+    $ lognode replay --kind 'order.*' --since 2h --run after-the-repair
+    """
+    name = run or f"run-{secrets.token_hex(_RUN_BYTES)}"
+    if not 0 < len(name.encode()) <= RUN_NAME_BYTES_MAX:
+        raise CallerError("usage.invalid", f"--run takes a name of at most {RUN_NAME_BYTES_MAX} bytes")
+    if run is None and not simulate:
+        say(f"This is {name}; if it is interrupted, go on with --run {name}.")
+    tally = Tally(is_dry=simulate)
+    with target.client() as client:
+        tenant, newest = tenant_id(client, target.tenant_name()), newest_position(client)
+        with progress(newest, "spans") as show:
+            replayed = _Replay(client, tally)
+            for span in spans_up_to(client, which, newest):
+                reason = left_out(span) or ("replay" if _is_replay(span) and not replays else None)
+                if reason is not None:
+                    tally.add_others([LeftOut(reason)])
+                else:
+                    key = f"replay:{name}:{span['id']}"
+                    replayed.add(span["id"], copy_line(span, tenant, "replay", key=key))
+                show(tally.total, span["position"])
+            replayed.finish()
+    if target.json:
+        print_json({"run": name, **tally.answer("spans")})
+    else:
+        print_text(tally.text("span", "spans"))
+
+
+def _is_replay(span: "Span") -> bool:
+    annotations = span.get("annotations")
+    origin = annotations.get("origin") if isinstance(annotations, dict) else None
+    return isinstance(origin, dict) and origin.get("as") == "replay"
+
+
+class _Replay:
+    """Copies on their way to the node, in batches."""
+
+    def __init__(self, client: "Client", tally: Tally) -> None:
+        from lognode.client.batch import Batcher
+
+        self._client = client
+        self._tally = tally
+        self._batcher: Batcher = Batcher()
+        self._ids: list[str] = []  # of the spans whose copies the batcher holds
+
+    def add(self, span_id: str, line: bytes) -> None:
+        """Send the batch that had no room for this line, if there is one."""
+        self._send(self._batcher.add(line))
+        self._ids.append(span_id)
+
+    def finish(self) -> None:
+        """Send what is left."""
+        self._send(self._batcher.rest())
+
+    def _send(self, batch: list[bytes]) -> None:
+        if not batch:
+            return
+        try:
+            answer = self._client.append_batch(batch, dry_run=self._tally.is_dry)
+        except LognodeError as error:
+            self._tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
+            line = error.extra.get("line")
+            if isinstance(line, int):
+                error.place = f"span {self._ids[line - 1]}"
+            error.extra |= self._tally.answer("spans")
+            raise
+        self._tally.add(answer["appended"], answer["duplicates"])
+        self._ids.clear()
+
+
+def tenant_id(client: "Client", name: str) -> str:
+    """The id of the tenant that the node calls `name`. Raises CallerError("tenant.unknown")."""
+    for tenant in client.node()["tenants"]:
+        if name in (tenant["id"], tenant["alias"]):
+            return tenant["id"]
+    raise CallerError("tenant.unknown")
+
+
+def newest_position(client: "Client") -> int:
+    """The position of the newest span of the tenant."""
+    from lognode.client.filter import Filter
+
+    newest = client.page(Filter(order="arrival"), limit=1)["spans"]
+    return newest[0]["position"] if newest else 0
+
+
+def spans_up_to(client: "Client", which: Which, newest: int) -> Iterator["Span"]:
+    """The spans that match, by arrival, up to a position: else a timeline that grows would have no end."""
+    for span in client.spans(which.filter("arrival")):
+        if span["position"] > newest:
+            return
+        yield span

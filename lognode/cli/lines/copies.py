@@ -1,0 +1,124 @@
+"""From spans as JSON to the drafts of their copies: what import makes of an export, and replay of a timeline.
+
+Knows no files. Invariant: a copy holds everything that the author said, names its origin, and has a key made from
+the span's id, so that making it twice adds nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from lognode.core.codec import check_keys, check_value
+from lognode.core.draft import origin_in
+from lognode.core.errors import CallerError
+from lognode.core.span import is_control, is_reserved
+
+# What a span has and no draft: its place.
+PLACE: Final = frozenset({"id", "feed", "seq", "leaf"})
+_SPAN_MARK: Final = b'"leaf"'
+_DRAFT_ONLY: Final = ("idempotency_key", "origin")
+_TOLD: Final = (
+    "kind", "title", "data", "tags", "subject", "contract_id", "workflow_id", "flow_id", "related", "metadata",
+    "visibility", "status", "caused_by", "actor",
+)  # fmt: skip
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class LeftOut(NamedTuple):
+    """Why a span is not copied, as in `LEFT_OUT`."""
+
+    reason: str
+
+
+# In words, one span and several.
+LEFT_OUT: Final[Mapping[str, tuple[str, str]]] = {
+    "control": ("control span", "control spans"),
+    "reserved": ("span that only nodes write", "spans that only nodes write"),
+    "body_missing": ("span without its body", "spans without their bodies"),
+    "body_malformed": ("span with a malformed body", "spans with malformed bodies"),
+    "replay": ("replay", "replays"),
+}
+
+
+class Imports:
+    """Makes drafts of the lines of an NDJSON file: exported spans become copies, drafts stay as they are.
+
+    `tenant` is asked for the id of the tenant that takes them, `is_held` whether it has the span with an id.
+    """
+
+    def __init__(self, tenant: Callable[[], str], is_held: Callable[[str], bool]) -> None:
+        self._tenant = tenant
+        self._is_held = is_held
+
+    def draft(self, line: bytes) -> bytes | LeftOut | None:
+        """The line to send; None for a span that the tenant recorded itself.
+
+        Raises CallerError("draft.invalid") for a line that is neither a draft nor an exported span.
+        """
+        span = exported_span(line)
+        if span is None:
+            return line
+        reason = left_out(span)
+        if reason is not None:
+            return LeftOut(reason)
+        first = origin_in(span.get("annotations"))
+        if span["tenant"] == self._tenant():
+            named = span["id"]
+        elif first is not None and first.tenant == self._tenant() and first.way != "replay":
+            named = first.id
+        else:
+            named = None
+        if named is not None and self._is_held(named):
+            return None
+        return copy_line(span, span["tenant"], "import", key=f"copy:{span['id']}")
+
+
+def exported_span(line: bytes) -> dict[str, Any] | None:
+    """The span that a line of an export holds; None for any other line, which may be a draft.
+
+    Raises CallerError draft.invalid, json.duplicate_key or json.*.
+    """
+    if _SPAN_MARK not in line:
+        return None
+    try:
+        span = _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None  # the node says what is wrong with it
+    if not isinstance(span, dict) or not PLACE.intersection(span):
+        return None
+    check_keys(line, len(span) + sum(map(check_value, span.values())))
+    lacking = ", ".join(sorted(PLACE.difference(span)))
+    if lacking:
+        raise CallerError("draft.invalid", f"it is neither a draft nor an exported span, which has {lacking} as well")
+    both = [name for name in _DRAFT_ONLY if name in span]
+    if both:
+        raise CallerError("draft.invalid", f"it has the place of a span, and {both[0]!r} as only a draft does")
+    if not isinstance(span.get("tenant"), str):
+        raise CallerError("draft.invalid", "the span does not say its tenant; 'lognode export' writes lines that do")
+    if not isinstance(span["id"], str) or not isinstance(span.get("kind"), str):
+        raise CallerError("draft.invalid", "id and kind of a span are text")
+    return span
+
+
+def left_out(span: Mapping[str, Any]) -> str | None:
+    """Why a span cannot be copied: a key of LEFT_OUT; None where it can."""
+    if is_control(span["kind"]):
+        return "control"
+    if is_reserved(span["kind"]):
+        return "reserved"
+    return f"body_{span['body']}" if span.get("body") in {"missing", "malformed"} else None
+
+
+def copy_line(span: Mapping[str, Any], tenant: str, way: Literal["import", "replay"], *, key: str) -> bytes:
+    """The draft of a copy of a span of `tenant`, as a line."""
+    draft = {name: span[name] for name in _TOLD if span.get(name) not in (None, [])}
+    first = origin_in(span.get("annotations"))
+    if first is not None:
+        origin: object = first.passed_on(span["id"], way)
+    else:
+        told = {name: span.get(name) for name in ("id", "at", "node", "feed", "seq", "actor_signed")}
+        origin = {**told, "tenant": tenant, "as": way}
+    return _encode({**draft, "origin": origin, "idempotency_key": key})
