@@ -1,5 +1,6 @@
 """The server on real sockets: listening, what is no HTTP, readers that stop, and an orderly end."""
 
+import math
 import socket
 import stat
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Final
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from lognode.api.about import routes as about
 from lognode.api.app import ApiApp, create_app
@@ -223,6 +225,21 @@ async def test_stopping_answers_what_has_begun_and_closes_what_waits(
             await connect(url)
         sample.may_go_on.set()
         assert (await receive_until(busy, b"never")).endswith(b"done")
+
+
+async def test_stopping_does_not_wait_for_a_request_that_came_early(
+    app: ApiApp, token: dict[str, str], sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a client sends its next one that got its answer a moment before the server looks for more."""
+    monkeypatch.setattr(serve, "STOP_S_MAX", math.inf)
+    async with serving(app) as url, await connect(url) as stream:
+        early = head(url, "GET /livez", {})
+        await stream.send_all(head(url, "POST /v1/wait", token, "Content-Length: 0") + early)
+        await sample.begun.wait()
+        app.services.stopping.set()
+        await trio.testing.wait_all_tasks_blocked()
+        sample.may_go_on.set()
+        assert (await receive_until(stream, b"never")).endswith(b"done")
 
 
 async def test_stopping_does_not_wait_for_ever(

@@ -73,7 +73,10 @@ class History:
         sent = set[str]().union(*[client.sent for client in clients])
         if strange := held.keys() - sent:
             yield f"{len(strange)} spans were never sent: {shown(strange)}"
-        if all_sent and (missing := sent - held.keys()):
+        if stored := set[str]().union(*[client.denied for client in clients]) & held.keys():
+            yield f"{len(stored)} spans are there that were refused: {shown(stored)}"
+        once = set[str]().union(*[client.denied | client.unknown for client in clients])
+        if all_sent and (missing := sent - once - held.keys()):
             yield f"{len(missing)} spans that were sent until they went through are missing: {shown(missing)}"
         by_name = {row.name: row for row in self.rows}
         for client in clients:

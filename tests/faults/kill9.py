@@ -2,6 +2,8 @@
 
     python -m tests.faults.kill9 --rounds 1000        as scripts/kill9 calls it
 
+With --signal TERM fifty clients load a daemon that is asked to stop: it ends with code 0, and breaks off no answer.
+
 A failure names its seed; `--seed` runs that one again. The moments of the kills come from the seed, what the
 daemon is doing then does not.
 """
@@ -10,17 +12,21 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
+from signal import SIGKILL, SIGTERM, Signals
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
+from tests.faults.load import crowd
 from tests.faults.one_failure import one_failure
 from tests.faults.processes import HinderedDaemon, verify_command
-from tests.faults.trial import Broken, Trial
+from tests.faults.trial import BUSY, Broken, Trial
 
-KILL_S_MAX: Final = 0.3  # of load before a kill
+LOAD_S_MAX: Final = {SIGKILL: 0.3, SIGTERM: 1.0}  # before the end
+WRITERS_MORE: Final = 46  # beside the four of every trial, when the daemon is asked to stop
 START_S_MAX: Final = 0.6  # of a start that is killed as well
 STARTS_KILLED: Final = 0.15  # share of rounds with such a start
 ROUNDS_A_SEED: Final = 10
@@ -36,20 +42,23 @@ class Round(NamedTuple):
     ready_s: float  # from the start of the daemon after the kill to its first answer that it is ready
 
 
-def kill_rounds(folder: Path, seed: int, count: int, make: Make = HinderedDaemon) -> Iterator[Round]:
-    """Kill a daemon on `folder`/node that often. Raises Broken with the seed, or what else a client ran into."""
+def kill_rounds(
+    folder: Path, seed: int, count: int, make: Make = HinderedDaemon, end: Signals = SIGKILL
+) -> Iterator[Round]:
+    """End a daemon on `folder`/node that often. Raises Broken with the seed, or what else a client ran into."""
     rng = Random(seed)
     done = 0
     with make(folder / "node") as daemon:
         try:
-            trial = Trial(daemon, seed)
+            trial = _trial(daemon, seed, end)
             daemon.start()
             while done < count:
                 with trial.load():
-                    time.sleep(rng.uniform(0, KILL_S_MAX))
+                    time.sleep(rng.uniform(0, LOAD_S_MAX[end]))
                     assert daemon.is_running, "the daemon died by itself"
-                    daemon.kill()
-                if rng.random() < STARTS_KILLED:
+                    daemon.kill() if end == SIGKILL else daemon.stop()
+                assert end == SIGKILL or not trial.cut_answers, "an answer that said success was broken off"
+                if end == SIGKILL and rng.random() < STARTS_KILLED:
                     daemon.start_and_kill(rng.uniform(0, START_S_MAX))
                 started_s = time.monotonic()
                 daemon.start()
@@ -66,28 +75,39 @@ def kill_rounds(folder: Path, seed: int, count: int, make: Make = HinderedDaemon
             raise Broken(f"seed {seed}, after {done} of {count} rounds: {error}\n{daemon.log[-1000:]}") from error
 
 
+def _trial(daemon: HinderedDaemon, seed: int, end: Signals) -> Trial:
+    if end == SIGKILL:
+        return Trial(daemon, seed)
+    tolerated = (*BUSY, "node.stopping")
+    return Trial(daemon, seed, tolerated, crowd(WRITERS_MORE, seed, tolerated))
+
+
 def main() -> None:
     """Do what the command line asks for, on fresh data directories, each with a seed of its own."""
     parser = argparse.ArgumentParser(prog="scripts/kill9", description="Kill a daemon under load, again and again.")
     parser.add_argument("--rounds", type=int, default=1000, help="how often; 1000 by default")
     parser.add_argument("--failing-calls", type=int, default=0, help="instead, let single writes fail, so many times")
     parser.add_argument("--seed", type=int, default=1, help="of the first data directory; each next one adds 1")
+    parser.add_argument(
+        "--signal", choices=("KILL", "TERM"), default="KILL", help="TERM: ask it to stop, under 50 writers"
+    )
     arguments = parser.parse_args()
-    say = _say_failures if arguments.failing_calls else _say_rounds
+    end = Signals[f"SIG{arguments.signal}"]
+    say = _say_failures if arguments.failing_calls else partial(_say_rounds, end)
     # On a terminal, each line takes the place of the one before.
-    start, end = ("\r\x1b[K", "") if sys.stdout.isatty() else ("", "\n")
+    start, stop = ("\r\x1b[K", "") if sys.stdout.isatty() else ("", "\n")
     for line in say(arguments.failing_calls or arguments.rounds, arguments.seed):
-        sys.stdout.write(start + line + end)
+        sys.stdout.write(start + line + stop)
         sys.stdout.flush()
 
 
-def _say_rounds(count: int, seed: int) -> Iterator[str]:
+def _say_rounds(end: Signals, count: int, seed: int) -> Iterator[str]:
     ready_s: list[float] = []
     spans = 0
     while len(ready_s) < count:
         before = spans
         with TemporaryDirectory(prefix="lognode-kill9-") as folder:
-            for state in kill_rounds(Path(folder), seed, min(ROUNDS_A_SEED, count - len(ready_s))):
+            for state in kill_rounds(Path(folder), seed, min(ROUNDS_A_SEED, count - len(ready_s)), end=end):
                 ready_s.append(state.ready_s)
                 spans = before + state.spans
                 yield (

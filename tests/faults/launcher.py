@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import trio
 
+from lognode.api.server.client import Client
 from lognode.api.spans import upload
 from lognode.api.spans.admission import Admission
 from lognode.cli.main import main
@@ -48,6 +49,47 @@ def hasty() -> None:
             self._adopt(plan)
 
     Writer._commit = commit_later  # type: ignore[method-assign]
+
+
+def parting() -> None:
+    """Once it is asked to stop, it answers at once, and commits nothing more."""
+    commit = Writer._commit
+    stopping = _when_asked_to_stop()
+
+    async def commit_no_more(self: Any, plans: Any) -> None:
+        if not stopping:
+            await commit(self, plans)
+            return
+        for plan in plans:
+            self._adopt(plan)
+
+    Writer._commit = commit_no_more  # type: ignore[method-assign]
+
+
+def curt() -> None:
+    """Once it is asked to stop, it breaks off its answers."""
+    send = Client._send
+    stopping = _when_asked_to_stop()
+
+    async def send_half(self: Any, data: bytes) -> None:
+        await send(self, data[: len(data) // 2] if stopping else data)
+        if stopping:
+            await self._close()
+
+    Client._send = send_half  # type: ignore[method-assign]
+
+
+def _when_asked_to_stop() -> list[bool]:
+    """A list that is filled once connections are closed."""
+    asked: list[bool] = []
+    close = Client.close_if_idle
+
+    def close_if_idle(self: Client) -> None:
+        asked.append(True)
+        close(self)
+
+    Client.close_if_idle = close_if_idle  # type: ignore[method-assign]
+    return asked
 
 
 def forgetful() -> None:
@@ -125,7 +167,19 @@ def traceable() -> None:
 
 PATCHES: Final[Mapping[str, Callable[[], None]]] = {
     patch.__name__: patch
-    for patch in (hasty, forgetful, lenient, deaf, checkpointing, careless, reckless, unsynced, traceable)
+    for patch in (
+        hasty,
+        parting,
+        curt,
+        forgetful,
+        lenient,
+        deaf,
+        checkpointing,
+        careless,
+        reckless,
+        unsynced,
+        traceable,
+    )
 }
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
 from threading import Event
@@ -56,6 +57,10 @@ class Client(ABC):
         self.sent: set[str] = set()
         self.pending: dict[str, Parcel] = {}
         self.acknowledged: dict[str, Receipt | None] = {}  # None: by an answer that shows no receipt of each
+        self.denied: set[str] = set()  # refused for good
+        self.unknown: set[str] = set()  # never answered, and not to be sent again
+        self.cut_answers = 0  # of which a success was read, but no end
+        self._is_answered = False
         self._count = 0
         self._finished: Parcel | None = None
 
@@ -67,7 +72,9 @@ class Client(ABC):
         try:
             self.append(daemon, self._parcels(stop))
         except (httpx.TransportError, OSError, SocketLost):
-            return  # whether something got through is what the next run asks
+            # Whether something got through is what the next run asks.
+            self.cut_answers += self._is_answered
+            self._is_answered = False
 
     @abstractmethod
     def append(self, daemon: Daemon, parcels: Iterator[Parcel]) -> None:
@@ -100,6 +107,14 @@ class Client(ABC):
         self._finished = parcel
         self.pending.pop(parcel.key, None)
 
+    @contextmanager
+    def post(self, http: httpx.Client, **request: Any) -> Iterator[httpx.Response]:
+        """The answer to a request as it comes: whoever leaves without an error has read it to its end."""
+        with http.stream("POST", SPANS, **request) as answer:
+            self._is_answered = answer.is_success
+            yield answer
+        self._is_answered = False
+
     def refuse(self, problem: dict[str, Any]) -> None:
         """Note a refusal, which leaves its parcel pending. Raises Unexpected for one that is not tolerated."""
         if problem["code"] not in self.tolerated:
@@ -129,13 +144,34 @@ class SingleClient(Client):
     def append(self, daemon: Daemon, parcels: Iterator[Parcel]) -> None:
         with daemon.client() as http:
             for parcel in parcels:
-                ((name, draft),) = parcel.drafts.items()
-                answer = http.post(SPANS, json=draft, headers={"Idempotency-Key": parcel.key})
-                if answer.is_success:
-                    self.acknowledge(name, answer.json())
-                    self.finish(parcel)
-                else:
-                    self.refuse(answer.json())
+                self._send(http, parcel, {"Idempotency-Key": parcel.key})
+
+    def _send(self, http: httpx.Client, parcel: Parcel, headers: dict[str, str]) -> None:
+        ((name, draft),) = parcel.drafts.items()
+        with self.post(http, json=draft, headers=headers) as answer:
+            answer.read()
+        if answer.is_success:
+            self.acknowledge(name, answer.json())
+            self.finish(parcel)
+        else:
+            self.refuse(answer.json())
+
+
+class KeylessClient(SingleClient):
+    """One draft a request, without a key: what was refused or not answered is never sent again."""
+
+    def append(self, daemon: Daemon, parcels: Iterator[Parcel]) -> None:
+        with daemon.client() as http:
+            for parcel in parcels:
+                del self.pending[parcel.key]
+                self.unknown.add(parcel.key)
+                self._send(http, parcel, {})
+                self.unknown.remove(parcel.key)
+                if parcel.key not in self.acknowledged:
+                    self.denied.add(parcel.key)
+
+    def finish(self, parcel: Parcel) -> None:
+        """Nothing more: without a key it cannot be asked again."""
 
 
 class StreamClient(Client):
@@ -159,7 +195,7 @@ class StreamClient(Client):
         headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": parcel.key}
         body = b"".join(parcel.lines())
         names = list(parcel.drafts)
-        with http.stream("POST", SPANS, content=self._cut(body), headers=headers, params=params) as answer:
+        with self.post(http, content=self._cut(body), headers=headers, params=params) as answer:
             if answer.is_success and params:
                 # Each line is an acknowledgement as it comes, also when the end of the answer does not.
                 count = 0
@@ -208,6 +244,12 @@ class SocketClient(Client):
                     self.finish(parcel)
                 else:
                     self.refuse(frame["problem"])
+
+
+def crowd(count: int, seed: int, tolerated: Sequence[str]) -> list[Client]:
+    """So many clients of all kinds."""
+    kinds = (SingleClient, KeylessClient, SingleClient, StreamClient, SocketClient)
+    return [kinds[at % len(kinds)](f"crowd-{at}", seed, tolerated) for at in range(count)]
 
 
 class Follower:

@@ -1,6 +1,7 @@
-"""A daemon killed under load, many times; and daemons that are wrong, which the same rounds find."""
+"""A daemon killed, or asked to stop, under load, many times; and wrong daemons, which the same rounds find."""
 
 from pathlib import Path
+from signal import SIGTERM
 from typing import Final
 
 import pytest
@@ -12,6 +13,7 @@ from tests.faults.trial import Broken
 # Three times ten rounds; scripts/kill9 makes a thousand.
 SEEDS: Final = (4101, 4102, 4103)
 BROKEN_ROUNDS_MAX: Final = 10
+STOPS: Final = 4
 
 
 class Amnesiac(HinderedDaemon):
@@ -35,6 +37,26 @@ def test_a_killed_daemon_has_lost_and_doubled_nothing_that_it_acknowledged(tmp_p
 
     assert len(rounds) == ROUNDS_A_SEED
     assert rounds[-1].acknowledged > 0
+
+
+def test_a_daemon_that_is_asked_to_stop_under_fifty_writers_keeps_its_word(tmp_path: Path) -> None:
+    rounds = list(kill_rounds(tmp_path, SEEDS[0], STOPS, end=SIGTERM))
+
+    assert len(rounds) == STOPS
+
+
+@pytest.mark.parametrize(
+    ("patch", "finding"),
+    [
+        ("parting", "acknowledged spans of .* are lost|and has [0-9]+ receipts"),
+        ("curt", "an answer that said success was broken off"),
+    ],
+    ids=["answers without a commit", "breaks off its answers"],
+)
+def test_the_rounds_find_a_daemon_that_when_it_stops(tmp_path: Path, patch: str, finding: str) -> None:
+    with pytest.raises(Broken, match=finding):
+        for _ in kill_rounds(tmp_path, SEEDS[0], STOPS, lambda path: HinderedDaemon(path, patch=patch), SIGTERM):
+            pass
 
 
 @pytest.mark.parametrize(

@@ -25,16 +25,16 @@ class Broken(AssertionError):
 
 
 class Trial:
-    """Clients of one daemon, and all that they learnt; `seed` decides what they send."""
+    """Clients of one daemon, and all that they learnt; `seed` decides what they send; `more` join them."""
 
-    def __init__(self, daemon: Daemon, seed: int, tolerated: Sequence[str] = BUSY) -> None:
+    def __init__(self, daemon: Daemon, seed: int, tolerated: Sequence[str] = BUSY, more: Sequence[Client] = ()) -> None:
         self.daemon = daemon
         self.history = History()
         self.single = SingleClient("single", seed, tolerated)
         self.stream = StreamClient("stream", seed, tolerated)
         self.socket = SocketClient("socket", seed, tolerated)
         another = SingleClient("another", seed, tolerated)
-        self.clients: Sequence[Client] = (self.single, another, self.stream, self.socket)
+        self.clients: Sequence[Client] = (self.single, another, self.stream, self.socket, *more)
         self._watcher = Watcher()
         self._follower = Follower()
         self._audited_size = 0
@@ -55,6 +55,11 @@ class Trial:
         deeds = {client.name: len(client.acknowledged) for client in self.clients}
         deeds |= {"tail": len(self._follower.spans), "watcher": self._watcher.seen}
         return [name for name, count in deeds.items() if not count]
+
+    @property
+    def cut_answers(self) -> int:
+        """Answers that said success and had no end, so far."""
+        return sum(client.cut_answers for client in self.clients)
 
     @contextmanager
     def load(self) -> Iterator[None]:

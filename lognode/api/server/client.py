@@ -58,6 +58,7 @@ class Client:
         self._context = context
         self._stream = stream
         self._sending = trio.Lock()
+        self._open = trio.CancelScope()  # around all reading
         self._reading = trio.CancelScope()
         self._read_until = math.inf
         self._protocol: H11Protocol
@@ -85,16 +86,18 @@ class Client:
     def close_if_idle(self) -> None:
         """Close, if it waits for its next request."""
         if self._read_until != math.inf:
-            self._reading.cancel()
+            self._open.cancel()
 
     async def _read(self) -> None:
-        is_open = True
-        while is_open:
-            data = b""
-            with trio.CancelScope(deadline=self._read_until) as self._reading, suppress(*_GONE):
-                data = bytes(await self._stream.receive_some(RECEIVE_BYTES_MAX))
-            is_open = data != b""
-            await self._protocol.handle(RawData(data) if is_open else Closed())
+        with self._open:
+            while data := await self._receive():
+                await self._protocol.handle(RawData(data))
+        await self._protocol.handle(Closed())
+
+    async def _receive(self) -> bytes:
+        with trio.CancelScope(deadline=self._read_until) as self._reading, suppress(*_GONE):
+            return bytes(await self._stream.receive_some(RECEIVE_BYTES_MAX))
+        return b""
 
     def _set_idle(self, *, is_idle: bool) -> None:
         self._read_until = trio.current_time() + IDLE_S_MAX if is_idle else math.inf
@@ -134,6 +137,8 @@ class Client:
         with suppress(trio.BusyResourceError, *_GONE):
             await self._stream.send_eof()
         await self._stream.aclose()
+        # A request that came early would wait for its turn, which comes no more.
+        self._open.cancel()
 
 
 class _Http11(H11Protocol):
