@@ -1,7 +1,8 @@
 """What a caller asks of a timeline: filters, order, and cursors to go on from.
 
 Turns URL parameters into a Query and cursors into text and back. Knows no SQL and no tenant's content.
-Invariant: a cursor names one place in one order on one node and tenant, and is refused everywhere else.
+Invariant: a cursor names one place in one order on one node and tenant, and is refused everywhere else; by the feed
+that the node wrote when it gave the cursor, a copy of the node can tell what it has not.
 """
 
 import re
@@ -18,7 +19,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32decode, b32encode, parse_logline, parse_span_id
 from lognode.core.limits import FILTER_KINDS_MAX, PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX, TAGS_MAX, TEXT_BYTES_MAX
 from lognode.core.span import STATUSES, VISIBILITIES, is_kind
-from lognode.timeline.record import POSITION_MASK, FeedRef, Record, feed_of, leaf_of
+from lognode.timeline.record import POSITION_MASK, FeedRef, Record, TenantRef, feed_of, leaf_of
 
 Order = Literal["timeline", "arrival"]
 ORDERS: Final[tuple[Order, ...]] = ("timeline", "arrival")
@@ -125,16 +126,43 @@ def page_ends(
     return (first if cursor else None), last
 
 
-def encode_cursor(cursor: Cursor, node_public: bytes, tenant_id: TenantId) -> str:
-    """Opaque text: base32 of order (1), binding to node and tenant (8), key, check (4)."""
-    body = bytes([ORDERS.index(cursor.order)]) + _binding(node_public, tenant_id) + cursor.key
+class Lineage(NamedTuple):
+    """What cursors count on: a node, a tenant, and the feeds that the node wrote there, oldest first."""
+
+    node_public: bytes
+    tenant_id: TenantId
+    feeds: tuple[FeedRef, ...]
+
+    def bindings(self) -> list[bytes]:
+        """What stands in cursors: first of the time before any feed, last of now."""
+        base = b"lognode cursor v1" + self.node_public + self.tenant_id
+        return [sha256(base + feed).digest()[:_BINDING_BYTES] for feed in (b"", *[feed.feed_id for feed in self.feeds])]
+
+
+class Place(NamedTuple):
+    """A cursor, and the feed that the node opened next after it was given; None while it writes the same one."""
+
+    cursor: Cursor
+    next_feed: FeedRef | None
+
+
+def lineage_of(node_public: bytes, tenant: TenantRef, feeds: Mapping[int, FeedRef]) -> Lineage:
+    """The lineage of a tenant now. For the cursor of a span that was read, ask after reading it."""
+    own = sorted(feed for feed in list(feeds.values()) if feed.own and feed.tenant == tenant.number)
+    return Lineage(node_public, tenant.tenant_id, tuple(own))
+
+
+def encode_cursor(cursor: Cursor, lineage: Lineage) -> str:
+    """Opaque text: base32 of order (1), binding to node, tenant and newest feed (8), key, check (4)."""
+    body = bytes([ORDERS.index(cursor.order)]) + lineage.bindings()[-1] + cursor.key
     return b32encode(body + _check(body))
 
 
-def decode_cursor(text: str, node_public: bytes, tenant_id: TenantId) -> Cursor:
-    """The cursor that `text` encodes.
+def decode_cursor(text: str, lineage: Lineage) -> Place:
+    """The cursor that `text` encodes, and what followed.
 
-    Raises CallerError("cursor.foreign") for one of another node or tenant, "cursor.invalid" for any other text.
+    Raises CallerError("cursor.foreign") for one of another node or tenant, or of a copy of this node that wrote other
+    feeds, "cursor.invalid" for any other text.
     """
     for number, order in enumerate(ORDERS):
         size = 1 + _BINDING_BYTES + _KEY_BYTES[order] + _CHECK_BYTES
@@ -146,14 +174,12 @@ def decode_cursor(text: str, node_public: bytes, tenant_id: TenantId) -> Cursor:
         cursor = Cursor(order, body[1 + _BINDING_BYTES :])
         if body[0] != number or _check(body) != raw[-_CHECK_BYTES:] or cursor.number > _NUMBER_MAX[order]:
             break
-        if body[1 : 1 + _BINDING_BYTES] != _binding(node_public, tenant_id):
+        bindings = lineage.bindings()
+        if body[1 : 1 + _BINDING_BYTES] not in bindings:
             raise CallerError("cursor.foreign")
-        return cursor
+        lives = bindings.index(body[1 : 1 + _BINDING_BYTES])
+        return Place(cursor, lineage.feeds[lives] if lives < len(lineage.feeds) else None)
     raise CallerError("cursor.invalid", f"{text!r:.100} is damaged or no cursor")
-
-
-def _binding(node_public: bytes, tenant_id: TenantId) -> bytes:
-    return sha256(b"lognode cursor v1" + node_public + tenant_id).digest()[:_BINDING_BYTES]
 
 
 def _check(body: bytes) -> bytes:

@@ -14,7 +14,7 @@ from lognode.api.live import events
 from lognode.api.live.tail import Tail
 from lognode.api.services import Services
 from lognode.core.ids import b32encode
-from lognode.timeline.query import arrival_cursor, encode_cursor
+from lognode.timeline.query import arrival_cursor, encode_cursor, lineage_of
 from tests.api.serving import LIVE, SPANS, EventClient, Told, append_kinds, http_client, serve, tenant_of
 
 SPANS_MADE: Final = 200
@@ -153,7 +153,8 @@ async def test_a_quiet_tail_gives_signs_of_life_and_moves_its_cursor(
         while (told := await tail.next()) == Told(None, None):
             pass
 
-    end = encode_cursor(arrival_cursor(receipts[-1].position), services.node_public, tenant_of(services).tenant_id)
+    lineage = lineage_of(services.node_public, tenant_of(services), services.store.feeds)
+    end = encode_cursor(arrival_cursor(receipts[-1].position), lineage)
     assert told == Told(end, None)
     assert start != end
 
@@ -193,12 +194,12 @@ async def test_what_makes_no_sense_for_a_tail_is_refused(http: httpx.AsyncClient
 
 async def test_a_tail_takes_only_cursors_of_its_own_arrivals(services: Services, http: httpx.AsyncClient) -> None:
     (receipt,) = await append_kinds(services, "a.b")
-    tenant = tenant_of(services).tenant_id
+    lineage = lineage_of(services.node_public, tenant_of(services), services.store.feeds)
     page = (await http.get(SPANS)).json()
     refused = {
-        encode_cursor(arrival_cursor(1), b"n" * 32, tenant): "cursor.foreign",
+        encode_cursor(arrival_cursor(1), lineage._replace(node_public=b"n" * 32)): "cursor.foreign",
         # After the node was set back to an older copy, spans would be missed without a word.
-        encode_cursor(arrival_cursor(receipt.position + 1), services.node_public, tenant): "cursor.invalid",
+        encode_cursor(arrival_cursor(receipt.position + 1), lineage): "cursor.invalid",
         page["newer"]: "cursor.invalid",
         "x": "cursor.invalid",
     }

@@ -13,7 +13,7 @@ from lognode.core.ids import LogLineKind, b32encode, format_logline, logline, pa
 from lognode.timeline.proof.checkpoint import parse_checkpoint
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import verify_consistency
-from lognode.timeline.query import arrival_cursor, encode_cursor
+from lognode.timeline.query import arrival_cursor, encode_cursor, lineage_of
 from tests.api.serving import SPANS, TENANT, append_kinds, http_client, serve, tenant_of
 
 
@@ -88,12 +88,12 @@ async def test_a_wrong_parameter_is_refused_by_name(http: httpx.AsyncClient) -> 
 
 
 async def test_a_cursor_counts_on_its_own_node_and_tenant_only(services: Services, http: httpx.AsyncClient) -> None:
-    tenant = tenant_of(services).tenant_id
-    foreign = encode_cursor(arrival_cursor(3), b"n" * 32, tenant)
+    lineage = lineage_of(services.node_public, tenant_of(services), services.store.feeds)
+    foreign = encode_cursor(arrival_cursor(3), lineage._replace(node_public=b"n" * 32))
 
     assert await refusal(http, SPANS, order="arrival", after=foreign) == (400, "cursor.foreign")
     assert await refusal(http, SPANS, order="arrival", after="nonsense") == (400, "cursor.invalid")
-    own = encode_cursor(arrival_cursor(3), services.node_public, tenant)
+    own = encode_cursor(arrival_cursor(3), lineage)
     assert await refusal(http, SPANS, order="timeline", after=own) == (400, "cursor.invalid")
 
 

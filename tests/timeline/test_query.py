@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from lognode.core.clock import HLC_MAX
 from lognode.core.errors import CallerError
-from lognode.core.ids import ALPHABET, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
+from lognode.core.ids import ALPHABET, FeedId, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
 from lognode.core.limits import FILTER_KINDS_MAX, PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX
 from lognode.timeline.query import (
     Cursor,
+    Lineage,
+    Place,
     Query,
     arrival_cursor,
     decode_cursor,
@@ -18,8 +20,10 @@ from lognode.timeline.query import (
     start_cursor,
     timeline_cursor,
 )
+from lognode.timeline.record import FeedRef
 
-NODE, TENANT = b"n" * 32, TenantId(b"t" * 20)
+LIVES = tuple(FeedRef(number, 0, FeedId(bytes([number]) * 16), b"n" * 32, bytes(32), own=True) for number in (1, 2, 3))
+LINEAGE = Lineage(b"n" * 32, TenantId(b"t" * 20), LIVES)
 ACTOR = logline(LogLineKind.AGENT, b"a" * 32)
 SPAN = SpanId(b"s" * 24)
 
@@ -179,39 +183,53 @@ def test_one_cursor_is_enough() -> None:
 
 @given(cursors)
 def test_a_cursor_comes_back_from_its_text(cursor: Cursor) -> None:
-    assert decode_cursor(encode_cursor(cursor, NODE, TENANT), NODE, TENANT) == cursor
+    assert decode_cursor(encode_cursor(cursor, LINEAGE), LINEAGE) == Place(cursor, None)
 
 
-@given(cursors)
-def test_a_cursor_of_another_node_or_tenant_is_foreign(cursor: Cursor) -> None:
-    text = encode_cursor(cursor, NODE, TENANT)
-    for node, tenant in ((b"m" * 32, TENANT), (NODE, TenantId(b"u" * 20))):
-        with pytest.raises(CallerError) as caught:
-            decode_cursor(text, node, tenant)
-        assert caught.value.code == "cursor.foreign"
+@given(cursors, st.integers(0, 2))
+def test_a_cursor_of_an_earlier_life_comes_back_with_the_feed_that_followed(cursor: Cursor, lives: int) -> None:
+    text = encode_cursor(cursor, LINEAGE._replace(feeds=LIVES[:lives]))
+    assert decode_cursor(text, LINEAGE) == Place(cursor, LIVES[lives])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LINEAGE._replace(node_public=b"m" * 32),
+        LINEAGE._replace(tenant_id=TenantId(b"u" * 20)),
+        LINEAGE._replace(feeds=LIVES[:2]),
+        LINEAGE._replace(feeds=(*LIVES[:2], LIVES[2]._replace(feed_id=FeedId(bytes(16))))),
+    ],
+    ids=["another node", "another tenant", "an older copy", "a copy that went its own way"],
+)
+@given(cursor=cursors)
+def test_a_cursor_is_foreign_on(cursor: Cursor, other: Lineage) -> None:
+    with pytest.raises(CallerError) as caught:
+        decode_cursor(encode_cursor(cursor, LINEAGE), other)
+    assert caught.value.code == "cursor.foreign"
 
 
 @given(cursors, st.data())
 def test_a_cursor_with_one_character_changed_is_invalid(cursor: Cursor, data: st.DataObject) -> None:
-    text = encode_cursor(cursor, NODE, TENANT)
+    text = encode_cursor(cursor, LINEAGE)
     place = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.sampled_from([char for char in ALPHABET + "lU-é" if char != text[place]]))
     with pytest.raises(CallerError) as caught:
-        decode_cursor(text[:place] + other + text[place + 1 :], NODE, TENANT)
+        decode_cursor(text[:place] + other + text[place + 1 :], LINEAGE)
     assert caught.value.code == "cursor.invalid"
 
 
 @given(st.text(max_size=100))
 def test_other_text_is_no_cursor(text: str) -> None:
     with pytest.raises(CallerError) as caught:
-        decode_cursor(text, NODE, TENANT)
+        decode_cursor(text, LINEAGE)
     assert caught.value.code == "cursor.invalid"
 
 
 def test_a_cursor_beyond_every_place_is_invalid() -> None:
     for cursor in (arrival_cursor(2**40), Cursor("timeline", b"\x80" + bytes(39))):
         with pytest.raises(CallerError) as caught:
-            decode_cursor(encode_cursor(cursor, NODE, TENANT), NODE, TENANT)
+            decode_cursor(encode_cursor(cursor, LINEAGE), LINEAGE)
         assert caught.value.code == "cursor.invalid"
 
 

@@ -14,12 +14,15 @@ import trio
 
 from lognode.core.errors import LognodeError
 from lognode.identity.keys import NodeKeys
+from lognode.timeline.query import Lineage, arrival_cursor, encode_cursor, lineage_of
 from lognode.timeline.store import migrate
 from lognode.timeline.store.audit import audit_file
 from lognode.timeline.store.backup import restoration
 from lognode.timeline.store.backup.manifest import Manifest
 from lognode.timeline.store.backup.restoration import restore_backup
 from lognode.timeline.store.database import lock_directory, open_store
+from lognode.timeline.store.read.lookup import find_place
+from lognode.timeline.store.write import newest_position
 from tests.engine.nodes import SEED, drafts, run_engine
 from tests.timeline.backups import back_up, ignore, write_node
 
@@ -158,6 +161,31 @@ async def test_the_first_write_of_a_restored_node_opens_a_new_epoch_in_each_tena
             assert receipt.seq == 1
         assert len(engine.store.feeds) == before + 2
     assert audit_file(node / "lognode.db", node_public=NodeKeys.from_seed(SEED).public) == []
+
+
+async def test_a_cursor_is_good_up_to_the_end_of_the_backup_and_for_ever_refused_beyond(
+    backup: Path, tmp_path: Path
+) -> None:
+    await restore_backup(backup, tmp_path / "node", ignore)
+    async with run_engine(tmp_path / "node", tenants=("default", "second")) as engine:
+        original = lineage_of(engine.keys.public, engine.tenant, engine.store.feeds)
+        end = await engine.store.read(newest_position, engine.tenant.number)
+        await engine.writer.append(engine.tenant, drafts(9))
+        now = lineage_of(engine.keys.public, engine.tenant, engine.store.feeds)
+
+        async def refusal_of(position: int, given_by: Lineage, *, is_before: bool = False) -> str | None:
+            text = encode_cursor(arrival_cursor(position), given_by)
+            try:
+                await engine.store.read(partial(find_place, is_before=is_before), now, text)
+            except LognodeError as error:
+                return error.code
+            return None
+
+        invalid = "cursor.invalid"
+        assert [await refusal_of(end + step, original) for step in (-1, 0, 1, 5)] == [None, None, invalid, invalid]
+        # Spans before a place have all been there up to that place.
+        assert [await refusal_of(end + step, original, is_before=True) for step in (0, 1, 2)] == [None, None, invalid]
+        assert [await refusal_of(end + step, now) for step in (0, 1, 5)] == [None, None, None]
 
 
 def with_later(monkeypatch: pytest.MonkeyPatch) -> None:

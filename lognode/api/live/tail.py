@@ -15,9 +15,9 @@ import trio
 from lognode.api.app import Caller
 from lognode.core.errors import CallerError
 from lognode.core.limits import TAIL_BATCH_BYTES_MAX, TAIL_BATCH_STEPS_MAX, TAIL_STEP_SPANS_MAX
-from lognode.timeline.query import Query, arrival_cursor, decode_cursor, encode_cursor, parse_query
+from lognode.timeline.query import Lineage, Query, arrival_cursor, encode_cursor, lineage_of, parse_query
 from lognode.timeline.record import FeedRef, TenantRef, feed_of, span_json
-from lognode.timeline.store.read.lookup import records_at
+from lognode.timeline.store.read.lookup import find_place, records_at
 from lognode.timeline.store.read.pages import select_new
 
 NOT_LIVE: Final = frozenset({"before", "limit", "order", "sort"})
@@ -40,15 +40,17 @@ class Tail:
         self._tenant = caller.tenant
         self._query = query
         self.position = position
+        self._lineage = self._find_lineage()
 
     def cursor(self, position: int) -> str:
         """The text by which a client goes on behind `position`."""
-        return encode_cursor(arrival_cursor(position), self._services.node_public, self._tenant.tenant_id)
+        return encode_cursor(arrival_cursor(position), self._lineage)
 
     async def read(self) -> list[Arrival]:
         """The next arrivals that match; none where nothing of what was looked at does. Moves `position`."""
         store = self._services.store
         arrivals, self.position = await store.read(_read_batch, self._tenant, store.feeds, self._query, self.position)
+        self._lineage = self._find_lineage()
         return arrivals
 
     async def wait(self, ended: trio.Event) -> None:
@@ -57,6 +59,9 @@ class Tail:
             nursery.start_soon(_cancel_after, nursery.cancel_scope, ended)
             await self._services.heads.wait_beyond(self._tenant.number, self.position)
             nursery.cancel_scope.cancel()
+
+    def _find_lineage(self) -> Lineage:
+        return lineage_of(self._services.node_public, self._tenant, self._services.store.feeds)
 
 
 async def open_tail(caller: Caller, params: Mapping[str, Sequence[str]], *, after: str | None = None) -> Tail:
@@ -72,7 +77,8 @@ async def open_tail(caller: Caller, params: Mapping[str, Sequence[str]], *, afte
     newest = services.heads.position(tenant.number)
     if cursor is None:
         return Tail(caller, wanted.query, newest)
-    place = decode_cursor(cursor, services.node_public, tenant.tenant_id)
+    lineage = lineage_of(services.node_public, tenant, services.store.feeds)
+    place = await services.store.read(find_place, lineage, cursor)
     if place.order != "arrival":
         raise CallerError("cursor.invalid", "a live tail goes on from a cursor of arrival order")
     position = place.number

@@ -18,13 +18,14 @@ from lognode.core.access import Action
 from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
 from lognode.core.limits import SIZE_MAX, WALK_SPANS_MAX
-from lognode.timeline.query import Cursor, Query, decode_cursor, encode_cursor, parse_query
+from lognode.timeline.query import PageRequest, encode_cursor, lineage_of, parse_query
 from lognode.timeline.record import FeedRef, TenantRef, entry_of, feed_of, id_of, span_json
 from lognode.timeline.store.read.lookup import (
     Walk,
     causes,
     effects,
     find_copy,
+    find_place,
     find_span,
     find_span_or_copy,
     statistics,
@@ -81,13 +82,8 @@ async def list_spans() -> Response:
     """
     caller = current()
     services, tenant = caller.services, caller.tenant
-    query, before, after = parse_query(url_parameters())
-    places = [
-        decode_cursor(text, services.node_public, tenant.tenant_id) if text is not None else None
-        for text in (before, after)
-    ]
     store = services.store
-    page = await store.read(_page, tenant, store.feeds, query, places[0], places[1], services.node_public)
+    page = await store.read(_page, tenant, store.feeds, parse_query(url_parameters()), services.node_public)
     return TrioResponse(page, content_type=JSON_MEDIA)
 
 
@@ -182,14 +178,16 @@ def _page(
     conn: sqlite3.Connection,
     tenant: TenantRef,
     feeds: Feeds,
-    query: Query,
-    before: Cursor | None,
-    after: Cursor | None,
+    wanted: PageRequest,
     node_public: bytes,
 ) -> bytes:
-    page = select_page(conn, tenant, feeds, query, before=before, after=after)
-    older = encode_cursor(page.older, node_public, tenant.tenant_id) if page.older else None
-    newer = encode_cursor(page.newer, node_public, tenant.tenant_id)
+    lineage = lineage_of(node_public, tenant, feeds)
+    before = find_place(conn, lineage, wanted.before, is_before=True) if wanted.before is not None else None
+    after = find_place(conn, lineage, wanted.after) if wanted.after is not None else None
+    page = select_page(conn, tenant, feeds, wanted.query, before=before, after=after)
+    lineage = lineage_of(node_public, tenant, feeds)
+    older = encode_cursor(page.older, lineage) if page.older else None
+    newer = encode_cursor(page.newer, lineage)
     spans = [_raw(span_json(record, feed_of(record, feeds))) for record in page.records]
     return _encode({"spans": spans, "older": older, "newer": newer})
 

@@ -17,7 +17,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline, parse_span_id
 from lognode.core.limits import PAGE_BYTES_MAX
 from lognode.timeline.proof.checkpoint import origin, parse_checkpoint, vkey
-from lognode.timeline.query import Query
+from lognode.timeline.query import Cursor, Lineage, Query, decode_cursor
 from lognode.timeline.record import (
     ORIGIN,
     POSITION_MASK,
@@ -45,6 +45,20 @@ class Walk(NamedTuple):
     steps: list[tuple[int, Record]]
     missing: list[SpanId]
     truncated: bool
+
+
+def find_place(conn: sqlite3.Connection, lineage: Lineage, text: str, *, is_before: bool = False) -> Cursor:
+    """The cursor that `text` encodes, of a place that this node has; `is_before` for one that spans lie before.
+
+    A node that was restored counts on from the end of the backup: what a cursor of arrivals names beyond that end is
+    another span here. Raises CallerError("cursor.foreign" or "cursor.invalid").
+    """
+    cursor, next_feed = decode_cursor(text, lineage)
+    if cursor.order == "arrival" and next_feed is not None:
+        opened = conn.execute("SELECT row FROM spans WHERE feed = ? AND seq = 0", (next_feed.number,)).fetchone()
+        if opened is not None and cursor.number - is_before >= opened[0] & POSITION_MASK:
+            raise CallerError("cursor.invalid", "it lies beyond the backup that this node was restored from")
+    return cursor
 
 
 def find_span(
