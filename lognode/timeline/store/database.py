@@ -21,7 +21,7 @@ from lognode.core.limits import LOCK_RETRY_S, READERS
 from lognode.identity.store import sync_directory
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.connection import Connection, open_connection
-from lognode.timeline.store.migrate import connect_reader, connect_writer
+from lognode.timeline.store.migrate import READER_CACHE_KIB, connect_reader, connect_writer
 from lognode.timeline.store.write import load_feeds, load_tenants
 
 T = TypeVar("T")
@@ -112,7 +112,8 @@ async def open_store(path: Path) -> AsyncIterator[Store]:
     """
     try:
         writer = await open_connection(partial(connect_writer, path))
-        readers = [await open_connection(partial(connect_reader, path)) for _ in range(READERS)]
+        connect = partial(connect_reader, path, cache_kib=READER_CACHE_KIB)
+        readers = [await open_connection(connect) for _ in range(READERS)]
     except sqlite3.DatabaseError as error:
         raise open_fault(path, error) from error
     store = Store(path, writer, readers)

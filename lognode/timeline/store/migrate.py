@@ -16,6 +16,7 @@ from typing import Final
 from lognode.core.errors import NodeFault
 
 CACHE_KIB: Final = 64 * 1024
+READER_CACHE_KIB: Final = 8 * 1024  # each of several; the system keeps pages too, and more makes no read quicker
 WAL_PAGES: Final = 4096  # 16 MiB between checkpoints: hot index pages are copied back once, not every 4 MiB
 BUSY_MS: Final = 10_000
 ENDINGS_VERSION: Final = 3  # the schema that first had the table of endings
@@ -62,9 +63,9 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return conn
 
 
-def connect_reader(path: Path, *, is_still: bool = False) -> sqlite3.Connection:
+def connect_reader(path: Path, *, is_still: bool = False, cache_kib: int = CACHE_KIB) -> sqlite3.Connection:
     """A connection that can only read. A file that `is_still` is read without locks, and whatever lies beside it."""
-    conn = _connect(path, "ro&immutable=1" if is_still else "ro")
+    conn = _connect(path, "ro&immutable=1" if is_still else "ro", cache_kib)
     conn.execute("PRAGMA query_only = ON")
     return conn
 
@@ -89,10 +90,10 @@ def apply_migrations(conn: sqlite3.Connection, version: int | None = None) -> No
             raise
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, cache_kib: int = CACHE_KIB) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     conn = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=512)
     conn.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-    conn.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    conn.execute(f"PRAGMA cache_size = -{cache_kib}")
     conn.execute("PRAGMA temp_store = MEMORY")
     return conn
