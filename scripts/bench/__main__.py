@@ -12,35 +12,47 @@ import tempfile
 from pathlib import Path
 
 import http_bench
+import long_bench
 import process_bench
 from figure import Figure
 
 BENCHES = {
     "append": process_bench.append,
     "query": process_bench.query,
-    "startup": http_bench.startup,
     "verify": process_bench.verify,
     "disk": process_bench.disk,
     "http": http_bench.http,
+}
+# They take minutes and gigabytes, so they are run by name alone.
+LONG = {
+    "memory": long_bench.memory,
+    "scale": long_bench.scale,
 }
 
 
 def main() -> None:
     """Parse the command line, run, print."""
+    names = f"of {', '.join(BENCHES)}, which is the default, and {', '.join(LONG)}, which take minutes"
     parser = argparse.ArgumentParser(prog="scripts/bench/run", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)}; default: all")
-    parser.add_argument("--spans", type=int, default=100_000, help="spans of each history (default: 100,000)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
+    parser.add_argument(
+        "--spans",
+        type=int,
+        default=100_000,
+        help="spans of each history (default: 100,000); long ones have up to ten times as many",
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs of each figure, the median counts (default: 3)")
     parser.add_argument("--json", action="store_true", help="one JSON object a figure")
     options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHES)
+    benches = BENCHES | LONG
+    unknown = set(options.names) - set(benches)
     if unknown:
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(benches)}")
     if not options.json:
         print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {options.spans:,} spans")
     for name in options.names or BENCHES:
         with tempfile.TemporaryDirectory(prefix="lognode-bench-") as folder:
-            for figure in BENCHES[name](Path(folder), options.spans, options.runs):
+            for figure in benches[name](Path(folder), options.spans, options.runs):
                 show(name, figure, as_json=options.json)
 
 

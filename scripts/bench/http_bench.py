@@ -1,6 +1,5 @@
 """Figures through the public door: a real daemon with its default settings, and clients in this process."""
 
-import os
 import subprocess
 import sys
 import time
@@ -8,24 +7,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import trio
 from figure import Figure
-from process_bench import drafts_of, fill
 from raw import raw_append, rows_of
 from records import note_lines, web_lines
 from wire import Wire
-
-from lognode.identity.store import create_key_file
 
 SPANS = "/v1/tenants/default/spans"
 ONE_BY_ONE = 1_000
 IN_FLIGHT = 256
 
 
+class Running(NamedTuple):
+    """A node that can be used."""
+
+    url: str
+    token: str
+    ready_s: float  # from the command on
+    pid: int
+
+
 @contextmanager
-def daemon(folder: Path) -> Iterator[tuple[str, str, float]]:
-    """URL and token of a running node, and the seconds from start to ready."""
+def daemon(folder: Path) -> Iterator[Running]:
+    """A node on `folder`, with its default settings."""
     command = [sys.executable, "-m", "lognode", "up", "--data-dir", str(folder), "--listen", "127.0.0.1:0"]
     start_s = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
@@ -35,7 +41,8 @@ def daemon(folder: Path) -> Iterator[tuple[str, str, float]]:
             assert process.poll() is None, "the node ended"
             time.sleep(0.005)
         ready_s = time.perf_counter() - start_s
-        yield url_file.read_text().strip(), (folder / "admin.token").read_text().strip(), ready_s
+        token = (folder / "admin.token").read_text().strip()
+        yield Running(url_file.read_text().strip(), token, ready_s, process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -44,7 +51,7 @@ def daemon(folder: Path) -> Iterator[tuple[str, str, float]]:
 def http(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
     """Appends and reads over HTTP and WebSocket."""
     lines = note_lines(spans)
-    with daemon(folder / "node") as (url, token, _):
+    with daemon(folder / "node") as (url, token, *_):
         streams = [trio.run(stream, url, token, lines) for _ in range(runs)]
         keyed = [b'{"idempotency_key":"%d",%s' % (at, line[1:]) for at, line in enumerate(lines)]
         keyed_rate = trio.run(stream, url, token, keyed)
@@ -69,25 +76,6 @@ def http(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
     for count, values in sockets.items():
         yield Figure(f"WebSocket, {count} in flight", "spans/s", values, "raw SQLite, 1 per batch", raw_1)
     yield Figure("latest 100 by kind", "pages/s", pages, "/livez of the same node", median(empty))
-
-
-def startup(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
-    """From the command to a node that can be used, by length of history."""
-    values: dict[int, list[float]] = {}
-    for count in (0, spans, 5 * spans):
-        place = folder / str(count)
-        if count:
-            trio.run(fill, place, drafts_of(note_lines(count)), 1_000)
-            create_key_file(place / "node.key", bytes(32), None, os.urandom)  # the key that `fill` wrote with
-        else:
-            with daemon(place):
-                pass
-        values[count] = []
-        for _ in range(runs):
-            with daemon(place) as (_, _, ready_s):
-                values[count].append(1_000 * ready_s)
-    for count, times in values.items():
-        yield Figure(f"start with {count:,} spans", "ms", times, "an empty node", median(values[0]))
 
 
 async def stream(url: str, token: str, lines: list[bytes]) -> float:

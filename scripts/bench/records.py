@@ -3,20 +3,34 @@
 import gzip
 import hashlib
 import json
+from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
+CHUNK = 10_000  # made at a time, so that long histories fit into memory
 WEB_REQUESTS = Path(__file__).parents[2] / "tests/data/web-requests.ndjson.gz"
 
 
-def note_lines(count: int) -> list[bytes]:
+def note_lines(count: int, start: int = 0) -> list[bytes]:
     """NDJSON lines of drafts; their data is 257 bytes of JSON on average."""
-    return [json.dumps({"kind": data["type"], "data": data}, separators=(",", ":")).encode() for data in notes(count)]
+    return [
+        json.dumps({"kind": data["type"], "data": data}, separators=(",", ":")).encode()
+        for data in notes(start, start + count)
+    ]
 
 
-def notes(count: int) -> list[dict[str, object]]:
+def mixed_lines(count: int) -> Iterator[bytes]:
+    """Web requests and notes by turns, no two alike."""
+    requests = cycle(web_lines())
+    for start in range(0, count, CHUNK):
+        for number, note in enumerate(note_lines(min(CHUNK, count - start), start), start):
+            yield note if number % 2 else next(requests)[:-2] + b',"request":%d}}' % number
+
+
+def notes(start: int, stop: int) -> list[dict[str, object]]:
     """What the notes hold."""
     found: list[dict[str, object]] = []
-    for number in range(count):
+    for number in range(start, stop):
         digest = hashlib.sha256(f"0:{number}".encode()).hexdigest()
         found.append(
             {
