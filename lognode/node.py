@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import trio
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from lognode import __version__
 from lognode.api.about import metrics
@@ -33,7 +33,7 @@ from lognode.core.ids import b32encode, format_logline
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.indexer import Indexer
-from lognode.engine.service.meters import Meters
+from lognode.engine.service.meters import Meters, ProcessMeters
 from lognode.engine.service.supervisor import Supervisor, cause_of
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import SEED_BYTES, NodeKeys
@@ -267,7 +267,7 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
 def _meters() -> Meters:
     """The node's metrics, those of its process among them."""
     registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
+    ProcessMeters(registry=registry)
     meters = Meters(registry)
     versions = {"version": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     meters.build.info(versions)

@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry
 
 from lognode.core import limits
 from lognode.core.errors import ERRORS
-from lognode.engine.service.meters import Meters
+from lognode.engine.service.meters import Meters, ProcessMeters
 from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import KeyPair
 from lognode.timeline.store.migrate import apply_migrations, migrations
@@ -68,7 +68,7 @@ def metrics_of(registry: CollectorRegistry) -> dict[str, list[str]]:
 def test_every_metric_stands_in_its_table_as_in_the_code() -> None:
     registry, of_process = CollectorRegistry(), CollectorRegistry()
     Meters(registry)
-    ProcessCollector(registry=of_process)
+    ProcessMeters(registry=of_process)
     shown = {name: [kind, meaning] for name, kind, _, meaning in rows_of(OPERATING, 4) if name.startswith("lognode_")}
     named = set(re.findall(r"lognode_[a-z_]+[a-z]", OPERATING)) | set(re.findall(r"process_[a-z_]+[a-z]", OPERATING))
 

@@ -1,16 +1,19 @@
 """What the engine counts moves with what it does, and says nothing of whose spans they are."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from prometheus_client import CollectorRegistry
 
 from lognode.core.draft import Draft, idem_key
 from lognode.core.errors import ERRORS, NodeFault
 from lognode.core.limits import INDEX_STEP_SPANS
 from lognode.engine.service.indexer import Indexer
+from lognode.engine.service.meters import ProcessMeters
 from tests.engine.nodes import CutConnection, Engine, Wall, run_engine
 
 
@@ -125,3 +128,15 @@ async def test_every_fault_of_the_node_is_there_before_it_happens(tmp_path: Path
         for code, spec in ERRORS.items():
             found = engine.meters.registry.get_sample_value("lognode_errors_total", {"code": code, "blame": spec.kind})
             assert found == (0 if spec.kind == "node" else None)
+
+
+def test_the_process_is_measured_also_where_proc_shows_processes_alone(tmp_path: Path) -> None:
+    (tmp_path / "self").symlink_to("/proc/self")
+    hidden, whole = CollectorRegistry(), CollectorRegistry()
+    ProcessMeters(proc=str(tmp_path), registry=hidden)
+    ProcessMeters(registry=whole)
+
+    assert {family.name for family in hidden.collect()} == {family.name for family in whole.collect()} != set()
+    started_s = hidden.get_sample_value("process_start_time_seconds")
+    assert started_s is not None
+    assert time.time() - 24 * 3600 < started_s <= time.time() + 1

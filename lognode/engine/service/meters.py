@@ -5,10 +5,19 @@ Invariants: no label holds what a caller chose, and none tells tenants apart; on
 counted once a commit or once a request, never once a span.
 """
 
+import time
 from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from lognode.core.errors import ERRORS, LognodeError
 from lognode.core.limits import GROUP_SPANS_MAX
@@ -110,3 +119,14 @@ class ApiMeters:
     def count_error(self, error: LognodeError) -> None:
         """An error that its caller is told."""
         self.errors.labels(error.code, error.spec.kind).inc()
+
+
+class ProcessMeters(ProcessCollector):
+    """Those of the process, under the names that all programs use.
+
+    The library's own gives up where /proc shows processes alone, as it does to a hardened service, since it looks
+    there for the time at which the machine was started.
+    """
+
+    def _boot_time(self) -> float:
+        return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
