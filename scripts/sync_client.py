@@ -19,6 +19,7 @@ TARGET: Final = ROOT / "lognode/client/sync"
 HEADER: Final = "# Made from lognode/client/aio/{name} by scripts/sync-client: change that file, then run the script.\n"
 
 RULES: Final = (
+    (r"^.*  # not for threads\n", ""),
     # The language.
     (r"\basync (?=(def|for|with)\b)", ""),
     (r"\bawait ", ""),
@@ -35,7 +36,7 @@ RULES: Final = (
     (r"\bAsyncByteStream\b", "SyncByteStream"),
     # Names of our own, and what is said of them.
     (r"\b([Aa])n (?=AsyncClient\b)", r"\1 "),
-    (r"\bany number of tasks of one trio run\b", "one thread"),
+    (r"\bany number of tasks of one trio run\b", "one thread at a time"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\bconnect_async\b", "connect"),
     (r"\blognode\.client\.aio\b", "lognode.client.sync"),

@@ -1,5 +1,6 @@
 """What only the client for trio promises: many tasks at once, deadlines and cancellation at every await."""
 
+import asyncio
 import gc
 import warnings
 from collections import Counter
@@ -188,3 +189,10 @@ async def test_a_walk_whose_wait_was_cut_short_goes_on_where_it_was() -> None:
             await anext(spans)
         assert scope.cancelled_caught
         assert [span["id"] async for span in spans] == ["1", "2"]
+
+
+def test_another_loop_is_refused_at_once(node: Daemon) -> None:
+    client = connect_async(data_dir=node.data_dir)
+
+    with pytest.raises(RuntimeError, match="trio only"):
+        asyncio.run(client.stats())

@@ -13,6 +13,7 @@ from typing import Final
 import httpx
 import trio
 
+from lognode.client.aio import require_trio
 from lognode.client.place import Address, Route
 from lognode.client.problem import error_from
 from lognode.core.errors import LognodeError, NodeFault
@@ -157,6 +158,7 @@ class AsyncSession:
     async def _answer(
         self, method: str, path: str, params: Params, content: bytes, headers: Headers, read_s_max: float
     ) -> AsyncIterator[httpx.Response]:
+        require_trio()  # not for threads
         # Read each time, though the connection may be an old one: httpx opens a closed one again by itself, and by
         # then a stranger may listen there.
         place = self._address.place()

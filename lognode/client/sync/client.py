@@ -54,7 +54,7 @@ def connect(
 
 
 class Client:
-    """A node as seen by one caller in one tenant. A Client serves one thread.
+    """A node as seen by one caller in one tenant. A Client serves one thread at a time.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it
     cannot do its work or does not answer ("client.unreachable"), each with a `code` that docs/errors.md explains.
