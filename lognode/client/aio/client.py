@@ -86,7 +86,7 @@ class AsyncClient:
         await self._session.aclose()
 
     async def node(self) -> Node:
-        """Who the node is."""
+        """Who the node is, what it holds, and how it is doing."""
         return cast("Node", await self._get("/v1/node"))
 
     async def ready(self) -> None:
@@ -142,13 +142,21 @@ class AsyncClient:
         after: str | None = None,
         limit: int = PAGE_SPANS_MAX,
     ) -> Page:
-        """One page of spans: the nearest to a cursor, or the first ones of the order without any."""
+        """One page of spans: the nearest to a cursor, or the first ones of the order without any.
+
+        At most `limit` spans, and fewer where they are large: only an empty page is the last. Its `older` and `newer`
+        are the cursors to go on with, as `before` and `after`. Raises CallerError("filter.invalid") or
+        CallerError("cursor.invalid").
+        """
         params = [*where.params(), ("sort", "desc" if newest_first else "asc"), ("limit", str(limit))]
         params += [(name, cursor) for name, cursor in (("before", before), ("after", after)) if cursor is not None]
         return cast("Page", await self._get(f"{self._base}/spans", params))
 
     def spans(self, where: Filter = EVERYTHING, *, newest_first: bool = False, limit: int | None = None) -> AsyncSpans:
-        """All spans that match, or the first `limit` of them, read page by page as they are iterated."""
+        """All spans that match, or the first `limit` of them, read page by page as they are iterated.
+
+        Those that arrive meanwhile come too, where they belong behind the ones that were given.
+        """
 
         async def page_at(cursor: str | None, limit: int) -> Page:
             before, after = (cursor, None) if newest_first else (None, cursor)
@@ -157,23 +165,23 @@ class AsyncClient:
         return AsyncSpans(page_at, newest_first=newest_first, limit=limit)
 
     async def span(self, span_id: str) -> Span:
-        """One span, with its entry bytes in hex as `entry`."""
+        """One span, with its entry bytes in hex as `entry`. Raises CallerError("span.unknown")."""
         return cast("Span", await self._get(self._span_path(span_id)))
 
     async def causes(self, span_id: str) -> Walk:
-        """The spans that led to this one."""
+        """The spans that led to this one, nearest first, each with its `depth` in steps."""
         return cast("Walk", await self._get(self._span_path(span_id) + "/causes"))
 
     async def effects(self, span_id: str) -> Walk:
-        """The spans that this one led to."""
+        """The spans that this one led to, nearest first, each with its `depth` in steps."""
         return cast("Walk", await self._get(self._span_path(span_id) + "/effects"))
 
     async def proof(self, span_id: str) -> bytes:
-        """A C2SP tlog-proof of one span, which anyone can check offline."""
+        """A C2SP tlog-proof of one span, as text that anyone can check offline. Raises CallerError("span.unknown")."""
         return await self._session.request("GET", self._span_path(span_id) + "/proof")
 
     async def checkpoint(self, feed: str | None = None) -> bytes:
-        """The newest signed checkpoint of a feed, the tenant's open one by default."""
+        """The newest signed checkpoint of a feed, by default the tenant's open one: a C2SP signed note, as text."""
         params = [("feed", feed)] if feed else []
         return await self._session.request("GET", f"{self._base}/checkpoints/latest", params=params)
 

@@ -87,7 +87,7 @@ class Client:
         self._session.close()
 
     def node(self) -> Node:
-        """Who the node is."""
+        """Who the node is, what it holds, and how it is doing."""
         return cast("Node", self._get("/v1/node"))
 
     def ready(self) -> None:
@@ -143,13 +143,21 @@ class Client:
         after: str | None = None,
         limit: int = PAGE_SPANS_MAX,
     ) -> Page:
-        """One page of spans: the nearest to a cursor, or the first ones of the order without any."""
+        """One page of spans: the nearest to a cursor, or the first ones of the order without any.
+
+        At most `limit` spans, and fewer where they are large: only an empty page is the last. Its `older` and `newer`
+        are the cursors to go on with, as `before` and `after`. Raises CallerError("filter.invalid") or
+        CallerError("cursor.invalid").
+        """
         params = [*where.params(), ("sort", "desc" if newest_first else "asc"), ("limit", str(limit))]
         params += [(name, cursor) for name, cursor in (("before", before), ("after", after)) if cursor is not None]
         return cast("Page", self._get(f"{self._base}/spans", params))
 
     def spans(self, where: Filter = EVERYTHING, *, newest_first: bool = False, limit: int | None = None) -> Spans:
-        """All spans that match, or the first `limit` of them, read page by page as they are iterated."""
+        """All spans that match, or the first `limit` of them, read page by page as they are iterated.
+
+        Those that arrive meanwhile come too, where they belong behind the ones that were given.
+        """
 
         def page_at(cursor: str | None, limit: int) -> Page:
             before, after = (cursor, None) if newest_first else (None, cursor)
@@ -158,23 +166,23 @@ class Client:
         return Spans(page_at, newest_first=newest_first, limit=limit)
 
     def span(self, span_id: str) -> Span:
-        """One span, with its entry bytes in hex as `entry`."""
+        """One span, with its entry bytes in hex as `entry`. Raises CallerError("span.unknown")."""
         return cast("Span", self._get(self._span_path(span_id)))
 
     def causes(self, span_id: str) -> Walk:
-        """The spans that led to this one."""
+        """The spans that led to this one, nearest first, each with its `depth` in steps."""
         return cast("Walk", self._get(self._span_path(span_id) + "/causes"))
 
     def effects(self, span_id: str) -> Walk:
-        """The spans that this one led to."""
+        """The spans that this one led to, nearest first, each with its `depth` in steps."""
         return cast("Walk", self._get(self._span_path(span_id) + "/effects"))
 
     def proof(self, span_id: str) -> bytes:
-        """A C2SP tlog-proof of one span, which anyone can check offline."""
+        """A C2SP tlog-proof of one span, as text that anyone can check offline. Raises CallerError("span.unknown")."""
         return self._session.request("GET", self._span_path(span_id) + "/proof")
 
     def checkpoint(self, feed: str | None = None) -> bytes:
-        """The newest signed checkpoint of a feed, the tenant's open one by default."""
+        """The newest signed checkpoint of a feed, by default the tenant's open one: a C2SP signed note, as text."""
         params = [("feed", feed)] if feed else []
         return self._session.request("GET", f"{self._base}/checkpoints/latest", params=params)
 
