@@ -24,7 +24,7 @@ from lognode.cli.commands.evidence import check_proof, prove, verify
 from lognode.cli.commands.read import log, show, tail, why
 from lognode.cli.commands.transfer import export, replay
 from lognode.cli.commands.write import append, import_file
-from lognode.cli.manual import epilogue_of
+from lognode.cli.manual import epilogue_of, help_of
 from lognode.cli.output import flush, print_problem
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault
 
@@ -37,7 +37,9 @@ EXIT_TRY_LATER: Final = 75  # EX_TEMPFAIL
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
 EXIT_PIPE: Final = 141  # 128 + SIGPIPE
 
-_USAGE_CODES: Final = frozenset({"filter.invalid", "settings.invalid", "settings.unknown", "listen.invalid"})
+_USAGE_CODES: Final = frozenset(
+    {"usage.invalid", "filter.invalid", "settings.invalid", "settings.unknown", "listen.invalid"}
+)
 # Of a value on the command line, unless the error names a line of a file.
 _VALUE_CODES: Final = frozenset(
     {"id.malformed", "kind.invalid", "kind.reserved", "draft.invalid", "idempotency.invalid"}
@@ -81,7 +83,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
             {"create": backup_create, "verify": backup_verify, "restore": backup_restore},
         ),
         "bundle": Family(
-            "Take spans along with their proofs, for readers without a node.",
+            "Take spans along with their proofs.",
             {"create": bundle_create, "verify": bundle_verify},
         ),
         "export": export,
@@ -111,12 +113,16 @@ def build_app() -> App:
             if isinstance(command, Family):
                 family = App(name=name, help=command.summary, group=group, sort_key=number, group_parameters=options)
                 for place, (word, member) in enumerate(command.commands.items()):
-                    family.command(member, name=word, sort_key=place, help_epilogue=epilogue_of(member))
+                    _add(family, word, member, sort_key=place)
                 app.command(family)
             else:
-                app.command(command, name=name, group=group, sort_key=number, help_epilogue=epilogue_of(command))
+                _add(app, name, command, sort_key=number, group=group)
     app["--help"].group = app["--version"].group = Group.create_ordered("Help", sort_key=2)
     return app
+
+
+def _add(app: App, name: str, command: Callable[..., Any], **place: Any) -> None:
+    app.command(command, name=name, help=help_of(command), help_epilogue=epilogue_of(command), **place)
 
 
 def main() -> NoReturn:

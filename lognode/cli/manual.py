@@ -1,7 +1,7 @@
-"""What `--help` says below the options: the sections `Examples` and `Notes` of a command's docstring.
+"""What `--help` says of a command above and below its options, from the command's docstring.
 
-Both are sections of numpy's style, so that cyclopts does not take them for options. An example is a line with `$ `
-before it, in the form of a shell; a test reads each with the real commands.
+Below them stand the sections `Examples` and `Notes`, which are numpy's, so that cyclopts does not take them for
+options. An example is a line with `$ ` before it, in the form of a shell; a test reads each with the real commands.
 """
 
 import inspect
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 _SECTION: Final = re.compile(r"^(\w[\w ]*)\n-+$", re.MULTILINE)
-_SHOWN: Final = ("Examples", "Notes")
 
 
 def sections_of(doc: str) -> Iterator[tuple[str, str]]:
@@ -20,10 +19,16 @@ def sections_of(doc: str) -> Iterator[tuple[str, str]]:
         yield title, text.strip("\n")
 
 
+def help_of(command: Callable[..., Any]) -> str:
+    """What stands above the options of a command, a paragraph a line, since the terminal wraps it."""
+    return _unwrapped(_SECTION.split(inspect.cleandoc(command.__doc__ or ""))[0])
+
+
 def epilogue_of(command: Callable[..., Any]) -> str:
     """What stands below the options of a command."""
-    shown = (f"{title}\n{_indented(text)}" for title, text in sections_of(command.__doc__ or "") if title in _SHOWN)
-    return "\n\n".join(shown)
+    sections = dict(sections_of(command.__doc__ or ""))
+    shown = [f"Examples\n{_indented(sections['Examples'])}"] if "Examples" in sections else []
+    return "\n\n".join(shown + ([_unwrapped(sections["Notes"])] if "Notes" in sections else []))
 
 
 def examples_of(command: Callable[..., Any]) -> list[str]:
@@ -33,4 +38,8 @@ def examples_of(command: Callable[..., Any]) -> list[str]:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" if line else "" for line in text.splitlines())
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _unwrapped(text: str) -> str:
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))

@@ -26,6 +26,7 @@ Texts = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 File = Annotated[str, Parameter(allow_leading_hyphen=True)]
 # Below the commands and the options of one command alone.
 SETTINGS_GROUP: Final = Group.create_ordered("Settings", sort_key=1)
+LOOK_GROUP: Final = Group.create_ordered("How it looks", sort_key=1)
 FILTER_GROUP: Final = Group.create_ordered("Which spans", sort_key=1)
 NODE_GROUP: Final = Group.create_ordered("Which node", sort_key=1)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -198,8 +199,29 @@ class Which:
         )
 
 
+Color = Annotated[
+    Literal["auto", "always", "never"],
+    Parameter(group=LOOK_GROUP, help="Colours; auto as NO_COLOR, FORCE_COLOR, CLICOLOR and the terminal say."),
+]
+
+
+@Parameter(name="*", group=LOOK_GROUP)
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """The form in which spans are shown."""
+
+    format: Literal["text", "json", "tsv"] | None = None
+    """Columns (text, the default on a terminal), one JSON object a line (json, the default elsewhere), or tsv."""
+    fields: str | None = None
+    """Only these, as tsv or in JSON: names such as id,at,data.amount; tsv has id,at,kind,title by default."""
+    time: Literal["relative", "clock", "local", "utc"] | None = None
+    """Times in columns: as an age, a time of day, or a date and time here or in UTC."""
+    color: Color = "auto"
+
+
 HERE: Final = Target()
 ALL: Final = Which()
+USUAL: Final = Look()
 
 
 def _optional_path(text: str | None) -> Path | None:

@@ -3,10 +3,12 @@
 Invariant: text that others wrote never reaches a terminal with control characters in it.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
@@ -16,18 +18,29 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_CELLS: Final = 4096
+NO_TERMINAL_CELLS: Final = 120
 
 _encode = msgspec.json.Encoder().encode
 
 
 def print_json(value: object) -> None:
     """One JSON value on one line of stdout."""
-    sys.stdout.buffer.write(_encode(value) + b"\n")
+    encoded = _encode(value)
+    if is_terminal() and not (text := encoded.decode()).isprintable():
+        # Means the same, and cannot steer a terminal.
+        encoded = "".join(char if char.isprintable() else _json_escape(char) for char in text).encode()
+    sys.stdout.buffer.write(encoded + b"\n")
 
 
 def print_text(text: str) -> None:
     """Some plain text on stdout."""
     sys.stdout.buffer.write(safe(text).encode("utf-8", "replace") + b"\n")
+
+
+def print_raw(text: str) -> None:
+    """A line for programs on stdout: exact in a pipe, and safe on a terminal."""
+    shown = "\t".join(map(safe, text.split("\t"))) if is_terminal() else text
+    sys.stdout.buffer.write(shown.encode("utf-8", "replace") + b"\n")
 
 
 def print_rows(rows: Mapping[str, object]) -> None:
@@ -47,8 +60,8 @@ def say(text: str) -> None:
     sys.stderr.write(safe(text) + "\n")
 
 
-def console() -> "Console":
-    """Rich on stdout: as wide as the terminal, and never cut where a pipe or a file takes it."""
+def console(color: str = "auto", file: TextIO | None = None) -> "Console":
+    """Rich on stdout or `file`: as wide as the terminal, and never cut where a pipe or a file takes it."""
     from rich.console import Console
 
     class Stdout(Console):
@@ -56,7 +69,36 @@ def console() -> "Console":
             # Rich would end the process with exit code 1 here; every command ends alike.
             raise BrokenPipeError
 
-    return Stdout(highlight=False, markup=False, emoji=False, width=None if is_terminal() else PIPE_CELLS)
+    is_colored = wants_color(color, os.environ, is_terminal=is_terminal())
+    return Stdout(
+        file=file,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=text_width() if is_terminal() else PIPE_CELLS,
+        force_terminal=is_colored,
+        color_system="standard" if is_colored else None,
+        no_color=False,  # NO_COLOR is weighed above
+    )
+
+
+def wants_color(choice: str, environ: Mapping[str, str], *, is_terminal: bool) -> bool:
+    """Whether to paint: as `choice` says, and for auto as NO_COLOR, FORCE_COLOR, CLICOLOR and the terminal do.
+
+    Sources: no-color.org, force-color.org, bixense.com/clicolors.
+    """
+    if choice != "auto":
+        return choice == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    if any(environ.get(name, "0") not in {"", "0", "false"} for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+        return True
+    return is_terminal and environ.get("CLICOLOR") != "0" and environ.get("TERM") != "dumb"
+
+
+def text_width() -> int:
+    """How many cells a line has: of the terminal, or as COLUMNS says."""
+    return get_terminal_size((NO_TERMINAL_CELLS, 0)).columns
 
 
 @contextmanager
@@ -88,6 +130,11 @@ def safe(text: str) -> str:
 def _picture(char: str) -> str:
     code = ord(char)
     return chr(0x2400 + code) if code < 0x20 else f"\\u{code:04x}"
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 def print_problem(error: LognodeError, *, as_json: bool) -> None:

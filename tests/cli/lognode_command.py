@@ -1,8 +1,14 @@
 """The `lognode` command as a process of its own, with nothing of the machine's settings."""
 
+import fcntl
 import json
+import os
+import pty
+import struct
 import sys
+import termios
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen, run
 from typing import Any, Final
@@ -45,6 +51,30 @@ class Lognode:
     def lines(self, *arguments: str) -> list[Any]:
         """The JSON values that a command prints, one a line."""
         return [json.loads(line) for line in self.text(*arguments).splitlines()]
+
+    def on_terminal(
+        self, *arguments: str, columns: int = 120, lines: int = 100, environ: Mapping[str, str] = {}
+    ) -> tuple[int, str]:
+        """How a command ends and what it prints when stdin, stdout and stderr are a terminal of that size."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        names = {name: value for name, value in self.environ.items() if name != "COLUMNS"}
+        process = Popen(
+            (*COMMAND, *arguments),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**names, "TERM": "xterm", **environ},
+            cwd=self.home,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        shown = bytearray()
+        with suppress(OSError):  # how Linux says that the other side closed
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        os.close(ours)
+        return process.wait(COMMAND_S_MAX), shown.decode()
 
     def start(self, *arguments: str, stdin: int = PIPE) -> Popen[bytes]:
         """A process that runs on; the caller ends it."""

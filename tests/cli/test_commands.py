@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import pty
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -31,23 +30,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 @pytest.fixture(scope="module")
 def lognode(node: Daemon) -> Lognode:
     return Lognode(node.data_dir.parent, node.data_dir)
-
-
-def on_terminal(lognode: Lognode, *arguments: str) -> str:
-    """What a command prints when its stdout and stderr are a terminal."""
-    ours, theirs = pty.openpty()
-    process = Popen((*COMMAND, *arguments), stdout=theirs, stderr=theirs, env={**lognode.environ, "TERM": "xterm"})
-    os.close(theirs)
-    shown = bytearray()
-    try:
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    except OSError:
-        pass  # how Linux says that the other side closed
-    finally:
-        os.close(ours)
-    assert process.wait() == 0
-    return shown.decode()
 
 
 def test_append_prints_the_id_and_nothing_else(lognode: Lognode) -> None:
@@ -148,30 +130,6 @@ def test_log_into_a_pipe_gives_all_spans_the_oldest_first(lognode: Lognode) -> N
     assert newest == titles[-3:]
     assert len(lognode.lines("log", "--kind", "page.*", "--since", "1h", "--order", "arrival")) == 1234
     assert lognode.lines("log", "--kind", "page.turned", "--until", "2020-01-01") == []
-
-
-def test_log_on_a_terminal_shows_the_newest_fifty_in_columns(lognode: Lognode) -> None:
-    raw = b"".join(b'{"kind":"screen.filled","title":"number %d","tags":["x"]}\n' % number for number in range(60))
-    lognode.text("import", "-", stdin=raw)
-
-    *shown, last = on_terminal(lognode, "log", "--kind", "screen.filled").splitlines()
-
-    assert len(shown) == 50
-    assert "number 10" in shown[0]
-    assert "number 59" in shown[-1]
-    assert "screen.filled" in shown[0]
-    assert "\x1b[" in shown[0]
-    assert "--limit" in last
-
-
-def test_what_others_wrote_cannot_control_the_terminal(lognode: Lognode) -> None:
-    receipt = lognode.json("append", "--kind", "trick.tried", "--title", "a\x1b[2Jb\x9bc\u202ed", "--tag", "\x1b[31m")
-
-    for command in (["log", "--kind", "trick.tried"], ["show", receipt["id"]], ["why", receipt["id"]], ["tail"]):
-        shown = on_terminal(lognode, *command)
-        assert "a␛[2Jb\\u009bc\\u202ed" in shown
-        assert not {"\x1b[2J", "\x9b", "\u202e"} & set(shown)
-        assert "\x1b[2J" not in shown
 
 
 def test_show_entry_prints_the_bytes_that_the_proof_is_about(lognode: Lognode, tmp_path: Path) -> None:

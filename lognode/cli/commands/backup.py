@@ -24,9 +24,10 @@ MB: Final = 1_000_000
 
 
 def backup_create(folder: Path, /, *, data_dir: DataDir = None, json: Json = False) -> None:
-    """Copy a node into a new directory: database, key and settings, while it runs or not.
+    """Copy a node into a new directory, while it runs or not.
 
-    Every span that was acknowledged before the backup began is in it. The directory appears when it is whole.
+    The copy holds database, key and settings. Every span that was acknowledged before the backup began is in it. The
+    directory appears when it is whole.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def backup_create(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fal
 
     Examples
     --------
-    lognode backup create /mnt/disk/lognode-monday
+    $ lognode backup create /mnt/disk/lognode-monday
     """
     from lognode.timeline.store.backup.creation import create_backup
 
@@ -51,7 +52,7 @@ def backup_create(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fal
 
 
 def backup_verify(folder: Path, /, *, json: Flag = False) -> int:
-    """Check every file of a backup, its key, and the whole history in it; exit code 1 when anything is damaged.
+    """Check every file of a backup, its key, and its whole history.
 
     Parameters
     ----------
@@ -62,7 +63,11 @@ def backup_verify(folder: Path, /, *, json: Flag = False) -> int:
 
     Examples
     --------
-    lognode backup verify /mnt/disk/lognode-monday
+    $ lognode backup verify /mnt/disk/lognode-monday
+
+    Notes
+    -----
+    Exit code 0 when nothing is damaged, 1 otherwise.
     """
     from lognode.timeline.store.backup.verification import read_manifest, verify_backup
 
@@ -81,9 +86,10 @@ def backup_verify(folder: Path, /, *, json: Flag = False) -> int:
 
 
 def backup_restore(folder: Path, /, *, data_dir: DataDir = None, json: Json = False) -> None:
-    """Make a node from a backup, in a data directory that holds none; the backup is verified first.
+    """Make a node from a backup, in a data directory that holds none.
 
-    The node goes on in new feeds, for it may have written more after the backup. Its token is a new one.
+    The backup is verified first. The node goes on in new feeds, for it may have written more after the backup. Its
+    token is a new one.
 
     Parameters
     ----------
@@ -92,7 +98,7 @@ def backup_restore(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fa
 
     Examples
     --------
-    lognode backup restore /mnt/disk/lognode-monday --data-dir ~/lognode-again
+    $ lognode backup restore /mnt/disk/lognode-monday --data-dir ~/lognode-again
     """
     import trio
 

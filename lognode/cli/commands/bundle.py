@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lognode.timeline.bundle.verdict import BundledFeed, Verdict
 
 CHUNK_BYTES: Final = 256 * 1024
-TRUST_GROUP: Final = Group.create_ordered("Whose signature counts")
+TRUST_GROUP: Final = Group.create_ordered("Whose signature counts", sort_key=1)
 Output = Annotated[str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True)]
 
 
@@ -64,9 +64,10 @@ def bundle_create(
     which: Which = ALL,
     target: Target = HERE,
 ) -> None:
-    """Write the spans that match into one file, with their proofs, for readers without a node.
+    """Write the spans that match into one file, with their proofs.
 
-    The file appears once it is whole and was verified. Without filters it holds the whole timeline.
+    Readers of it need no node. The file appears once it is whole and was verified. Without filters it holds the whole
+    timeline.
 
     Parameters
     ----------
@@ -80,6 +81,12 @@ def bundle_create(
         With --feed: before this entry.
     include_private
         Take private spans along too. Otherwise their content stays here.
+
+    Examples
+    --------
+    $ lognode bundle create -o orders.bundle --kind 'order.*' --since 2026-01-01
+    Everything that one feed holds
+    $ lognode bundle create -o feed.bundle --feed dk8cyftq8smnd83ctm3p4qb5dc
     """
     from lognode.timeline.bundle.reader import verify_bundle
 
@@ -103,7 +110,9 @@ def bundle_create(
 
 
 def bundle_verify(file: File, /, *, trust: Trust = ANYBODY, json: Flag = False) -> None:
-    """Check a bundle without any node: exit code 0 when it holds and those who signed it are trusted.
+    """Check a bundle without any node.
+
+    A bundle brings the keys that it is signed with: whom of them to trust must be known from elsewhere.
 
     Parameters
     ----------
@@ -111,6 +120,15 @@ def bundle_verify(file: File, /, *, trust: Trust = ANYBODY, json: Flag = False) 
         The bundle; - reads stdin.
     json
         Answer as JSON, errors too.
+
+    Examples
+    --------
+    $ lognode bundle verify orders.bundle --node logline-id://node/wstmwgq361vvy6kbyg6tscx07df76n9pgm0b9zj8qsd9zxcr01pg
+    $ lognode bundle verify orders.bundle --vkey @feed.vkey
+
+    Notes
+    -----
+    Exit code 0 when it holds and those who signed it are trusted, 1 otherwise.
     """
     from lognode.timeline.bundle.reader import verify_bundle
 

@@ -36,9 +36,10 @@ _HOMES: Final = {
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = False) -> None:
-    """Print a script by which a shell completes commands, options and their values.
+    """Print a script that makes a shell complete this command.
 
-    Completing reads the script alone and starts nothing. Make it again after an upgrade.
+    It completes commands, options, their values and files. Completing reads the script alone and starts nothing. Make
+    it again after an upgrade.
 
     Parameters
     ----------
@@ -49,8 +50,9 @@ def completion(shell: Literal["bash", "zsh", "fish"], /, *, install: Flag = Fals
 
     Examples
     --------
-    lognode completion fish --install
-    source <(lognode completion bash)
+    $ lognode completion fish --install
+    For this shell alone
+    $ source <(lognode completion bash)
     """
     from lognode.cli.completion.script import completion_script
     from lognode.cli.main import build_app

@@ -15,12 +15,19 @@ EXIT_PROBLEMS: Final = 2
 
 
 def config_show(*, origin: Flag = False, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False) -> None:
-    """Print the settings that a node started like this would run with, as a settings file.
+    """Print the settings in force, as a settings file.
+
+    They are those that 'lognode up' with the same options would run with.
 
     Parameters
     ----------
     origin
         Say of each where it comes from: its option, its variable, its file and line, or the default.
+
+    Examples
+    --------
+    $ lognode config show --origin
+    $ lognode config show --log-level debug >lognode.toml
     """
     loaded = trace_settings({"data_dir": data_dir, **asdict(flags)}, os.environ, read_file)
     values = {name: _anywhere(getattr(loaded.settings, name)) for name in loaded.origins}
@@ -54,12 +61,23 @@ def _toml(value: object) -> str:
 def config_check(
     file: Path | None = None, /, *, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False
 ) -> int:
-    """Say everything that is wrong with a settings file, or with all that a start would read.
+    """Say everything that is wrong with the settings.
+
+    Each problem stands on a line: file and line, setting, what it takes, what a misspelt name may have meant.
 
     Parameters
     ----------
     file
         The file; by default the files, variables and options that 'lognode up' would go by.
+
+    Examples
+    --------
+    $ lognode config check /etc/lognode/lognode.toml
+    $ lognode config check && kill -HUP "$(pidof lognode)"
+
+    Notes
+    -----
+    Exit code 0 when all is fine, 2 when anything is not, 1 when a file cannot be read.
     """
     given = {"data_dir": data_dir, **asdict(flags)}
     check = check_settings(given, os.environ, read_file) if file is None else _check_file(file)

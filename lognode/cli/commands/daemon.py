@@ -21,7 +21,20 @@ KINDS_SHOWN: Final = 10
 
 
 def init(*, data_dir: DataDir = None, json: Json = False) -> None:
-    """Make a node's identity, token, database and default tenant, where there are none, and start nothing."""
+    """Make a node and start nothing.
+
+    It makes identity, token, database and default tenant, each where there is none. Doing it twice changes nothing.
+
+    Examples
+    --------
+    $ lognode init --data-dir /srv/lognode
+    With its key sealed by a passphrase
+    $ LOGNODE_KEY_PASSPHRASE_FILE=passphrase lognode init
+
+    Notes
+    -----
+    Exit codes are those of 'lognode up'.
+    """
     from lognode.node import init_node
 
     then = next_commands(data_dir, is_running=False)
@@ -29,7 +42,28 @@ def init(*, data_dir: DataDir = None, json: Json = False) -> None:
 
 
 def up(*, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False) -> None:
-    """Run a node, made first if there is none, until SIGTERM or Ctrl-C."""
+    """Run a node, made first if there is none.
+
+    It prints its name and URL once it can be used, and runs until SIGTERM or Ctrl-C; its log goes to standard error.
+    SIGHUP has it read its settings again. An option wins over the variable LOGNODE_<NAME>, that over lognode.toml in
+    the data directory, that over ~/.config/lognode/lognode.toml. 'lognode config show --origin' says what holds.
+
+    Examples
+    --------
+    $ lognode up
+    A second node beside it, on any free port
+    $ lognode up --data-dir second --listen 127.0.0.1:0
+    $ LOGNODE_LOG_LEVEL=debug lognode up --search default
+
+    Notes
+    -----
+    LOGNODE_KEY_PASSPHRASE_FILE names a file with the passphrase of the key; the systemd credential key-passphrase
+    serves as well.
+
+    Exit code 0 after SIGTERM or Ctrl-C, 1 when the data directory cannot be written or the database is damaged, 2 for
+    a setting that is not understood, 4 when the key needs a passphrase or its file is open to others, 5 when data
+    directory or port are in use, or the database is of a newer lognode or another node.
+    """
     from lognode.node import run_node
 
     def load() -> "Settings":
@@ -69,7 +103,23 @@ def next_commands(data_dir: Path | None, *, is_running: bool) -> dict[str, str]:
 
 
 def next_steps(*, target: Target = HERE) -> None:
-    """Say what to do next."""
+    """Say what to do next.
+
+    Examples
+    --------
+    $ lognode up
+    $ lognode append --kind note.made --title Hello
+    $ lognode log --since 1h
+    $ lognode tail -f
+
+    Notes
+    -----
+    LOGNODE_<NAME> in the environment stands for an option: LOGNODE_DATA_DIR, LOGNODE_URL, LOGNODE_TOKEN_FILE,
+    LOGNODE_TENANT, and each setting of 'lognode up'.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 node not running, 4 not allowed, 5 conflict, 75 try again later,
+    130 interrupted, 141 nobody reads the output.
+    """
     address = target.address()
     has_node = address.data_dir is None or (address.data_dir / "node.key").exists()
     url: str | None = None
@@ -98,7 +148,19 @@ def next_steps(*, target: Target = HERE) -> None:
 
 
 def status(*, target: Target = HERE) -> int:
-    """Show the node, whether it can write, and what the tenant holds."""
+    """Show the node, whether it can write, and what the tenant holds.
+
+    The state is a hash over all feeds, by which two nodes tell whether they hold the same.
+
+    Examples
+    --------
+    $ lognode status
+    $ lognode status --json | jq .tenant.spans
+
+    Notes
+    -----
+    Exit code 0 when the node can write, 75 when it cannot now, 3 when none runs.
+    """
     with target.client() as client:
         node, stats = client.node(), client.stats()
         try:
@@ -150,7 +212,10 @@ def _subsystem_line(subsystem: "Subsystem") -> str:
 
 
 def id_show(*, vkey: Flag = False, feed: str | None = None, target: Target = HERE) -> None:
-    """Print the node's LogLine ID, or a feed's verifier key, by which others check its proofs.
+    """Print the node's LogLine ID, or the verifier key of a feed.
+
+    The ID is read from the key file where that is at hand, so that the node need not run. By the verifier key others
+    check the feed's proofs.
 
     Parameters
     ----------
@@ -158,6 +223,11 @@ def id_show(*, vkey: Flag = False, feed: str | None = None, target: Target = HER
         The verifier key, as C2SP signed-note has it.
     feed
         Of this feed; by default of the one that the node writes to now.
+
+    Examples
+    --------
+    $ lognode id show
+    $ lognode id show --vkey >order.vkey
     """
     if not vkey and feed is None:
         node = _node_id(target)

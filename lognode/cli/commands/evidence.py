@@ -25,7 +25,10 @@ def prove(
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     target: Target = HERE,
 ) -> None:
-    """Write a proof of one span that anyone can check offline, with one file and the feed's verifier key.
+    """Write a proof of one span that anyone can check offline.
+
+    It takes the one file and the verifier key of the feed, which 'lognode id show --vkey' prints. The proof is in C2SP
+    tlog-proof format, which checkers of others read too.
 
     Parameters
     ----------
@@ -33,6 +36,10 @@ def prove(
         Its id.
     output
         The file to write, by custom with the ending .tlog-proof; stdout by default.
+
+    Examples
+    --------
+    $ lognode prove 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0 -o order.tlog-proof
     """
     with target.client() as client:
         proof = client.proof(span_id)
@@ -49,7 +56,9 @@ def prove(
 
 
 def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
-    """Check a proof without any node: exit code 0 when it holds.
+    """Check a proof without any node.
+
+    Prints what the proof says: span, time, tenant, feed, index, size and root of the tree, entry.
 
     Parameters
     ----------
@@ -59,6 +68,14 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
         Verifier key of the feed, from a source that you trust; @FILE reads a file.
     json
         Answer as JSON, errors too.
+
+    Examples
+    --------
+    $ lognode check-proof order.tlog-proof --vkey @order.vkey
+
+    Notes
+    -----
+    Exit code 0 when it holds, 1 when it does not.
     """
     from lognode.core.clock import hlc_ms, time_text
     from lognode.timeline.proof import tlogproof
@@ -83,14 +100,24 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
 
 
 def verify(*, quick: Flag = False, target: Target = HERE) -> int:
-    """Check the whole history from the bytes in the database, without asking the node, which may be running.
+    """Check the whole history from the bytes in the database.
 
-    Prints what is wrong, one finding a line; exit code 1 when anything is damaged.
+    It asks no node, so a node cannot talk it round; one may be running. What is wrong is printed a finding a line:
+    severity, code, table, row and column, detail.
 
     Parameters
     ----------
     quick
         Leave out the bodies and SQLite's own check of the file.
+
+    Examples
+    --------
+    $ lognode verify
+    $ lognode verify --data-dir /var/lib/lognode --json
+
+    Notes
+    -----
+    Exit code 0 when nothing is damaged, 1 otherwise.
     """
     data_dir = target.directory()
     database = data_dir / "lognode.db"

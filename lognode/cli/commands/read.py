@@ -1,17 +1,24 @@
-"""Commands that show spans: log, show, why and tail."""
+"""Commands that show spans: log, tail, show and why."""
 
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from lognode.cli.options import ALL, HERE, Flag, Target, Which
-from lognode.cli.output import console, flush, is_terminal, print_json, print_text, say
-from lognode.core.errors import LognodeError
+from lognode.cli.options import ALL, HERE, LOOK_GROUP, USUAL, Color, Flag, Look, Target, Which
+from lognode.cli.output import console, flush, is_terminal, print_json, print_raw, print_text, say, text_width
+from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import PAGE_SPANS_MAX
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lognode.cli.view.columns import Columns
     from lognode.client.answers import Span
 
 SCREEN_SPANS: Final = 50
@@ -19,6 +26,7 @@ TAIL_SPANS: Final = 10
 
 Follow = Annotated[Flag, Parameter(name=("--follow", "-f"))]
 Lines = Annotated[int, Parameter(name=("--lines", "-n"), validator=Number(gte=0, lte=PAGE_SPANS_MAX))]
+NoPager = Annotated[Flag, Parameter(group=LOOK_GROUP)]
 Limit = Annotated[int | None, Parameter(validator=Number(gte=1))]
 
 
@@ -26,10 +34,15 @@ def log(
     *,
     limit: Limit = None,
     order: Literal["timeline", "arrival"] = "timeline",
+    no_pager: NoPager = False,
+    look: Look = USUAL,
     which: Which = ALL,
     target: Target = HERE,
 ) -> None:
-    """Show spans, the newest last: 50 on a terminal, into a pipe all of them, one JSON object a line.
+    """Show spans, the newest last.
+
+    On a terminal the newest 50, in columns and through a pager where they are many. Into a pipe or a file all of
+    them, one JSON object a line, the oldest first.
 
     Parameters
     ----------
@@ -37,38 +50,84 @@ def log(
         At most N spans, the newest.
     order
         By the time of the spans, or as this node took them in.
+    no_pager
+        Straight to the terminal. LOGNODE_PAGER and PAGER name another pager than less.
+
+    Examples
+    --------
+    What happened to one order, and who did it
+    $ lognode log --subject order:17 --time local
+    The refused requests of the last two hours
+    $ lognode log --kind 'http.*' --tag status:4xx --since 2h
+    For programs
+    $ lognode log --since 2026-01-31 --fields id,data.amount
+    $ lognode log --json | jq -r .title
     """
-    where = which.filter(order)
-    as_lines = target.json or not is_terminal()
-    if limit is None and not as_lines:
+    where, write = which.filter(order), _writer(look, as_json=target.json)
+    if write is None and limit is None and is_terminal():
         limit = SCREEN_SPANS
     with target.client() as client:
         if limit is None:
-            for span in client.spans(where):
-                print_json(span)
-            return
-        spans = list(client.spans(where, newest_first=True, limit=limit))[::-1]
-    if as_lines:
+            spans: Iterable[Span] = client.spans(where)
+        else:
+            spans = list(client.spans(where, newest_first=True, limit=limit))[::-1]
+        if write is None:
+            _print_columns(spans, look, limit, may_page=not no_pager)
+        else:
+            for span in spans:
+                write(span)
+
+
+def _writer(look: Look, *, as_json: bool) -> "Callable[[Span], None] | None":
+    """What prints a span for programs; None where people read columns."""
+    from lognode.cli.view.fields import USUAL_FIELDS, parse_fields, pick, tsv_line
+
+    form = "json" if as_json else look.format
+    if form is None:
+        form = "tsv" if look.fields else "text" if is_terminal() else "json"
+    names = parse_fields(look.fields) if look.fields else None
+    if form == "text" and names:
+        raise CallerError("usage.invalid", "it goes with --format tsv and json", place="--fields")
+    if form == "tsv":
+        return lambda span: print_raw(tsv_line(span, names or USUAL_FIELDS))
+    if form == "json":
+        return print_json if names is None else lambda span: print_json(pick(span, names))
+    return None
+
+
+def _columns(look: Look, usual: str) -> "Columns":
+    from lognode.cli.view.columns import Columns
+
+    return Columns(text_width(), look.time or usual, lambda: datetime.now(UTC))
+
+
+def _print_columns(spans: "Iterable[Span]", look: Look, limit: int | None, *, may_page: bool) -> None:
+    from lognode.cli.view.columns import ID_WIDTH_MIN
+    from lognode.cli.view.pager import paged
+
+    columns = _columns(look, "relative")
+    is_long = False
+    if isinstance(spans, list):
+        columns.fit(spans)
+        is_long = is_terminal() and len(spans) >= get_terminal_size().lines
+    count = 0
+    with paged() if is_long and may_page else nullcontext(sys.stdout) as out:
+        screen = console(look.color, out)
         for span in spans:
-            print_json(span)
-        return
-    _print_screen(spans)
-    if len(spans) == limit:
-        say(f"The newest {limit} are shown; --limit shows more, --json all.")
-
-
-def _print_screen(spans: "list[Span]") -> None:
-    from lognode.cli.display import ago, span_line
-
-    screen, now = console(), datetime.now(UTC)
-    for span in spans:
-        screen.print(span_line(span, ago(span["at"], now), screen.width))
-    if not spans:
+            screen.print(columns.line(span), soft_wrap=True)
+            count += 1
+    if not count:
         say("No span matches.")
+    elif count == limit:
+        say(f"The newest {limit} are shown; --limit shows more, --json all.")
+    if count and not columns.has_ids:
+        say(f"Ids are shown on {ID_WIDTH_MIN} columns and more, and with --format tsv.")
 
 
-def show(span_id: str, /, *, entry: Flag = False, target: Target = HERE) -> None:
+def show(span_id: str, /, *, entry: Flag = False, color: Color = "auto", target: Target = HERE) -> None:
     """Show all of one span.
+
+    Fields without a value are left out, unless --json asks for all.
 
     Parameters
     ----------
@@ -76,6 +135,11 @@ def show(span_id: str, /, *, entry: Flag = False, target: Target = HERE) -> None
         Its id.
     entry
         Only its entry in the feed's tree, in hex: the bytes that a proof is about.
+
+    Examples
+    --------
+    $ lognode show 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0
+    $ lognode show 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0 --json | jq .data
     """
     with target.client() as client:
         span = client.span(span_id)
@@ -84,65 +148,89 @@ def show(span_id: str, /, *, entry: Flag = False, target: Target = HERE) -> None
     elif target.json:
         print_json(span)
     else:
-        from lognode.cli.display import span_card
+        from lognode.cli.view.span import span_card
 
-        screen = console()
+        screen = console(color)
         for line in span_card(span):
             screen.print(line, soft_wrap=True)
 
 
-def why(span_id: str, /, *, target: Target = HERE) -> None:
+def why(span_id: str, /, *, color: Color = "auto", target: Target = HERE) -> None:
     """Show what led to a span and what it led to, as a tree.
+
+    A cause that this node does not hold is named as such. At most 1,000 causes and 1,000 effects are shown.
 
     Parameters
     ----------
     span_id
         Its id.
+
+    Examples
+    --------
+    $ lognode why 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0
     """
     with target.client() as client:
         span, causes, effects = client.span(span_id), client.causes(span_id), client.effects(span_id)
     if target.json:
         print_json({"span": span, "causes": causes, "effects": effects})
         return
-    from lognode.cli.display import why_tree
+    from lognode.cli.view.span import why_tree
 
-    console().print(why_tree(span, causes, effects))
+    console(color).print(why_tree(span, causes, effects))
 
 
-def tail(*, follow: Follow = False, lines: Lines = TAIL_SPANS, which: Which = ALL, target: Target = HERE) -> None:
-    """Show the spans that arrived last, the newest last; with -f also each new one, until interrupted.
+def tail(
+    *,
+    follow: Follow = False,
+    lines: Lines = TAIL_SPANS,
+    look: Look = USUAL,
+    which: Which = ALL,
+    target: Target = HERE,
+) -> None:
+    """Show the spans that arrived last; with -f also each new one.
+
+    When the node restarts it says so and waits for it, up to 30 seconds, and then misses nothing and repeats
+    nothing. Into a pipe it writes one JSON object a line, each as soon as it is there.
 
     Parameters
     ----------
     follow
-        Go on with each new span as it arrives; when the node restarts, wait for it and miss none.
+        Go on with each new span as it arrives, until Ctrl-C.
     lines
         Begin with at most N spans, the newest.
+
+    Examples
+    --------
+    $ lognode tail -f
+    Only new ones, for a program
+    $ lognode tail -f -n 0 --kind 'order.*' --json | while read -r span; do echo "$span"; done
+
+    Notes
+    -----
+    Ctrl-C ends it with exit code 130, a node that stays away with 3.
     """
-    where = which.filter("arrival")
+    where, write = which.filter("arrival"), _writer(look, as_json=target.json)
     with target.client() as client:
         if lines:
             page = client.page(where, limit=lines)
             spans, cursor = page["spans"][::-1], page["newer"]
         else:
             spans, cursor = [], client.newest_cursor()
+        if write is None:
+            columns = _columns(look, "clock")
+            columns.fit(spans)
+            write = _line_printer(columns, console(look.color))
         for span in spans:
-            _print_new(span, as_json=target.json)
+            write(span)
         flush()
         if follow:
             for arrival in client.tail(where, after=cursor, on_lost=_say_lost):
-                _print_new(arrival.span, as_json=target.json)
+                write(arrival.span)
                 flush()
 
 
-def _print_new(span: "Span", *, as_json: bool) -> None:
-    if as_json or not is_terminal():
-        print_json(span)
-        return
-    from lognode.cli.display import clock_time, span_line
-
-    screen = console()
-    screen.print(span_line(span, clock_time(span["at"]), screen.width))
+def _line_printer(columns: "Columns", screen: "Console") -> "Callable[[Span], None]":
+    return lambda span: screen.print(columns.line(span), soft_wrap=True)
 
 
 def _say_lost(error: LognodeError) -> None:

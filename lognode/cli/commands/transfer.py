@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,10 +29,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 def export(*, output: Output = None, which: Which = ALL, target: Target = HERE) -> None:
-    """Write spans with all their fields as NDJSON, in the order in which this node took them in.
+    """Write spans with all their fields as NDJSON.
 
-    What is there when it begins is written; 'lognode import' reads it. Private spans are in it: a file is for its
-    owner alone.
+    They come in the order in which this node took them in. What is there when it begins is written; 'lognode import'
+    reads it. Private spans are in it: a file is for its owner alone.
 
     Parameters
     ----------
@@ -51,7 +50,7 @@ def export(*, output: Output = None, which: Which = ALL, target: Target = HERE) 
         tenant, newest = tenant_id(client, target.tenant_name()), newest_position(client)
         if output is None:
             for span in spans_up_to(client, which, newest):
-                _write_line(sys.stdout.buffer, span, tenant)
+                print_json({**span, "tenant": tenant})
             return
         count = 0
         with _replacing(output) as file, progress(newest, "spans") as show:
@@ -96,9 +95,10 @@ def replay(
     which: Which = ALL,
     target: Target = HERE,
 ) -> None:
-    """Record spans of this tenant again, in the order in which they came: new spans that name their originals.
+    """Record spans again, as new ones that name their originals.
 
-    What is there when it begins is replayed. Control spans are left out, and so are spans that are replays themselves.
+    They come in the order of their originals. What is there when it begins is replayed. Control spans are left out, and
+    so are spans that are replays themselves.
 
     Parameters
     ----------

@@ -89,10 +89,24 @@ class Fields:
 def append(*, fields: Fields, idempotency_key: str | None = None, target: Target = HERE) -> None:
     """Record one span and print its id, once it is durable.
 
+    With --json it prints the receipt: id, feed, place in the feed, leaf hash.
+
     Parameters
     ----------
     idempotency_key
         Sending the same span with the same key again adds nothing.
+
+    Examples
+    --------
+    $ lognode append --kind order.paid --title 'Order 17' --subject order:17 --data '{"amount": 12}'
+    What led to it, and details from a program
+    $ date +%s | lognode append --kind job.done --caused-by 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0 --data -
+    Safe to send again
+    $ lognode append --kind note.made --title Hello --idempotency-key hello-1
+
+    Notes
+    -----
+    Exit code 2 for a draft that is not valid, 5 for a key that was used for another span, 75 when the node is busy.
     """
     with target.client() as client:
         receipt = client.append(fields.draft(), idempotency_key=idempotency_key)
@@ -122,10 +136,11 @@ def _json_argument(option: str, text: str | None) -> object:
 
 
 def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) -> None:
-    """Append every line of an NDJSON file: drafts, and spans that 'lognode export' wrote, as copies with their origin.
+    """Append every line of an NDJSON file: drafts and exported spans.
 
-    Run again, it adds nothing twice. It stops at a line that is not valid; what stands before it is in. Control spans
-    and spans without their bodies are left out of an export, and counted.
+    A line is a draft as JSON, or a span that 'lognode export' wrote, which becomes a copy with its origin. Run again
+    it adds nothing twice. It stops at a line that is not valid; what stands before it is in. Lines of a slow producer
+    are recorded as they come. Control spans and spans without their bodies are left out of an export, and counted.
 
     Parameters
     ----------
@@ -137,7 +152,12 @@ def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) 
     Examples
     --------
     $ lognode import records.ndjson.gz
+    $ tail -F access.ndjson | lognode import -
     $ lognode export --url http://127.0.0.1:7481 --token-file other.token | lognode import -
+
+    Notes
+    -----
+    Exit code 1 at a line that is not valid; standard error names it and says what is in.
     """
     tally = Tally(is_dry=dry_run)
     try:

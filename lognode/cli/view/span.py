@@ -1,11 +1,7 @@
-"""Spans as a person reads them on a terminal: a line, a card, a tree.
-
-Makes rich renderables; prints nothing. Every text of a span passes `safe`.
-"""
+"""Spans as a person reads them: what one is about in few words, all of one as a card, a tree of causes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -15,43 +11,7 @@ from rich.tree import Tree
 from lognode.cli.output import safe
 from lognode.client.answers import Span, Walk
 
-TIME_CELLS: Final = 8
 ID_CELLS: Final = 39
-KIND_CELLS_MIN: Final = 10
-KIND_CELLS_MAX: Final = 24
-_STEPS: Final = ((60, 1, "s"), (3600, 60, "m"), (86400, 3600, "h"), (30 * 86400, 86400, "d"))
-
-
-def ago(at: str, now: datetime) -> str:
-    """How long before `now` an RFC 3339 time was: 12s, 5m, 3h, 2d, and beyond 30 days its month."""
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        return at[:TIME_CELLS]
-    seconds = int((now - moment).total_seconds())
-    for bound, unit, letter in _STEPS:
-        if seconds < bound:
-            return f"{max(seconds, 0) // unit}{letter} ago"
-    return f"{moment:%Y-%m}"
-
-
-def clock_time(at: str) -> str:
-    """The time of day, as the machine's clock shows it."""
-    try:
-        return f"{datetime.fromisoformat(at).astimezone():%H:%M:%S}"
-    except ValueError:
-        return at[:TIME_CELLS]
-
-
-def span_line(span: Span, time: str, width: int) -> Text:
-    """A span on one line of `width` cells: time, kind, what it is about, id."""
-    room = max(width - TIME_CELLS - ID_CELLS - 3, 20)
-    kind_cells = min(max(room // 3, KIND_CELLS_MIN), KIND_CELLS_MAX)
-    about = about_text(span)
-    about.truncate(max(room - kind_cells, 10), overflow="ellipsis", pad=True)
-    kind = Text(safe(span["kind"]), "cyan")
-    kind.truncate(kind_cells, overflow="ellipsis", pad=True)
-    return Text(" ").join((Text(time.rjust(TIME_CELLS), "green"), kind, about, Text(span["id"], "dim")))
 
 
 def about_text(span: Span) -> Text:
