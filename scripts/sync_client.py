@@ -32,7 +32,8 @@ RULES: Final = (
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\btrio\.current_time\b", "time.monotonic"),
     (r"\btrio(?=\.sleep\b|$)", "time"),
-    (r"\ba(?=(close|read|iter_bytes)\()", ""),
+    (r"\ba(?=(close|read|iter_bytes)\b)", ""),
+    (r"\bpush_async_callback\b", "callback"),
     (r"\bAsyncByteStream\b", "SyncByteStream"),
     # Names of our own, and what is said of them.
     (r"\b([Aa])n (?=AsyncClient\b)", r"\1 "),

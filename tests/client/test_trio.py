@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import socket
 import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -149,14 +151,30 @@ async def test_a_tail_that_is_closed_by_another_task_ends(client: AsyncClient) -
     assert seen == [receipt["id"]]
 
 
-async def test_what_is_left_in_its_middle_leaves_no_generator_to_the_collector(client: AsyncClient) -> None:
+def open_sockets() -> set[int]:
+    return {id(item) for item in gc.get_objects() if isinstance(item, socket.socket) and item.fileno() >= 0}
+
+
+@asynccontextmanager
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """What is opened inside must be closed there: no generator is left to the collector, and no socket."""
+    before = open_sockets()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for _ in range(3):
-            await client.append(Draft(kind="generator.left"))
+        yield
+        gc.collect()
+        await trio.testing.wait_all_tasks_blocked()
+    assert [str(warning.message) for warning in caught] == []
+    assert open_sockets() <= before
+
+
+async def test_what_is_left_in_its_middle_leaves_nothing_to_the_collector(client: AsyncClient) -> None:
+    for _ in range(3):
+        await client.append(Draft(kind="generator.left"))
+    start = (await client.page(Filter(order="arrival"), newest_first=False, limit=1))["newer"]
+    async with nothing_left_behind():
         async for _ in client.spans(Filter(kinds=("generator.left",))):
             break
-        start = (await client.page(Filter(order="arrival"), newest_first=False, limit=1))["newer"]
         async with client.tail(after=start) as tail:
             async for _ in tail:
                 break
@@ -164,10 +182,19 @@ async def test_what_is_left_in_its_middle_leaves_no_generator_to_the_collector(c
             with trio.move_on_after(0.05):
                 await anext(tail)
         del tail
-        gc.collect()
-        await trio.testing.wait_all_tasks_blocked()
 
-    assert [str(warning.message) for warning in caught] == []
+
+async def test_a_cancelled_program_closes_all_that_it_opened(node: Daemon) -> None:
+    async with nothing_left_behind():
+        with trio.CancelScope() as scope:
+            async with connect_async(data_dir=node.data_dir) as client:
+                start = (await client.page(Filter(order="arrival"), newest_first=False, limit=1))["newer"]
+                await client.append(Draft(kind="program.cancelled"))
+                tails = [client.tail(after=start) for _ in range(3)]
+                for tail in tails:
+                    await anext(tail)
+                scope.cancel()
+                await trio.sleep_forever()
 
 
 async def test_lines_may_come_in_their_time(client: AsyncClient) -> None:

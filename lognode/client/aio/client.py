@@ -7,7 +7,7 @@ made here when the caller brings none.
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -81,9 +81,11 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close all connections, those of live tails too."""
-        for tail in list(self._tails):
-            await tail.aclose()
-        await self._session.aclose()
+        # A stack closes each of them, whatever the closing of another was ended by.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._session.aclose)
+            for tail in list(self._tails):
+                stack.push_async_callback(tail.aclose)
 
     async def node(self) -> Node:
         """Who the node is, what it holds, and how it is doing."""

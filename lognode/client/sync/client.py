@@ -8,7 +8,7 @@ made here when the caller brings none.
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -82,9 +82,11 @@ class Client:
 
     def close(self) -> None:
         """Close all connections, those of live tails too."""
-        for tail in list(self._tails):
-            tail.close()
-        self._session.close()
+        # A stack closes each of them, whatever the closing of another was ended by.
+        with ExitStack() as stack:
+            stack.callback(self._session.close)
+            for tail in list(self._tails):
+                stack.callback(tail.close)
 
     def node(self) -> Node:
         """Who the node is, what it holds, and how it is doing."""
