@@ -9,10 +9,11 @@ import os
 import platform
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from socket import socket as Socket  # noqa: N812 - `socket` is a module of the API here
 from typing import Final, NamedTuple
 
 import trio
@@ -95,10 +96,11 @@ def run_node(load: Callable[[], Settings], announce: Callable[[NodeInfo, str | N
     `load` reads the settings, now and on each SIGHUP; the URL is None where the API is switched off.
     Raises what init_node and `load` do, and NodeFault listen.taken.
     """
+    handed = take_sockets(os.environ, os.getpid())  # before a file of ours can be taken for one of them
     settings = load()
     _log_as(settings)
     try:
-        trio.run(_run, settings, load, announce)
+        trio.run(_run, settings, handed, load, announce)
     except BaseExceptionGroup as group:
         raise cause_of(group) from group
 
@@ -128,14 +130,17 @@ async def _init(settings: Settings) -> NodeInfo:
 
 
 async def _run(
-    settings: Settings, load: Callable[[], Settings], announce: Callable[[NodeInfo, str | None], None]
+    settings: Settings,
+    handed: Sequence[Socket],
+    load: Callable[[], Settings],
+    announce: Callable[[NodeInfo, str | None], None],
 ) -> None:
     stopping = trio.Event()
     notifier = Notifier(os.environ, os.getpid())
     configuration = Configuration(settings)
     with receive_signals() as signals, ExitStack() as closing:
         async with _open(settings, real_world()) as parts, trio.open_nursery() as nursery:
-            listening = _listen(settings, closing)
+            listening = _listen(settings, handed, closing)
             await nursery.start(parts.writer.run)
             await nursery.start(parts.supervisor.run)
             _index(parts)
@@ -164,9 +169,8 @@ async def _obey(signals: Signals, stopping: trio.Event, reloader: Reloader) -> N
             reloader.ask()
 
 
-def _listen(settings: Settings, closing: ExitStack) -> Listening | None:
+def _listen(settings: Settings, handed: Sequence[Socket], closing: ExitStack) -> Listening | None:
     """What the API is served on, closed with `closing`; None where it is switched off."""
-    handed = take_sockets(os.environ, os.getpid())
     for sock in handed:
         closing.callback(sock.close)
     if not settings.api:

@@ -98,7 +98,7 @@ ERRORS: Final = _table(
         409,
         False,
         "Full text is off for this tenant",
-        "Add the tenant to 'search' in lognode.toml of the data directory, or to LOGNODE_SEARCH, and restart.",
+        "Add the tenant to 'search' in lognode.toml, then have the node reload it (SIGHUP), or restart.",
     ),
     (
         "span.unknown",

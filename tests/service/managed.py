@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import Popen
@@ -153,8 +154,11 @@ class Managed:
 
     def hear(self, word: str) -> dict[str, str]:
         """The next message that tells `word`; those before it are in `messages` too."""
-        while word not in (message := self._receive(HEAR_S_MAX)):
-            pass
+        deadline = time.monotonic() + HEAR_S_MAX
+        while word not in (message := self._receive(1)):
+            is_running = self._process is not None and self._process.poll() is None
+            assert message or is_running, f"the daemon has ended:\n{self.log}"
+            assert time.monotonic() < deadline, f"the daemon does not say {word}:\n{self.log}"
         return message
 
     def pings_within(self, seconds: float) -> int:
@@ -167,12 +171,11 @@ class Managed:
         return count
 
     def _receive(self, wait_s: float) -> dict[str, str]:
-        """The next message by name; empty when none comes. Raises AssertionError where one had to come."""
+        """The next message by name; empty when none comes."""
         self._manager.settimeout(wait_s)
         try:
             data, credentials, _, _ = self._manager.recvmsg(4096, 64)
         except (TimeoutError, BlockingIOError):
-            assert wait_s < HEAR_S_MAX, f"the daemon is silent:\n{self.log}"
             return {}
         (pid, _, _) = struct.unpack("3i", credentials[0][2])
         assert self._process is None or pid == self.pid, "systemd takes messages of the main process only"
