@@ -118,12 +118,15 @@ def backup_restore(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fa
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """While inside, what ends a process is as Ctrl-C, so that no copy of a key stays behind."""
-    old = {number: signal.signal(number, _as_ctrl_c) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # One that is ignored stays so, as SIGHUP under nohup.
+    ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ending:
+        signal.signal(number, _as_ctrl_c)
     try:
         yield
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        for number in ending:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _as_ctrl_c(_number: int, _frame: object) -> None:
