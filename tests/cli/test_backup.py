@@ -49,6 +49,7 @@ def test_a_running_node_is_backed_up_verified_and_restored_elsewhere(node: Daemo
     other.start()
     there = Lognode(lognode.home, other.data_dir)
     assert other.token != node.token
+    assert [feed["open"] for feed in there.json("status")["tenant"]["feeds"]] == [False]
     assert there.json("show", receipt["id"])["id"] == receipt["id"]
     again = there.json("append", "--kind", "note.made", "--idempotency-key", "one")
     assert again == {**receipt, "duplicate": True, "checkpoint_size": again["checkpoint_size"]}

@@ -237,7 +237,7 @@ def id_show(*, vkey: Flag = False, feed: str | None = None, target: Target = HER
         feeds = client.stats()["feeds"]
     chosen = [row for row in feeds if (row["feed"] == feed if feed else row["open"])]
     if not chosen:
-        raise CallerError("feed.unknown", feed or "no feed is open yet")
+        raise CallerError("feed.unknown", feed or "no feed is open; the next write opens one")
     print_json({"feed": chosen[0]["feed"], "vkey": chosen[0]["vkey"]}) if target.json else print_text(chosen[0]["vkey"])
 
 

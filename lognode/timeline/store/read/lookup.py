@@ -34,6 +34,7 @@ from lognode.timeline.record import (
 )
 from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import latest_note, span_proof
+from lognode.timeline.store.write import find_ending
 
 _SPANS: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
 _COPIES: Final = "FROM labels WHERE tenant = ? AND field = ?"
@@ -206,7 +207,8 @@ def statistics(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, 
     ).fetchall()
     held = [feed for _, feed in sorted(feeds.items()) if feed.tenant == tenant.number]
     heads = {feed.feed_id: parse_checkpoint(latest_note(conn, feed)) for feed in held}
-    own = [feed.number for feed in held if feed.own]
+    newest_own = max((feed for feed in held if feed.own), default=None)
+    written = newest_own if newest_own and find_ending(conn, newest_own) is None else None
     return {
         "spans": newest & POSITION_MASK if newest else 0,
         "first_at": None if first is None else time_text(hlc_ms(first)),
@@ -219,7 +221,7 @@ def statistics(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, 
                 "vkey": vkey(origin(tenant.tenant_id, feed.feed_id), feed.log_key),
                 "size": heads[feed.feed_id].size,
                 "root": heads[feed.feed_id].root.hex(),
-                "open": feed.number == own[-1] if own else False,
+                "open": feed == written,
             }
             for feed in held
         ],
