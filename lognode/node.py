@@ -35,6 +35,7 @@ from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.indexer import Indexer
 from lognode.engine.service.meters import Meters, ProcessMeters
+from lognode.engine.service.mirror import Mirror
 from lognode.engine.service.supervisor import Supervisor, cause_of
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import SEED_BYTES, NodeKeys
@@ -144,6 +145,7 @@ async def _run(
             await nursery.start(parts.writer.run)
             await nursery.start(parts.supervisor.run)
             _index(parts)
+            _mirror(parts, settings)
             _serve(parts, configuration, listening, stopping)
             url = listening.url if listening else None
             status = f"API at {url}" if url else "API switched off"
@@ -211,7 +213,21 @@ def _index(parts: _Parts) -> None:
 
 
 def _index_name(tenant: TenantRef) -> str:
-    return f"search.{tenant.alias or b32encode(tenant.tenant_id)}"
+    return f"search.{_name(tenant)}"
+
+
+def _mirror(parts: _Parts, settings: Settings) -> None:
+    """Have the files of every tenant follow its timeline, where there is a directory for them."""
+    if settings.mirror_dir is None:
+        parts.supervisor.switch_off("mirror")
+        return
+    mirror = Mirror(parts.store, parts.heads, settings.mirror_dir)
+    for tenant in set(parts.store.tenants.values()):
+        parts.supervisor.start(f"mirror.{_name(tenant)}", partial(mirror.run, tenant))
+
+
+def _name(tenant: TenantRef) -> str:
+    return tenant.alias or b32encode(tenant.tenant_id)
 
 
 async def _apply(parts: _Parts, configuration: Configuration, settings: Settings) -> None:

@@ -84,6 +84,8 @@ class Flags:
     """Settings file; lognode.toml in the data directory by default."""
     allowed_hosts: str | None = None
     """Host names that requests may carry besides loopback ones, with commas between them."""
+    mirror_dir: Path | None = None
+    """Directory in which all spans are kept as NDJSON files besides."""
     search: str | None = None
     """Tenants that are searched by full text, with commas between them."""
     log_level: Literal["debug", "info", "warning", "error"] | None = None

@@ -95,6 +95,10 @@ RESTART_S_MAX: Final = 60  # soon enough that nobody restarts by hand what mends
 RESTART_WELL_S: Final = 60  # it ran so long: what failed before has nothing to do with what fails now
 NOTIFY_S_MAX: Final = 0.2  # for one message to the service manager; one that hangs delays a request by so much
 
+# Mirror.
+MIRROR_SEGMENT_BYTES_MAX: Final = 64 * MIB  # the newest one is read at start: less than a second
+MIRROR_SYNC_S: Final = 1  # between fsyncs, so that they do not stand in the way of commits
+
 # Store.
 LOCK_RETRY_S: Final = 0.05
 READERS: Final = 3  # two cores, plus one so that a long scan leaves a reader free

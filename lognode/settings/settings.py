@@ -32,6 +32,7 @@ class Settings:
     listen: Annotated[str, read_listen] = "127.0.0.1:7480"
     unix_socket: Annotated[Path | None, read_socket_path] = None
     allowed_hosts: Annotated[tuple[str, ...], read_hosts] = ()
+    mirror_dir: Annotated[Path | None, read_path] = None
     search: Annotated[tuple[str, ...], read_names] = ()
     log_level: Annotated[str, one_of(*LOG_LEVELS)] = "info"
     log_format: Annotated[str, one_of(*LOG_FORMATS)] = "auto"

@@ -20,6 +20,7 @@ from lognode.api.spans.admission import Admission
 from lognode.cli.main import main
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
+from lognode.engine.service import mirror
 from lognode.engine.service.writer import Writer
 from lognode.timeline.state import WritePlan
 from lognode.timeline.store import database, migrate
@@ -165,6 +166,26 @@ def traceable() -> None:
     CDLL(None).prctl(PR_SET_PTRACER, ANYBODY, 0, 0, 0)
 
 
+def uncut() -> None:
+    """Goes on behind a mirror's last sound line, and leaves a torn one where it is."""
+    sound_part = mirror._sound_part
+
+    def take_all(path: Path) -> tuple[mirror.Mirrored | None, int]:
+        return sound_part(path)[0], path.stat().st_size
+
+    mirror._sound_part = take_all
+
+
+def skipping() -> None:
+    """Takes a mirror's torn line for a whole one."""
+    position = mirror.Mirror._position
+
+    async def take_next(self: Any, tenant: Any, folder: Path, last: mirror.Mirrored | None) -> int:
+        return await position(self, tenant, folder, last) + (last is not None)
+
+    mirror.Mirror._position = take_next  # type: ignore[method-assign]
+
+
 PATCHES: Final[Mapping[str, Callable[[], None]]] = {
     patch.__name__: patch
     for patch in (
@@ -179,6 +200,8 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = {
         reckless,
         unsynced,
         traceable,
+        uncut,
+        skipping,
     )
 }
 
