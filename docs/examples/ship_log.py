@@ -3,7 +3,7 @@
     python docs/examples/ship_log.py /var/log/app.log
 
 It keeps no state of its own: where to go on stands in the newest span of the file, and a line that is sent again after
-a crash has the same idempotency key.
+a crash has the same idempotency key. What a file that was rotated while this did not run still held is left out.
 """
 
 import argparse
@@ -45,6 +45,11 @@ def whole_lines(file: BinaryIO, subject: str, inode: int) -> Iterator[Draft]:
         )
 
 
+def has_successor(path: Path, inode: int) -> bool:
+    """Whether another file has the name now, and somebody writes to it."""
+    return path.exists() and path.stat().st_ino != inode and path.stat().st_size > 0
+
+
 def ship(client: Client, path: Path, *, once: bool) -> None:
     subject = f"log:{path.resolve()}"
     known, end = place_after(client, subject)
@@ -53,8 +58,8 @@ def ship(client: Client, path: Path, *, once: bool) -> None:
             inode = os.fstat(file.fileno()).st_ino
             file.seek(end if inode == known else 0)
             while True:
-                # Asked before reading, so that what was written until the file was rotated is read after it.
-                is_rotated = not path.exists() or path.stat().st_ino != inode
+                # Asked before reading: whoever wrote to the new file has written its last to this one.
+                is_rotated = has_successor(path, inode)
                 drafts = list(whole_lines(file, subject, inode))
                 if drafts:
                     client.append_batch(drafts)
@@ -64,8 +69,6 @@ def ship(client: Client, path: Path, *, once: bool) -> None:
                     return
                 else:
                     time.sleep(PAUSE_S)
-        while not path.exists():
-            time.sleep(PAUSE_S)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SHUT_RDWR, socket
-from threading import Thread
+from threading import Semaphore, Thread
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,6 +46,7 @@ class StubNode(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = list(answers)
         self.asked = list[Asked]()
+        self.arrivals = Semaphore(0)  # one for each request
         self._sockets = list[socket]()
 
     @property
@@ -84,6 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.server.next_answer()
         self.server.asked.append(Asked(self.command, self.path, headers, body))
+        self.server.arrivals.release()
         if answer is SILENCE:
             self.rfile.read(1)
             answer = CUT

@@ -206,7 +206,8 @@ async def test_a_tail_that_kept_no_cursor_would_repeat_spans(
     feed = EventParser.feed
     monkeypatch.setattr(EventParser, "feed", lambda *args: [event._replace(id=None) for event in feed(*args)])
 
-    assert await follow_through_kill_and_restart(connect, daemon) == ["0", "1", "0", "1", "2", "3"]
+    seen = await follow_through_kill_and_restart(connect, daemon)
+    assert len(set(seen)) < len(seen)
 
 
 async def test_a_tail_goes_on_where_another_program_left_it(client: AsyncClient) -> None:

@@ -5,8 +5,9 @@ import gc
 import socket
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -16,7 +17,8 @@ import trio.lowlevel
 import trio.testing
 
 from lognode.client import AsyncClient, Draft, Filter, connect_async
-from tests.client.node_stub import SILENCE, Answer, stub
+from lognode.client.aio.tail import AsyncTail
+from tests.client.node_stub import SILENCE, Answer, StubNode, stub
 from tests.daemon import Daemon
 
 TASKS: Final = 50
@@ -110,14 +112,21 @@ async def test_a_cancelled_append_is_recorded_once_when_it_is_sent_again_with_it
     assert await titles(client, "append.cancelled") == Counter(map(str, range(40)))
 
 
+async def cut_short(node: StubNode, call: Callable[[], Awaitable[object]]) -> None:
+    """Cancel a call when its request has arrived."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await trio.to_thread.run_sync(node.arrivals.acquire)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_cancelled_append_frees_its_connection_and_sends_no_more() -> None:
     stored = Answer(201, msgspec.json.encode(RECEIPT))
     async with stub(SILENCE, stored) as node, connect_async(url=node.url) as client:
-        with trio.move_on_after(0.1) as scope:
-            await client.append(Draft(kind="a.b"), idempotency_key="k")
-        await client.append(Draft(kind="a.b"), idempotency_key="k")
+        append = partial(client.append, Draft(kind="a.b"), idempotency_key="k")
+        await cut_short(node, append)
+        await append()
 
-        assert scope.cancelled_caught
         assert [asked.headers["idempotency-key"] for asked in node.asked] == ["k", "k"]
 
 
@@ -135,17 +144,19 @@ async def test_a_deadline_around_a_wait_for_a_span_ends_that_wait_alone(client: 
 
 
 async def test_a_tail_that_is_closed_by_another_task_ends(client: AsyncClient) -> None:
+    has_begun = trio.Event()
     seen = list[str]()
 
-    async def follow(task_status: trio.TaskStatus[object]) -> None:
-        tail = client.tail(Filter(kinds=("tail.closed",)), after=await client.newest_cursor())
-        task_status.started(tail)
-        seen.extend([arrival.span["id"] async for arrival in tail])
+    async def follow(tail: AsyncTail) -> None:
+        async for arrival in tail:
+            seen.append(arrival.span["id"])
+            has_begun.set()
 
+    tail = client.tail(Filter(kinds=("tail.closed",)), after=await client.newest_cursor())
     async with trio.open_nursery() as nursery:
-        tail = await nursery.start(follow)
+        nursery.start_soon(follow, tail)
         receipt = await client.append(Draft(kind="tail.closed"))
-        await trio.testing.wait_all_tasks_blocked(0.2)
+        await has_begun.wait()
         await tail.aclose()
 
     assert seen == [receipt["id"]]
@@ -212,9 +223,7 @@ async def test_lines_may_come_in_their_time(client: AsyncClient) -> None:
 async def test_a_walk_whose_wait_was_cut_short_goes_on_where_it_was() -> None:
     async with stub(SILENCE, PAGE_OF_TWO) as node, connect_async(url=node.url) as client:
         spans = client.spans(limit=2)
-        with trio.move_on_after(0.1) as scope:
-            await anext(spans)
-        assert scope.cancelled_caught
+        await cut_short(node, spans.__anext__)
         assert [span["id"] async for span in spans] == ["1", "2"]
 
 

@@ -23,6 +23,7 @@ class Programs:
 
     def __init__(self, folder: Path, node: Daemon) -> None:
         self.folder = folder
+        self._started = list[Popen[str]]()
         self._environ = {
             "HOME": str(folder),
             "PATH": "/usr/bin:/bin",
@@ -47,15 +48,25 @@ class Programs:
 
     def start(self, name: str, *arguments: str) -> Popen[str]:
         """A program that runs on; the caller ends it."""
-        return Popen(self._command(name, arguments), cwd=self.folder, env=self._environ, stdout=PIPE, text=True)
+        command = self._command(name, arguments)
+        self._started.append(Popen(command, cwd=self.folder, env=self._environ, stdout=PIPE, text=True))
+        return self._started[-1]
+
+    def kill_all(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            with process:
+                process.kill()
 
     def _command(self, name: str, arguments: Sequence[str]) -> list[str]:
         return [sys.executable, "-W", "error", str(ROOT / "docs/examples" / name), *arguments]
 
 
 @pytest.fixture
-def programs(tmp_path: Path, daemon: Daemon) -> Programs:
-    return Programs(tmp_path, daemon)
+def programs(tmp_path: Path, daemon: Daemon) -> Iterator[Programs]:
+    programs = Programs(tmp_path, daemon)
+    yield programs
+    programs.kill_all()
 
 
 @pytest.fixture
