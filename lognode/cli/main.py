@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
@@ -123,11 +123,6 @@ def build_app() -> App:
 
 def _add(app: App, name: str, command: Callable[..., Any], **place: Any) -> None:
     app.command(command, name=name, help=help_of(command), help_epilogue=epilogue_of(command), **place)
-
-
-def main() -> NoReturn:
-    """Run the command that the process was started with, and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ Invariant: text that others wrote never reaches a terminal with control characte
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Final, TextIO
@@ -48,6 +48,20 @@ def print_rows(rows: Mapping[str, object]) -> None:
     width = max((len(name) for name in rows), default=0) + 2
     for name, value in rows.items():
         print_text(f"{name:<{width}}{value}")
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """An empty line, then rows in columns below their headings; numbers to the right. Nothing without rows."""
+    if not rows:
+        return
+    print_text("")
+    shown = [[f"{value:,}" if isinstance(value, int) else safe(str(value)) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *shown, strict=True)]
+    is_number = [isinstance(value, int) for value in rows[0]]
+    for row in ([heading.upper() for heading in headings], *shown):
+        cells = zip(row, widths, is_number, strict=True)
+        line = "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells)
+        print_text(line.rstrip())
 
 
 def flush() -> None:

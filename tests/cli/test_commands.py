@@ -238,7 +238,9 @@ def test_status_tells_of_the_node_and_the_tenant(lognode: Lognode, node: Daemon)
     assert status["node"]["node"] == lognode.text("id", "show")
     assert status["tenant"]["kinds"]["note.made"] >= 1
     assert node.url in lognode.text()
-    assert "kind note.made" in lognode.text("status")
+    shown = lognode.text("status").splitlines()
+    assert any(line.split()[:2] == ["note.made", f"{status['tenant']['kinds']['note.made']:,}"] for line in shown)
+    assert [line.split()[0] for line in shown if line.isupper()] == ["SUBSYSTEM", "FEED", "KIND"]
 
 
 def test_verify_finds_nothing_wrong_while_the_node_runs(lognode: Lognode) -> None:

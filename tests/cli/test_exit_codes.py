@@ -3,6 +3,8 @@
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -200,6 +202,22 @@ def test_a_url_alone_is_not_given_the_token_of_the_default_data_directory(
 
     assert call("status").code == 0
     assert call("status", "--url", daemon.url).code == 4
+
+
+def test_ctrl_c_while_the_command_is_still_being_imported_ends_with_130_and_no_word(tmp_path: Path) -> None:
+    script = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cyclopts":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from lognode.__main__ import main
+main()
+"""
+    done = subprocess.run((sys.executable, "-c", script), capture_output=True, cwd=tmp_path, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 def test_verify_exits_with_1_and_names_what_is_damaged(daemon: Daemon, call: Call) -> None:

@@ -119,6 +119,19 @@ def test_a_pager_that_leaves_early_has_seen_enough(lognode: Lognode) -> None:
     assert lognode.on_terminal("log", lines=10, environ={"LOGNODE_PAGER": "true"})[0] == 0
 
 
+def test_ctrl_c_belongs_to_the_pager(lognode: Lognode, tmp_path: Path) -> None:
+    program = tmp_path / "pager"
+    program.write_text("#!/bin/sh\ntrap 'echo interrupted' INT\nkill -INT 0\ncat\n")
+    program.chmod(0o755)
+
+    code, printed = lognode.on_terminal("log", lines=10, environ={"LOGNODE_PAGER": str(program)})
+
+    assert code == 0
+    assert "interrupted" in printed
+    assert "number 59" in printed
+    assert "Traceback" not in printed
+
+
 @pytest.mark.parametrize("named", ["/no/such/pager", "'unclosed"])
 def test_a_pager_that_is_not_there_is_said_and_done_without(lognode: Lognode, named: str) -> None:
     code, printed = lognode.on_terminal("log", lines=10, environ={"LOGNODE_PAGER": named})

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import trio
 
+from lognode.__main__ import main
 from lognode.api.server.client import Client
 from lognode.api.spans import upload
 from lognode.api.spans.admission import Admission
-from lognode.cli.main import main
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.engine.service import mirror

@@ -8,10 +8,10 @@ from typing import Any, Final
 import trio
 
 import lognode.node
+from lognode.__main__ import main
 from lognode.api.app import ApiApp
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening
-from lognode.cli.main import main
 from lognode.engine.service.indexer import Indexer
 
 PR_SET_PTRACER: Final = 0x59616D61

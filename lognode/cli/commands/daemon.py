@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lognode.cli.options import HERE, NO_FLAGS, DataDir, Flag, Flags, Json, Target
-from lognode.cli.output import flush, print_json, print_rows, print_text
+from lognode.cli.output import flush, print_json, print_rows, print_table, print_text
 from lognode.core.errors import CallerError, LognodeError, NodeFault
 from lognode.core.ids import LogLineKind, format_logline, logline
 
@@ -174,20 +174,21 @@ def status(*, target: Target = HERE) -> int:
     rows = {
         "Node": node["node"],
         "Version": node["version"],
-        "Running": f"{timedelta(seconds=int(node['uptime_s']))}",
+        "Running": f"for {timedelta(seconds=int(node['uptime_s']))}",
         "Ready": "yes" if unready is None else f"no: {unready.detail or unready.spec.title}",
-        "Waiting": f"{node['waiting_spans']} spans",
+        "Waiting": f"{node['waiting_spans']:,} spans",
         "Tenant": target.tenant_name(),
-        "Spans": f"{stats['spans']}, from {stats['first_at']} to {stats['last_at']}" if stats["spans"] else "none",
+        "Spans": f"{stats['spans']:,}, from {stats['first_at']} to {stats['last_at']}" if stats["spans"] else "none",
         "State": stats["state"],
     }
     print_rows(rows | _reload_rows(node["reload"]))
-    for subsystem in node["subsystems"]:
-        print_text(_subsystem_line(subsystem))
-    for feed in stats["feeds"]:
-        print_text(f"feed {feed['feed']}, {'open' if feed['open'] else 'closed'}, {feed['size']} entries")
-    for kind, count in sorted(stats["kinds"].items(), key=lambda item: -item[1])[:KINDS_SHOWN]:
-        print_text(f"kind {kind}, {count} spans")
+    print_table(("subsystem", "state"), [(part["name"], _subsystem_state(part)) for part in node["subsystems"]])
+    feeds = [(feed["feed"], "open" if feed["open"] else "closed", feed["size"]) for feed in stats["feeds"]]
+    print_table(("feed", "state", "entries"), feeds)
+    kinds = sorted(stats["kinds"].items(), key=lambda item: -item[1])
+    print_table(("kind", "spans"), kinds[:KINDS_SHOWN])
+    if len(kinds) > KINDS_SHOWN:
+        print_text(f"and {len(kinds) - KINDS_SHOWN:,} kinds more; --json tells them all")
     return 0 if unready is None else EXIT_NOT_READY
 
 
@@ -202,8 +203,8 @@ def _reload_rows(reload: "Reload") -> dict[str, str]:
     return rows
 
 
-def _subsystem_line(subsystem: "Subsystem") -> str:
-    line = f"subsystem {subsystem['name']}, {subsystem['state']}"
+def _subsystem_state(subsystem: "Subsystem") -> str:
+    line = subsystem["state"]
     if subsystem["retry_s"] is not None:
         line += f", next try in {subsystem['retry_s']:.0f} s"
     if subsystem["error"] is not None:
