@@ -14,7 +14,7 @@ from pathlib import Path
 import http_bench
 import long_bench
 import process_bench
-from figure import Figure
+from figure import Figure, shown
 
 BENCHES = {
     "append": process_bench.append,
@@ -62,7 +62,9 @@ def show(name: str, figure: Figure, *, as_json: bool) -> None:
         print(json.dumps({"bench": name, **figure.as_dict()}), flush=True)
         return
     ratio = "" if figure.ratio is None else f"{figure.ratio:6.2f} x {figure.reference}"
-    print(f"{name:8} {figure.name:44} {figure.median:12,.1f} {figure.unit:8} {figure.spread:>20} {ratio}", flush=True)
+    print(
+        f"{name:8} {figure.name:44} {shown(figure.median):>12} {figure.unit:8} {figure.spread:>20} {ratio}", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,11 @@ from statistics import median
 from typing import Any
 
 
+def shown(value: float) -> str:
+    """A value with as many digits as say something."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+
+
 @dataclass
 class Figure:
     """Values of one quantity; `reference_value` is what the same work cost without lognode."""
@@ -24,7 +29,7 @@ class Figure:
     @property
     def spread(self) -> str:
         """Smallest and largest value."""
-        return f"{min(self.values):,.0f}-{max(self.values):,.0f}"
+        return f"{shown(min(self.values))}-{shown(max(self.values))}"
 
     @property
     def ratio(self) -> float | None:

@@ -110,15 +110,15 @@ def scale(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
             with daemon(node) as running:
                 outside = trio.run(ask_http, running.url, running.token)
             for name, value_s in (
-                ("latest 100 in a reader, {:,} spans: median", median(inside)),
-                ("latest 100 in a reader, {:,} spans: p99", p99(inside)),
-                ("latest 100 over HTTP, {:,} spans: median", median(outside)),
-                ("latest 100 over HTTP, {:,} spans: p99", p99(outside)),
-                ("start with {:,} spans", running.ready_s),
+                ("latest 100 of {:,}, in a reader: median", median(inside)),
+                ("latest 100 of {:,}, in a reader: p99", p99(inside)),
+                ("latest 100 of {:,}, over HTTP: median", median(outside)),
+                ("latest 100 of {:,}, over HTTP: p99", p99(outside)),
+                ("start with {:,}", running.ready_s),
             ):
-                found.setdefault(name, {}).setdefault(count, []).append(1_000_000 * value_s)
+                found.setdefault(name, {}).setdefault(count, []).append(1_000 * value_s)
     for name, values in found.items():
-        yield from compared(name, "us", values)
+        yield from compared(name, "ms", values)
 
 
 async def grow(node: Path, start: int, stop: int) -> None:
