@@ -33,6 +33,7 @@ from lognode.core.limits import (
     BODY_BYTES_MAX,
     DRAFT_LINE_BYTES_MAX,
     IDEMPOTENCY_KEY_BYTES_MAX,
+    ORIGIN_BYTES_MAX,
     ORIGIN_VIA_MAX,
     RELATED_MAX,
     SIZE_MAX,
@@ -245,8 +246,9 @@ def _check(draft: Draft) -> None:
     if draft.origin is not None:
         _check_origin(draft.origin)
     size = draft.content_bytes()
-    if size * 4 > BODY_BYTES_MAX and _exact_bytes(draft) > BODY_BYTES_MAX:
-        raise CallerError("draft.too_large", f"about {size} bytes, at most {BODY_BYTES_MAX}")
+    size_max = BODY_BYTES_MAX - (ORIGIN_BYTES_MAX if draft.origin is None else 0)
+    if size * 4 > BODY_BYTES_MAX and _exact_bytes(draft) > size_max:
+        raise CallerError("draft.too_large", f"about {size} bytes, at most {size_max}")
 
 
 def _check_text(text: str, field: str) -> None:

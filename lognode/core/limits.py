@@ -21,6 +21,7 @@ DRAFT_LINE_BYTES_MAX: Final = 2 * MIB
 TAGS_MAX: Final = 64
 RELATED_MAX: Final = 64
 ORIGIN_VIA_MAX: Final = 16  # copies of copies that an origin names; each is a row to be found by
+ORIGIN_BYTES_MAX: Final = KIB  # of a body: left free in each span that is no copy, so that copies of it find room
 TEXT_BYTES_MAX: Final = 4 * KIB  # title, subject, the three ids, one tag: they are shown and indexed whole
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 RUN_NAME_BYTES_MAX: Final = 128  # of a replay: it stands in a key, beside a span's id

@@ -18,7 +18,7 @@ from lognode.core.draft import (
 )
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32encode
-from lognode.core.limits import ORIGIN_VIA_MAX
+from lognode.core.limits import BODY_BYTES_MAX, ORIGIN_VIA_MAX
 
 TEXTS = st.none() | st.text(min_size=1, max_size=20)
 DRAFTS = st.builds(
@@ -182,6 +182,22 @@ def test_a_copy_of_a_copy_keeps_the_first_origin_and_names_the_copies_between() 
     assert (origin.id, origin.at, origin.way) == (first.id, first.at, "replay")
     assert origin.via == tuple(ids[2:])
     assert origin.spans == (first.id, *ids[2:])
+
+
+def test_every_span_leaves_room_for_the_longest_origin_of_its_copies() -> None:
+    via = [b32encode(bytes([n]) * 24) for n in range(ORIGIN_VIA_MAX)]
+    origin = ORIGIN | {"seq": 2**63 - 1, "via": via}
+
+    def is_taken(size: int, **more: object) -> bool:
+        try:
+            parse_json_draft(json.dumps({"kind": "a", "data": "x" * size, **more}).encode())
+        except CallerError:
+            return False
+        return True
+
+    largest = next(size for size in range(BODY_BYTES_MAX, 0, -16) if is_taken(size))
+    assert largest > BODY_BYTES_MAX - 2048
+    assert is_taken(largest, origin=origin)
 
 
 def test_null_and_absent_are_the_same_draft() -> None:
