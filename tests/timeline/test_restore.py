@@ -14,6 +14,7 @@ import trio
 
 from lognode.core.errors import LognodeError
 from lognode.identity.keys import NodeKeys
+from lognode.identity.store import sync_directory
 from lognode.timeline.query import Lineage, arrival_cursor, encode_cursor, lineage_of
 from lognode.timeline.store import migrate
 from lognode.timeline.store.audit import audit_file
@@ -147,6 +148,23 @@ def test_an_interrupted_restore_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         restore(backup, tmp_path / "node")
     assert [path.name for path in tmp_path.glob("node/*")] == (["lognode.lock"] if where == "empty" else [])
+
+
+def test_whenever_a_restore_ends_there_is_no_key_without_its_database(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable: list[list[str]] = []
+
+    def note(folder: Path) -> None:
+        sync_directory(folder)
+        durable.append(sorted(path.name for path in folder.glob("[!.]*") if path.name != "lognode.lock"))
+
+    monkeypatch.setattr(restoration, "sync_directory", note)
+    (tmp_path / "node").mkdir()
+    restore(backup, tmp_path / "node")
+
+    # A node would be started with a key alone, and begin a new history under an old name.
+    assert durable == [["lognode.toml"], ["lognode.db", "lognode.toml"], ["lognode.db", "lognode.toml", "node.key"]]
 
 
 async def test_the_first_write_of_a_restored_node_opens_a_new_epoch_in_each_tenant(

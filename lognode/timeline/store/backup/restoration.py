@@ -76,7 +76,7 @@ def _place(folder: Path, manifest: Manifest, data_dir: Path) -> None:
             _copy(folder / name, handle, manifest.files[name])
         for name, copy in zip(names, list(made), strict=True):
             made.append(copy.rename(data_dir / name))
-        sync_directory(data_dir)
+            sync_directory(data_dir)  # each, so that a power cut keeps their order
     except BaseException as error:
         for file in made:
             file.unlink(missing_ok=True)
