@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from cyclopts import App, CycloptsError, Group
@@ -24,7 +25,7 @@ from lognode.cli.commands.evidence import check_proof, prove, verify
 from lognode.cli.commands.read import log, show, tail, why
 from lognode.cli.commands.transfer import export, replay
 from lognode.cli.commands.write import append, import_file
-from lognode.cli.manual import epilogue_of, help_of
+from lognode.cli.manual import epilogue_of, examples_of, examples_text, help_of
 from lognode.cli.output import flush, print_problem
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault
 
@@ -111,7 +112,14 @@ def build_app() -> App:
         group = Group.create_ordered(title, sort_key=0)
         for number, (name, command) in enumerate(commands.items()):
             if isinstance(command, Family):
-                family = App(name=name, help=command.summary, group=group, sort_key=number, group_parameters=options)
+                family = App(
+                    name=name,
+                    help=command.summary,
+                    help_epilogue=examples_text(chain.from_iterable(map(examples_of, command.commands.values()))),
+                    group=group,
+                    sort_key=number,
+                    group_parameters=options,
+                )
                 for place, (word, member) in enumerate(command.commands.items()):
                     _add(family, word, member, sort_key=place)
                 app.command(family)
@@ -178,11 +186,11 @@ def _globals_last(tokens: list[str]) -> list[str]:
 def _usage_error(app: App, error: CycloptsError) -> CallerError:
     command = " ".join(("lognode", *(error.command_chain or ())))
     detail = str(error)
-    if isinstance(error, UnusedCliTokensError) and error.unused_tokens and not error.command_chain:
-        names = [name for name in app if not name.startswith("-")]
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         word = error.unused_tokens[0]
-        near = get_close_matches(word, names, n=1)
-        detail = f"there is no command {word!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        near = get_close_matches(word, [name for name in app if not name.startswith("-")], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        detail = f"{word!r} is a word too many" if error.command_chain else f"there is no command {word!r}{hint}"
     return CallerError("usage.invalid", f"{detail} ('{command} --help' shows how)")
 
 

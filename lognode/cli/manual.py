@@ -6,7 +6,7 @@ options. An example is a line with `$ ` before it, in the form of a shell; a tes
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 _SECTION: Final = re.compile(r"^(\w[\w ]*)\n-+$", re.MULTILINE)
@@ -27,18 +27,19 @@ def help_of(command: Callable[..., Any]) -> str:
 def epilogue_of(command: Callable[..., Any]) -> str:
     """What stands below the options of a command."""
     sections = dict(sections_of(command.__doc__ or ""))
-    shown = [f"Examples\n{_indented(sections['Examples'])}"] if "Examples" in sections else []
+    shown = [examples_text(sections["Examples"].splitlines())] if "Examples" in sections else []
     return "\n\n".join(shown + ([_unwrapped(sections["Notes"])] if "Notes" in sections else []))
 
 
 def examples_of(command: Callable[..., Any]) -> list[str]:
-    """The command lines among the examples of a command."""
-    texts = [text for title, text in sections_of(command.__doc__ or "") if title == "Examples"]
-    return [line[2:] for text in texts for line in text.splitlines() if line.startswith("$ ")]
+    """The command lines among the examples of a command, each with its `$ `."""
+    examples = dict(sections_of(command.__doc__ or "")).get("Examples", "")
+    return [line for line in examples.splitlines() if line.startswith("$ ")]
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+def examples_text(lines: Iterable[str]) -> str:
+    """Examples as `--help` shows them."""
+    return "\n".join(("Examples", *(f"  {line}" for line in lines if line)))
 
 
 def _unwrapped(text: str) -> str:

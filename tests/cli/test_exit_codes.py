@@ -80,6 +80,8 @@ def test_a_url_that_a_killed_node_left_behind_is_a_node_that_does_not_run(call: 
     [
         (["lgo"], "there is no command 'lgo'; did you mean 'log'?"),
         (["log", "--tga", "x"], "--tga"),
+        (["log", "extra"], "'extra' is a word too many"),
+        (["config", "shwo"], "show"),
         (["log", "--since", "yesterday"], "write 2h, 3d"),
         (["log", "--limit", "0"], "--limit"),
         (["log", "--status", "maybe"], "executed"),

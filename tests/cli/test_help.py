@@ -68,6 +68,18 @@ def test_the_examples_of_a_command_are_commands(name: str) -> None:
     assert own, f"lognode {name} --help has no example of itself"
 
 
+def test_a_family_of_commands_shows_the_examples_of_its_members() -> None:
+    members = [line for name in ("config show", "config check") for line in examples_of(COMMANDS[name])]
+
+    assert examples_of(COMMANDS["config"]) == members
+
+
+def test_an_example_can_be_copied_from_a_terminal_of_eighty_columns() -> None:
+    long = [line for app in LEAVES.values() for line in examples_of(app) if len(line) > 80 - len("  $ ")]
+
+    assert long == []
+
+
 def test_an_example_that_has_rotted_is_found() -> None:
     for rotted in ("lognode lgo", "lognode log --limit many", "lognode log --tga x", "true | lognode append"):
         (call,) = calls_of(rotted)

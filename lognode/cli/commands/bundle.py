@@ -123,7 +123,7 @@ def bundle_verify(file: File, /, *, trust: Trust = ANYBODY, json: Flag = False) 
 
     Examples
     --------
-    $ lognode bundle verify orders.bundle --node logline-id://node/wstmwgq361vvy6kbyg6tscx07df76n9pgm0b9zj8qsd9zxcr01pg
+    $ lognode bundle verify orders.bundle --node "$(cat alice.id)"
     $ lognode bundle verify orders.bundle --vkey @feed.vkey
 
     Notes

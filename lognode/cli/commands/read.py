@@ -203,7 +203,7 @@ def tail(
     --------
     $ lognode tail -f
     Only new ones, for a program
-    $ lognode tail -f -n 0 --kind 'order.*' --json | while read -r span; do echo "$span"; done
+    $ lognode tail -f -n 0 --kind 'order.*' --json | jq --unbuffered .subject
 
     Notes
     -----

@@ -98,9 +98,9 @@ def append(*, fields: Fields, idempotency_key: str | None = None, target: Target
 
     Examples
     --------
-    $ lognode append --kind order.paid --title 'Order 17' --subject order:17 --data '{"amount": 12}'
+    $ lognode append --kind order.paid --subject order:17 --data '{"amount": 12}'
     What led to it, and details from a program
-    $ date +%s | lognode append --kind job.done --caused-by 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0 --data -
+    $ date +%s | lognode append --kind job.done --caused-by "$begun" --data -
     Safe to send again
     $ lognode append --kind note.made --title Hello --idempotency-key hello-1
 
@@ -153,7 +153,7 @@ def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) 
     --------
     $ lognode import records.ndjson.gz
     $ tail -F access.ndjson | lognode import -
-    $ lognode export --url http://127.0.0.1:7481 --token-file other.token | lognode import -
+    $ lognode export --data-dir /srv/other | lognode import -
 
     Notes
     -----
