@@ -226,8 +226,15 @@ ERRORS: Final = _table(
         "Name whose signature counts: --node ID or --vkey KEY, from a source other than the bundle; or --any-node.",
     ),
     # Settings, keys, files.
-    ("settings.unknown", "caller", 400, False, "Unknown setting", "config/lognode.toml lists every setting."),
-    ("settings.invalid", "caller", 400, False, "Setting not valid", "config/lognode.toml says what it takes."),
+    ("settings.unknown", "caller", 400, False, "Unknown setting", "'lognode config show' lists every setting."),
+    (
+        "settings.invalid",
+        "caller",
+        400,
+        False,
+        "Setting not valid",
+        "'lognode config check' finds all mistakes at once.",
+    ),
     ("key.missing", "caller", 404, False, "No node key", "Run 'lognode init' or 'lognode up' first."),
     ("key.exists", "caller", 409, False, "Node key exists", "Use another data directory; a key is never overwritten."),
     ("key.malformed", "caller", 422, False, "Node key file damaged", "Restore node.key from your backup."),

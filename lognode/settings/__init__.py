@@ -7,11 +7,9 @@ not understood is an error that names its place, never passed over.
 
 from lognode.settings.settings import Settings
 from lognode.settings.sources import Check, Loaded, check_settings, find_data_dir, load_settings, trace_settings
-from lognode.settings.value import LOG_FORMATS, LOG_LEVELS, Listen, Origin, parse_listen
+from lognode.settings.value import Listen, Origin, parse_listen
 
 __all__ = [
-    "LOG_FORMATS",
-    "LOG_LEVELS",
     "Check",
     "Listen",
     "Loaded",

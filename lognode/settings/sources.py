@@ -26,11 +26,10 @@ ReadFile = Callable[[Path], bytes | None]
 
 
 class Loaded(NamedTuple):
-    """The settings in force, where each comes from, and the files that were looked for."""
+    """The settings in force, and where each comes from."""
 
     settings: Settings
     origins: Mapping[str, Origin]
-    files: tuple[Path, ...]
 
 
 class Check(NamedTuple):
@@ -62,7 +61,7 @@ def trace_settings(flags: Mapping[str, object], environ: Mapping[str, str], read
         given["data_dir"] = _usual_data_dir(environ)
     values: dict[str, Any] = {name: READERS[name](value) for name, value in given.items()}
     origins = {name: given[name].origin if name in given else Origin("default") for name in READERS}
-    return Loaded(Settings(**values), origins, sources.files)
+    return Loaded(Settings(**values), origins)
 
 
 def check_settings(flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile) -> Check:
