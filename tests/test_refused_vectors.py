@@ -14,12 +14,15 @@ from lognode.core.draft import idem_key, parse_cbor_draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId, b32decode, parse_logline
 from lognode.core.span import decode_body, decode_header
+from lognode.timeline.bundle.reader import verify_bundle
 from lognode.timeline.control import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import verify_consistency, verify_inclusion
+from tests.independent import bundle_checker
 from tests.independent import span_reader as reader
 from tests.independent import tlog_proof_checker as checker
+from tests.vectors.history import KEYS
 
 FOLDER: Final = Path(__file__).parent / "vectors"
 Vector = dict[str, Any]
@@ -48,6 +51,9 @@ LEFT_TO_LOGNODE: Final = {
     },
     "proofs": {"a time beyond 2^63", "visibility 3"},
 }
+
+
+NODE_KEY: Final = KEYS.public
 
 
 def data_of(vector: Vector) -> bytes:
@@ -89,6 +95,10 @@ def read_tenant_create(vector: Vector) -> object:
     return reader.check_tenant_create(span_with(vector, 1), tenant=bytes.fromhex(vector["tenant"]))
 
 
+def judge_bundle(vector: Vector) -> object:
+    return verify_bundle([bytes.fromhex(vector["bundle"])])
+
+
 # What is judged -> by lognode, and by an independent reader where there is one.
 JUDGES: Final[Mapping[str, tuple[Judge, Judge | None]]] = {
     "ids": (judge_id, None),
@@ -101,6 +111,7 @@ JUDGES: Final[Mapping[str, tuple[Judge, Judge | None]]] = {
     "cbor drafts": (judge_cbor_draft, None),
     "vkeys": (lambda v: parse_vkey(v["text"]), lambda v: checker.parse_vkey(v["text"])),
     "checkpoints": (lambda v: verify_checkpoint(data_of(v), v["vkey"]), None),
+    "bundles": (judge_bundle, lambda v: bundle_checker.check(bytes.fromhex(v["bundle"]), [NODE_KEY])),
     "proofs": (lambda v: check_proof(data_of(v), v["vkey"]), lambda v: checker.check(data_of(v), v["vkey"])),
 }
 
@@ -115,6 +126,7 @@ def refused() -> Iterator[tuple[str, Vector]]:
     groups: dict[str, list[Vector]] = {
         "ids": load("ids")["refused"],
         "values": load("values")["refused"],
+        "bundles": load("bundles")["refused"],
         "headers": records["headers"]["refused"],
         "bodies": records["bodies"]["refused"],
         "json drafts": drafts["json"],

@@ -37,12 +37,15 @@ from lognode.core.ids import (
 from lognode.core.span import decode_body, decode_header, encode_body, encode_header, entry_bytes, leaf_hash, span_id
 from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
+from lognode.timeline.bundle.reader import BundleReader
 from lognode.timeline.control import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint, verify_note
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import EMPTY, grow, root_of, verify_consistency, verify_inclusion
+from tests.independent import bundle_checker
 from tests.independent import span_reader as reader
 from tests.independent import tlog_proof_checker as checker
+from tests.timeline.bundles import items_of
 from tests.vectors.make_vectors import FILES, render
 
 FOLDER: Final = Path(__file__).parent / "vectors"
@@ -251,6 +254,22 @@ def test_a_feed_is_signed_and_proven(feed: Vector) -> None:
     for vector in feed["consistency"]:
         first, second, proof = vector["first"], vector["second"], [bytes.fromhex(step) for step in vector["proof"]]
         assert verify_consistency(first, second, naive_root(leaves[:first]), naive_root(leaves[:second]), proof)
+
+
+@pytest.mark.parametrize("vector", load("bundles")["accepted"], ids=lambda vector: vector["query"] or "everything")
+def test_a_bundle_shows_what_is_said_of_it(vector: Vector) -> None:
+    raw = bytes.fromhex(vector["bundle"])
+    bundle = BundleReader([raw])
+    assert [b32encode(span.id) for span in bundle.spans()] == vector["spans"]
+    assert (bundle.verdict.stubs, bundle.verdict.head.query) == (vector["stubs"], vector["query"])
+    for item, (kind, *fields) in zip(items_of(raw), vector["items"], strict=True):
+        assert type(item).__name__ == kind
+        assert [field.hex() if isinstance(field, bytes) else field for field in item] == fields
+    accepted = bundle_checker.check(raw, [bytes.fromhex(KEYS["nodes"][0]["node_key"])])
+    assert (accepted.ids, accepted.stubs) == (vector["spans"], vector["stubs"])
+    assert [list(run) if run else None for run in accepted.complete_runs()] == [
+        feed["entries"] if feed["complete"] else None for feed in vector["feeds"]
+    ]
 
 
 def test_a_note_of_others_is_read() -> None:

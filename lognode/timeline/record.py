@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from lognode.core.clock import hlc_ms, time_text
 from lognode.core.codec import decode_value
-from lognode.core.draft import Draft, Origin, read_origin
+from lognode.core.draft import Draft, Origin, read_origin, signing_message
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
 from lognode.core.limits import TENANT_SHIFT_BITS
@@ -29,6 +29,7 @@ from lognode.core.span import (
     leaf_hash,
     span_id,
 )
+from lognode.identity.keys import verify_signature
 from lognode.timeline.control import control_json
 
 # Fields of the labels table.
@@ -184,6 +185,17 @@ def body_of(record: Record, header: Header) -> bytes | None:
     ):
         raise _damaged(record, "the body is not the one that the header names")
     return record.body
+
+
+def is_signed(tenant_id: TenantId, header: Header, body: Body, visibility: int) -> bool:
+    """Whether the body holds the signature of the header's actor over what it signed as a draft."""
+    if header.actor is None or body.actor_signature is None:
+        return False
+    draft = Draft(
+        header.kind, body.title, body.data, tuple(body.tags), body.subject, body.contract_id, body.workflow_id,
+        body.flow_id, tuple(body.related), body.metadata, visibility, header.status, header.caused_by, header.actor,
+    )  # fmt: skip
+    return verify_signature(header.actor[1:], signing_message(tenant_id, draft), body.actor_signature)
 
 
 def origin_of(record: Record) -> Origin | None:

@@ -12,20 +12,23 @@ from hypothesis import strategies as st
 
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, NodeFault
-from lognode.core.span import PRIVATE
+from lognode.core.ids import FeedId, LogLineKind, b32encode, logline
+from lognode.core.span import PRIVATE, Body, decode_header, encode_body
 from lognode.timeline.bundle.frames import read_frames
 from lognode.timeline.bundle.items import FeedItem, Head, Seal, SpanItem, StubItem, TenantItem
-from lognode.timeline.bundle.reader import BundledSpan, BundleReader, verify_bundle
+from lognode.timeline.bundle.reader import BundleReader, verify_bundle
+from lognode.timeline.bundle.verdict import BundledSpan
 from lognode.timeline.proof.checkpoint import parse_checkpoint, vkey
 from lognode.timeline.query import Query
-from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, id_of, leaf_of
+from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, id_of, leaf_of, span_json
 from lognode.timeline.store.read.bundles import BundleSource, BundleWish, FeedRange
 from lognode.timeline.store.write import newest_position
 from tests.engine.nodes import run_engine
 from tests.timeline.bundles import EVERYTHING, KEYS, MADE_MS, Place, bundle_of, items_of, sealed
-from tests.timeline.histories import write_history
+from tests.timeline.histories import ALICE, append_signed, write_history
 
 SPANS = 300
+FORGED = Body(bytes(16), "Forged", b"", [], None, None, None, None, [], b"", b"", bytes(64), None)
 FLIPS = 1000
 
 
@@ -107,11 +110,11 @@ def test_of_private_spans_a_gapless_bundle_shows_the_stub_and_no_other_bundle_sh
 )
 def test_a_bundle_of_a_query_has_what_matches(place: Place, query: Query) -> None:
     reader, spans = read(place.bundle(query, text="kind=note"))
-    header = [span.header for span in spans]
+    kinds = {decode_header(span.header or b"").kind for span in spans}
 
     assert len(spans) == reader.verdict.spans
     assert (reader.verdict.head.query, bool(spans)) == ("kind=note", query.subject != "nobody")
-    assert all(found is not None and (not query.kinds or found.kind in query.kinds) for found in header)
+    assert not query.kinds or kinds == set(query.kinds)
     assert sum(feed.count for feed in reader.verdict.feeds) == len(spans)
     assert not any(feed.is_whole for feed in reader.verdict.feeds if feed.count > 1)
 
@@ -155,6 +158,15 @@ async def test_what_comes_while_a_bundle_is_made_is_left_to_a_later_one(tmp_path
             assert newest == await store.read(newest_position, engine.tenant.number)
 
 
+def test_a_feed_that_is_about_to_open_is_no_obstacle(place: Place) -> None:
+    soon = FeedRef(9, place.tenant.number, FeedId(bytes(16)), KEYS.public, bytes(32), own=True)
+    before = place.bundle()
+    place.feeds[9] = soon
+    assert place.bundle() == before
+    with pytest.raises(CallerError, match="not open yet"):
+        place.bundle(FeedRange(soon))
+
+
 def test_an_absent_body_is_carried_as_absent(tmp_path: Path) -> None:
     database = write_history(tmp_path, 20)
     with closing(sqlite3.connect(database, isolation_level=None)) as conn:
@@ -166,6 +178,29 @@ def test_an_absent_body_is_carried_as_absent(tmp_path: Path) -> None:
 
     assert [(span.feed, span.seq) for span in spans if span.body is None] == [(spans[-1].feed, 4), (spans[-1].feed, 5)]
     assert (reader.verdict.absent, reader.verdict.feeds[0].is_whole) == (2, True)
+
+
+def test_a_span_of_a_bundle_shows_as_its_node_shows_it(place: Place) -> None:
+    reader, spans = read(place.bundle(has_private=True))
+    for span, (record, feed) in zip(spans, timeline(place), strict=True):
+        shown = span_json(record, feed)
+        del shown["position"]
+        assert span.json(place.tenant.tenant_id) == {**shown, "tenant": b32encode(place.tenant.tenant_id)}
+    assert reader.verdict.spans == len(spans)
+    stubs = [span for span in read(place.bundle())[1] if span.visibility == PRIVATE]
+    assert {span.json(place.tenant.tenant_id) is None for span in stubs} == {True}
+
+
+def test_signatures_of_actors_are_checked_and_wrong_ones_told(tmp_path: Path) -> None:
+    database = write_history(tmp_path, 150)
+    with closing(sqlite3.connect(database, isolation_level=None)) as conn:
+        verdict = verify_bundle([Place(conn).bundle(has_private=True)])
+        assert (verdict.signed, verdict.missigned) == (3, 0)
+        actor = logline(LogLineKind.PERSON, ALICE.public)
+        append_signed(conn, encode_body(FORGED), actor=actor)
+        append_signed(conn, b"no body at all", actor=actor)
+        verdict = verify_bundle([Place(conn).bundle(has_private=True)])
+        assert (verdict.signed, verdict.missigned) == (3, 1)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.proof.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, consistency_proof, grow, inclusion_proof
 from tests.vectors import refused, refused_notes
+from tests.vectors.bundles import make_bundles
 from tests.vectors.history import (
     ACTOR,
     ACTOR_SEED,
@@ -255,6 +256,7 @@ def make_notes() -> dict[str, Any]:
 
 
 FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
+    "bundles.json": make_bundles,
     "clocks.json": make_clocks,
     "drafts.json": make_drafts,
     "feeds.json": lambda: describe_history(build_history()),

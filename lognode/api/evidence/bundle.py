@@ -1,6 +1,6 @@
 """GET .../bundle: spans with their proofs as one signed file, for readers without a node."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -14,13 +14,12 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import parse_feed_id
 from lognode.core.limits import SIZE_MAX
 from lognode.core.span import PRIVATE
-from lognode.timeline.query import parse_query
+from lognode.timeline.query import Query, parse_query
 from lognode.timeline.record import FeedRef
 from lognode.timeline.store.read.bundles import BundleSource, BundleWish, FeedRange
 
 BUNDLE_MEDIA: Final = "application/cbor-seq"  # RFC 8742
-_RANGE: Final = ("feed", "start", "stop")
-_FIXED: Final = ("after", "before", "limit", "order", "sort")  # all that match, in timeline order
+_FIXED: Final = frozenset({"after", "before", "limit", "order", "sort"})
 
 
 def register(app: ApiApp) -> None:
@@ -72,41 +71,42 @@ def _wish(caller: Caller) -> BundleWish:
     """What the URL asks for. Raises CallerError "filter.invalid", "id.malformed" or "feed.unknown"."""
     params = dict(url_parameters())
     text = urlencode(list(request.args.items(multi=True)))
-    has_private = _single(params, "include") is not None
-    asked = {name: _single(params, name) for name in _RANGE}
-    for name in _FIXED:
-        if name in params:
-            raise CallerError("filter.invalid", "a bundle has all that match, oldest first", place=name)
-    if asked["feed"] is not None:
-        for name in params:
-            raise CallerError("filter.invalid", "with a feed, every entry of its range is taken", place=name)
-        feed = _feed(caller, asked["feed"])
-        start, stop = (_entry(name, asked[name]) for name in ("start", "stop"))
-        return BundleWish(FeedRange(feed, start or 0, stop), text, has_private)
-    for name in ("start", "stop"):
-        if asked[name] is not None:
-            raise CallerError("filter.invalid", "it counts the entries of a feed; name it with 'feed'", place=name)
-    query = parse_query(params).query
-    if query.visibility == PRIVATE and not has_private:
-        raise CallerError("filter.invalid", "private spans are left out without include=private", place="visibility")
-    return BundleWish(query, text, has_private)
+    feed, start, stop, include = (_taken(params, name) for name in ("feed", "start", "stop", "include"))
+    if include not in {None, "private"}:
+        raise CallerError("filter.invalid", f"{include!r:.80} is not 'private'", place="include")
+    for name in _FIXED.intersection(params):
+        raise CallerError("filter.invalid", "a bundle has all that match, oldest first", place=name)
+    if feed is None:
+        for name, value in (("start", start), ("stop", stop)):
+            if value is not None:
+                raise CallerError("filter.invalid", "it counts the entries of a feed; name it with 'feed'", place=name)
+        return BundleWish(_query(params, has_private=include is not None), text, include is not None)
+    for name in params:
+        raise CallerError("filter.invalid", "with a feed, every entry of its range is taken", place=name)
+    what = FeedRange(_feed(caller, feed), _entry("start", start) or 0, _entry("stop", stop))
+    return BundleWish(what, text, include is not None)
 
 
-def _single(params: dict[str, Sequence[str]], name: str) -> str | None:
+def _taken(params: dict[str, Sequence[str]], name: str) -> str | None:
     """The one value of a parameter, which is taken out of `params`."""
     values = params.pop(name, ())
     if len(values) > 1:
         raise CallerError("filter.invalid", f"given {len(values)} times, it takes one value", place=name)
-    if name == "include" and values and values[0] != "private":
-        raise CallerError("filter.invalid", f"{values[0]!r:.80} is not 'private'", place=name)
     return values[0] if values else None
+
+
+def _query(params: Mapping[str, Sequence[str]], *, has_private: bool) -> Query:
+    query = parse_query(params).query
+    if query.visibility == PRIVATE and not has_private:
+        raise CallerError("filter.invalid", "private spans are left out without include=private", place="visibility")
+    return query
 
 
 def _feed(caller: Caller, text: str) -> FeedRef:
     try:
         wanted = parse_feed_id(text)
     except CallerError as error:
-        raise CallerError(error.code, error.detail, place="feed") from error
+        raise CallerError(error.code, error.detail, place="feed") from None
     for feed in caller.services.store.feeds.values():
         if feed.feed_id == wanted and feed.tenant == caller.tenant.number:
             return feed
@@ -114,6 +114,7 @@ def _feed(caller: Caller, text: str) -> FeedRef:
 
 
 def _entry(name: str, text: str | None) -> int | None:
+    """The number of an entry; that the feed has it is seen where its size is known."""
     if text is None:
         return None
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else SIZE_MAX + 1

@@ -8,10 +8,10 @@ Source: docs/protocol.md, Bundles.
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
 
 from lognode.core.errors import CallerError
-from lognode.core.ids import FeedId, SpanId, TenantId
+from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import BUNDLE_FEEDS_MAX
 from lognode.core.span import (
     PRIVATE,
@@ -37,25 +37,14 @@ from lognode.timeline.bundle.items import (
     unpack_path,
 )
 from lognode.timeline.bundle.seal import check_seal
-from lognode.timeline.bundle.verdict import BundledFeed, Verdict
+from lognode.timeline.bundle.verdict import BundledFeed, BundledSpan, Verdict
 from lognode.timeline.control import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import verify_inclusion
+from lognode.timeline.record import is_signed
 
 # What stands at the beginning, in this order; the founder's feed is the first.
 _BEGINNING: Final = (Head, FeedItem, TenantItem)
-
-
-class BundledSpan(NamedTuple):
-    """A span whose place is proven. `header` is None of a mere stub, and of a header that is malformed."""
-
-    id: SpanId
-    feed: FeedId
-    seq: int
-    hlc: int
-    visibility: int
-    header: Header | None
-    body: bytes | None
 
 
 class BundleReader:
@@ -71,6 +60,8 @@ class BundleReader:
         self._by_id: dict[FeedId, BundledFeed] = {}
         self._founder = b""
         self._absent = 0
+        self._signed = 0
+        self._missigned = 0
         self._first_hlc: int | None = None
         self._last = (-1, b"")  # hlc and leaf hash
         self._verdict: Verdict | None = None
@@ -87,6 +78,7 @@ class BundleReader:
         size = items = 0
         is_sealed = False
         for frame in read_frames(self._chunks):
+            span = None
             try:
                 if is_sealed:
                     raise _invalid("something stands behind the seal")
@@ -94,14 +86,15 @@ class BundleReader:
                 if isinstance(item, Seal):
                     self._check_seal(item, frame.number, digest.digest())
                     is_sealed, items = True, frame.number
-                elif (span := self._take(item, frame)) is not None:
-                    yield span
+                else:
+                    span = self._take(item, frame)
+                    digest.update(frame.head + frame.payload)
             except CallerError as error:
                 said = error.detail if error.code == "bundle.invalid" else str(error)
                 raise CallerError("bundle.invalid", said, place=frame.place) from error
-            if not is_sealed:
-                digest.update(frame.head + frame.payload)
             size = frame.offset + len(frame.head) + len(frame.payload)
+            if span is not None:
+                yield span
         if not is_sealed:
             raise CallerError("bundle.invalid", "it ends without a seal", place=f"byte {size}")
         last_hlc = None if self._first_hlc is None else self._last[0]
@@ -110,6 +103,8 @@ class BundleReader:
             self._founder,
             self._feeds,
             self._absent,
+            self._signed,
+            self._missigned,
             self._first_hlc,
             last_hlc,
             items,
@@ -166,13 +161,14 @@ class BundleReader:
         feed = self._feed(item.feed, item.seq)
         entry = entry_bytes(feed.feed, item.seq, item.hlc, item.visibility, item.header)
         leaf = _check_path(feed, entry, item.seq, item.shared, item.hashes)
-        header = _header_of(item.header)
-        if item.body is not None:
-            _check_body(header, item.body)
-        else:
+        if item.body is None:
             self._absent += 1
+        else:
+            header = decode_header(item.header)  # a header that is malformed names no body
+            _check_body(header, item.body)
+            self._check_actor(header, item.body, item.visibility)
         self._place(feed, item.seq, item.hlc, leaf)
-        return BundledSpan(span_id(item.hlc, leaf), feed.feed, item.seq, item.hlc, item.visibility, header, item.body)
+        return BundledSpan(span_id(item.hlc, leaf), feed, item.seq, item.hlc, item.visibility, item.header, item.body)
 
     def _take_stub(self, item: StubItem) -> BundledSpan:
         feed = self._feed(item.feed, item.seq)
@@ -180,7 +176,22 @@ class BundleReader:
         leaf = _check_path(feed, entry, item.seq, item.shared, item.hashes)
         feed.stubs += 1
         self._place(feed, item.seq, item.hlc, leaf)
-        return BundledSpan(span_id(item.hlc, leaf), feed.feed, item.seq, item.hlc, PRIVATE, None, None)
+        return BundledSpan(span_id(item.hlc, leaf), feed, item.seq, item.hlc, PRIVATE, None, None)
+
+    def _check_actor(self, header: Header, raw: bytes, visibility: int) -> None:
+        """Count a signature of the actor. A wrong one was let in by the feed's node and stays there: it is told."""
+        if header.actor is None:
+            return
+        try:
+            body = decode_body(raw)
+        except CallerError:
+            return
+        if body.actor_signature is None:
+            return
+        if is_signed(self._head.tenant, header, body, visibility):
+            self._signed += 1
+        else:
+            self._missigned += 1
 
     def _feed(self, number: int, seq: int) -> BundledFeed:
         if number >= len(self._feeds):
@@ -239,15 +250,8 @@ def _control(header: bytes, body: bytes, kind: str) -> bytes:
     return decode_body(body).data
 
 
-def _header_of(header: bytes) -> Header | None:
-    try:
-        return decode_header(header)
-    except CallerError:
-        return None  # it stands in the feed for ever, void; that it does is all there is to prove
-
-
-def _check_body(header: Header | None, body: bytes) -> None:
-    if header is None or len(body) != header.body_len or sha256(body).digest() != header.body_sha256:
+def _check_body(header: Header, body: bytes) -> None:
+    if len(body) != header.body_len or sha256(body).digest() != header.body_sha256:
         raise _invalid("the body is not the one that the header names")
 
 

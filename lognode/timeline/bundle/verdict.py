@@ -6,11 +6,14 @@ none of those keys is known.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from lognode.core.ids import FeedId
+from lognode.core.errors import CallerError
+from lognode.core.ids import FeedId, SpanId, TenantId, b32encode
+from lognode.core.span import decode_header
 from lognode.timeline.bundle.items import Head
 from lognode.timeline.proof.checkpoint import vkey
+from lognode.timeline.record import FeedRef, Record, span_json
 
 
 @dataclass(slots=True)
@@ -40,6 +43,31 @@ class BundledFeed:
         return 0 < self.count == self.stop - self.start
 
 
+class BundledSpan(NamedTuple):
+    """A span whose place is proven; `header` and `body` are as signed, None where they are not there."""
+
+    id: SpanId
+    feed: BundledFeed
+    seq: int
+    hlc: int
+    visibility: int
+    header: bytes | None
+    body: bytes | None
+
+    def json(self, tenant: TenantId) -> dict[str, Any] | None:
+        """The span as `lognode export` writes it; None where nothing of it but its place can be read."""
+        feed = self.feed
+        try:
+            decode_header(self.header or b"")
+        except CallerError:
+            return None
+        assert self.header is not None
+        record = Record(0, 0, self.seq, self.hlc, self.visibility, self.header, self.body)
+        shown = span_json(record, FeedRef(0, 0, feed.feed, feed.node_key, feed.log_key, own=False))
+        del shown["position"]  # which is a node's own
+        return {**shown, "tenant": b32encode(tenant)}
+
+
 class Verdict(NamedTuple):
     """What a bundle shows that passed every check, to whoever trusts those who signed."""
 
@@ -47,6 +75,8 @@ class Verdict(NamedTuple):
     founder: bytes  # node key
     feeds: list[BundledFeed]
     absent: int  # spans whose body is not there
+    signed: int  # spans that their actors signed
+    missigned: int  # spans under a signature that is not their actor's
     first_hlc: int | None
     last_hlc: int | None
     items: int  # before the seal

@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 
 from lognode.core.clock import HLC_MAX
 from lognode.core.codec import decode_value, encode
-from lognode.core.draft import Draft, signing_message
 from lognode.core.errors import CallerError
 from lognode.core.limits import TENANT_SHIFT_BITS
 from lognode.core.span import (
@@ -24,7 +23,6 @@ from lognode.core.span import (
     is_reserved,
     leaf_hash,
 )
-from lognode.identity.keys import verify_signature
 from lognode.timeline.control import (
     FeedOpen,
     check_feed_open,
@@ -33,7 +31,7 @@ from lognode.timeline.control import (
     parse_feed_open,
     parse_tenant_create,
 )
-from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
+from lognode.timeline.record import FeedRef, TenantRef, is_signed, labels_of, row_of
 from lognode.timeline.verify.feed import FeedWalk, Suspect
 from lognode.timeline.verify.finding import Report
 from lognode.timeline.verify.tally import Tally
@@ -224,7 +222,7 @@ class History:
             return
         self.labels.expect(label_rows(tenant, hlc, row, body))
         self.idems.expect(idem_rows(tenant, hlc, row, body))
-        if body.actor_signature is not None and not _is_signed(home.ref, known.header, body, visibility):
+        if body.actor_signature is not None and not is_signed(home.ref.tenant_id, known.header, body, visibility):
             self._blame(home, "signature.wrong", place, "the actor's signature does not match")
         if known.is_reserved:
             self._read_control(home, walk, known.header.kind, body.data)
@@ -280,14 +278,3 @@ def idem_rows(tenant: int, _hlc: int, row: int, body: Body) -> list[tuple[int, b
 @lru_cache(maxsize=4096)
 def _encode_size(size: int) -> bytes:
     return encode(size)
-
-
-def _is_signed(tenant: TenantRef, header: Header, body: Body, visibility: int) -> bool:
-    """Whether the body holds the signature of the header's actor over what it signed as a draft."""
-    if header.actor is None or body.actor_signature is None:
-        return False
-    draft = Draft(
-        header.kind, body.title, body.data, tuple(body.tags), body.subject, body.contract_id, body.workflow_id,
-        body.flow_id, tuple(body.related), body.metadata, visibility, header.status, header.caused_by, header.actor,
-    )  # fmt: skip
-    return verify_signature(header.actor[1:], signing_message(tenant.tenant_id, draft), body.actor_signature)

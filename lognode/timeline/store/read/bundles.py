@@ -7,7 +7,7 @@ Nothing is handed out that does not verify against those checkpoints. Synchronou
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache, partial
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -40,9 +40,9 @@ from lognode.timeline.store.write import newest_position
 _FROM: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
 _RANGE: Final = f"{_FROM} WHERE s.feed = ? AND s.seq >= ? AND s.seq < ? ORDER BY s.seq LIMIT ?"
 _FOUNDING: Final = (
-    f"{_FROM} JOIN kinds k ON k.kind = s.kind WHERE k.tenant = ? AND k.name = 'tenant.create' ORDER BY s.row LIMIT 1"
+    f"{_FROM} WHERE s.kind = (SELECT kind FROM kinds WHERE tenant = ? AND name = 'tenant.create') AND s.seq = 1"
+    " ORDER BY s.hlc LIMIT 1"
 )
-
 _Nodes = Callable[[FeedRef], NodeSource]
 
 
@@ -95,11 +95,12 @@ class BundleSource:
         Raises CallerError "feed.unknown" or "filter.invalid", NodeFault("database.damaged").
         """
         tenant = self._tenant
-        held = [feed for feed in self._feeds.values() if feed.tenant == tenant.number]
-        for feed in held:
-            note = latest_note(conn, feed)
-            self._heads[feed.number] = note, checkpoint_of(note)
-        own = [feed for feed in held if feed.own]
+        own = []
+        for feed in [feed for feed in self._feeds.values() if feed.tenant == tenant.number]:
+            with suppress(CallerError):  # a feed is known here before the commit that opens it
+                note = latest_note(conn, feed)
+                self._heads[feed.number] = note, checkpoint_of(note)
+                own += [feed] * feed.own
         if not own:
             raise CallerError("feed.unknown", "this node has written nothing in the tenant that it could seal with")
         self.sealing = max(own)
@@ -126,6 +127,8 @@ class BundleSource:
         return b"".join([self._item(conn, nodes, record) for record in records])
 
     def _check_range(self, wanted: FeedRange) -> None:
+        if wanted.feed.number not in self._heads:
+            raise CallerError("feed.unknown", f"{b32encode(wanted.feed.feed_id)} is not open yet")
         size = self._heads[wanted.feed.number][1].size
         stop = size if wanted.stop is None else wanted.stop
         if stop > size:
