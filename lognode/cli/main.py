@@ -17,7 +17,7 @@ from cyclopts.exceptions import UnusedCliTokensError
 
 from lognode import __version__
 from lognode.cli.commands.backup import backup_create, backup_restore, backup_verify
-from lognode.cli.commands.bundle import bundle_create, bundle_verify
+from lognode.cli.commands.bundle import bundle_create, bundle_import, bundle_verify
 from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
@@ -85,7 +85,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
         ),
         "bundle": Family(
             "Take spans along with their proofs.",
-            {"create": bundle_create, "verify": bundle_verify},
+            {"create": bundle_create, "verify": bundle_verify, "import": bundle_import},
         ),
         "export": export,
         "replay": replay,

@@ -116,8 +116,8 @@ def text_width() -> int:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr where that is a terminal, fed with how much is done of how much."""
+def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr where that is a terminal, fed with how much is done of how much, None where nobody knows."""
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return

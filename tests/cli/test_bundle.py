@@ -2,10 +2,10 @@
 
 import gzip
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE
 
 import pytest
 
@@ -136,10 +136,106 @@ def test_a_file_appears_only_once_it_is_whole(lognode: Lognode, tmp_path: Path) 
     assert [found.name for found in tmp_path.iterdir()] == ["old.bundle"]
 
 
-def test_a_bundle_goes_through_pipes(lognode: Lognode) -> None:
-    made = lognode.run("bundle", "create", "--subject", "/", "-o", "-")
+def test_a_bundle_goes_through_pipes(lognode: Lognode, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with lognode.start("bundle", "create", "--kind", "http.request", "-o", str(pipe)) as writing:
+        assert verify_bundle([pipe.read_bytes()]).spans == SPANS
+        writing.communicate()
+    assert (writing.returncode, pipe.is_fifo()) == (0, True)
+
+    made = lognode.run("bundle", "create", "--kind", "http.request", "-o", "-")
     assert (made.returncode, made.stderr) == (0, b"")
 
-    reading = lognode.start("bundle", "verify", "-", "--any-node", stdin=PIPE)
-    shown, _ = reading.communicate(made.stdout)
-    assert (reading.returncode, b"Asked for  subject=/" in shown) == (0, True)
+    shown = lognode.run("bundle", "verify", "-", "--any-node", stdin=made.stdout)
+    assert (shown.returncode, b"Asked for  kind=http.request" in shown.stdout) == (0, True)
+
+
+# Into another node.
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Lognode]:
+    """A second node, with nothing in it."""
+    daemon = Daemon(tmp_path / "other")
+    daemon.start()
+    yield Lognode(tmp_path, daemon.data_dir)
+    daemon.stop()
+
+
+def test_an_imported_bundle_is_copies_with_their_origin_and_twice_adds_nothing(
+    lognode: Lognode, other: Lognode, tmp_path: Path
+) -> None:
+    placed = lognode.text("append", "--kind", "order.placed", "--subject", "order:17", "--data", '{"b": 1.0, "a": [2]}')
+    paid = lognode.text("append", "--kind", "order.paid", "--caused-by", placed, "--related", placed, "--tag", "x")
+    path, who = str(tmp_path / "all.bundle"), lognode.text("id", "show")
+    facts = lognode.json("bundle", "create", "-o", path)
+    spans = {span["id"]: span for span in lognode.lines("export") if span["visibility"] != "private"}
+    assert len(spans) == facts["spans"]
+
+    dry = other.json("bundle", "import", path, "--node", who, "--dry-run")
+    assert (dry["added"], dry["dry_run"], len(other.lines("export"))) == (len(spans) - 2, True, 2)
+    assert other.text("bundle", "import", path, "--node", who) == (
+        f"{len(spans) + facts['stubs']} spans: {len(spans) - 2} added, 0 already there, {2 + facts['stubs']} left out "
+        f"(2 control spans, {facts['stubs']} spans whose content is not there)"
+    )
+    copies = [span for span in other.lines("export") if not span["kind"].startswith(("feed.", "tenant."))]
+    for copy in copies:
+        origin = copy["annotations"]["origin"]
+        first = spans[origin["id"]]
+        named = ("id", "at", "tenant", "node", "feed", "seq", "actor_signed")
+        assert origin == {name: first[name] for name in named} | {"as": "bundle"}
+        said = ("kind", "title", "data", "tags", "subject", "caused_by", "related", "metadata", "visibility", "status")
+        assert {name: copy[name] for name in said} == {name: first[name] for name in said}
+    assert [copy["annotations"]["origin"]["id"] for copy in copies] == list(spans)[2:]
+
+    again = other.json("bundle", "import", "-", "--node", who, stdin=Path(path).read_bytes())
+    assert (again["added"], again["already_there"]) == (0, len(spans) - 2)
+    # An export of the same spans makes the same copies.
+    assert other.json("import", "-", stdin=lognode.run("export", "--kind", "order.*").stdout)["added"] == 0
+    # Old ids lead to the copies.
+    assert other.json("show", placed)["annotations"]["origin"]["id"] == placed
+    assert [cause["kind"] for cause in other.json("why", paid)["causes"]["spans"]] == ["order.placed"]
+    assert other.run("verify").returncode == 0
+    # At home, every span is there itself.
+    assert lognode.json("bundle", "import", path, "--node", who)["added"] == 0
+
+
+def test_nothing_is_imported_of_a_bundle_that_does_not_hold(lognode: Lognode, other: Lognode, tmp_path: Path) -> None:
+    path, who = tmp_path / "some.bundle", lognode.text("id", "show")
+    lognode.text("bundle", "create", "--kind", "http.request", "-o", str(path))
+    last = bytearray(path.read_bytes())
+    last[-10] ^= 1
+
+    for arguments, raw, code in (
+        (["--node", who], bytes(last), "bundle.invalid"),
+        (["--node", who], path.read_bytes()[:-1], "bundle.invalid"),
+        ([], path.read_bytes(), "bundle.untrusted"),
+        (["--node", other.text("id", "show")], path.read_bytes(), "bundle.untrusted"),
+    ):
+        refused = other.run("bundle", "import", "-", *arguments, "--json", stdin=raw)
+        assert (refused.returncode, json.loads(refused.stderr)["code"]) == (1, code)
+        assert len(other.lines("export")) == 2
+
+
+def test_the_spans_of_a_bundle_are_shown_as_an_export_shows_them(
+    lognode: Lognode, elsewhere: Lognode, tmp_path: Path
+) -> None:
+    path, who = tmp_path / "some.bundle", lognode.text("id", "show")
+    lognode.text("bundle", "create", "--kind", "http.request", "-o", str(path))
+    shown = elsewhere.lines("bundle", "verify", str(path), "--spans", "--node", who)
+
+    exported = lognode.lines("export", "--kind", "http.request")
+    assert shown == [{name: value for name, value in span.items() if name != "position"} for span in exported]
+    assert elsewhere.run("bundle", "verify", str(path), "--spans").stdout == b""
+
+
+def test_nothing_in_a_bundle_can_speak_for_lognode(lognode: Lognode, elsewhere: Lognode) -> None:
+    lie = "x\nSealed by  somebody else\x1b[2J"
+    raw = lognode.run("bundle", "create", "--subject", lie, "-o", "-").stdout
+    shown = elsewhere.text("bundle", "verify", "-", "--any-node", stdin=raw)
+
+    assert [line for line in shown.splitlines() if line.startswith("Sealed by")] == [
+        f"Sealed by  {lognode.text('id', 'show')}"
+    ]
+    assert "Asked for  subject=x\u240aSealed by  somebody else\u241b[2J" in shown

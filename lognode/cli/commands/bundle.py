@@ -1,25 +1,30 @@
-"""Commands for bundles: create one from a node, verify one without any node."""
+"""Commands for bundles: create one from a node, verify one without any node, import one into a node."""
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
-from urllib.parse import unquote_plus
 
 from cyclopts import Group, Parameter
 
+from lognode.cli.commands.transfer import CopySender, holds, tenant_id
+from lognode.cli.files import chunks_of, open_input, open_twice, replacing
+from lognode.cli.lines import tally as tallies
+from lognode.cli.lines.copies import Imports, LeftOut
+from lognode.cli.lines.verdict import feed_line, node_text, verdict_json, verdict_rows
 from lognode.cli.options import ALL, HERE, File, Flag, Target, Texts, Which
-from lognode.cli.output import flush, print_json, print_rows, print_text, say
-from lognode.core.errors import CallerError
-from lognode.core.ids import LogLineKind, b32encode, format_logline, logline, parse_logline
+from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say
+from lognode.core.errors import CallerError, LognodeError
+from lognode.core.ids import LogLineKind, parse_logline
 
 if TYPE_CHECKING:
-    from lognode.timeline.bundle.verdict import BundledFeed, Verdict
+    from lognode.client import Client
+    from lognode.timeline.bundle.verdict import Verdict
 
-CHUNK_BYTES: Final = 256 * 1024
 TRUST_GROUP: Final = Group.create_ordered("Whose signature counts", sort_key=1)
 Output = Annotated[str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True)]
 
@@ -36,22 +41,26 @@ class Trust:
     any_node: Flag = False
     """Whoever signed will do: shows that the bundle is whole, not that it is true."""
 
-    def judge(self, verdict: "Verdict") -> None:
-        """Pass if all who signed are trusted. Raises CallerError bundle.untrusted, id.malformed or vkey.malformed."""
-        from lognode.timeline.proof.checkpoint import parse_vkey
+    def judge(self) -> Callable[["Verdict"], None]:
+        """What raises CallerError("bundle.untrusted") unless all who signed are trusted.
 
+        Raises CallerError id.malformed, vkey.malformed or file.unreadable itself, before anything is read.
+        """
         nodes = {_node_key(text) for text in self.node}
-        vkeys = {_read_line(text[1:]) if text.startswith("@") else text for text in self.vkey}
-        for text in vkeys:
-            parse_vkey(text)
-        strangers = verdict.strangers(nodes, vkeys)
-        if strangers and not self.any_node:
-            named = ", ".join(dict.fromkeys(_node(feed.node_key) for feed in strangers))
-            said = "other keys were named" if nodes or vkeys else "nobody said whom to trust"
-            raise CallerError("bundle.untrusted", f"it is signed by {named}, and {said}", extra=_facts(verdict))
+        vkeys = {_vkey(text) for text in self.vkey}
+
+        def check(verdict: "Verdict") -> None:
+            strangers = verdict.strangers(nodes, vkeys)
+            if strangers and not self.any_node:
+                named = ", ".join(dict.fromkeys(node_text(feed.node_key) for feed in strangers))
+                said = "other keys were named" if nodes or vkeys else "nobody said whom to trust"
+                detail = f"it is signed by {named}, and {said}"
+                raise CallerError("bundle.untrusted", detail, extra=verdict_json(verdict))
+
+        return check
 
 
-ANYBODY: Final = Trust()
+NOBODY: Final = Trust()
 
 
 def bundle_create(
@@ -94,22 +103,23 @@ def bundle_create(
         target.client() as client,
         client.bundle(which.filter(), feed=feed, start=start, stop=stop, include_private=include_private) as chunks,
         _destination(output) as sink,
-        _progress(None) as show,
+        progress("Bundling") as show,
     ):
-        verdict = verify_bundle(_copied(chunks, sink, show))
+        verdict = verify_bundle(_written(chunks, sink, show))
     if output == "-":
         return
     if target.json:
-        print_json({"file": output, **_facts(verdict)})
+        print_json({"file": output, **verdict_json(verdict)})
         return
-    print_text(f"Wrote {output}: {verdict.spans:,} spans, {verdict.size:,} bytes.")
+    word = "span" if verdict.spans == 1 else "spans"
+    print_text(f"Wrote {output}: {verdict.spans:,} {word}, {verdict.size:,} bytes.")
     flush()
     if not include_private:
         say("What private spans say is left out; --include-private takes it along.")
-    say(f"Verify it anywhere: lognode bundle verify {output} --node {_node(verdict.head.node_key)}")
+    say(f"Verify it anywhere: lognode bundle verify {output} --node {node_text(verdict.head.node_key)}")
 
 
-def bundle_verify(file: File, /, *, trust: Trust = ANYBODY, json: Flag = False) -> None:
+def bundle_verify(file: File, /, *, spans: Flag = False, trust: Trust = NOBODY, json: Flag = False) -> None:
     """Check a bundle without any node.
 
     A bundle brings the keys that it is signed with: whom of them to trust must be known from elsewhere.
@@ -118,106 +128,139 @@ def bundle_verify(file: File, /, *, trust: Trust = ANYBODY, json: Flag = False) 
     ----------
     file
         The bundle; - reads stdin.
+    spans
+        Print its spans, as 'lognode export' does, once all of it was checked.
     json
         Answer as JSON, errors too.
 
     Examples
     --------
     $ lognode bundle verify orders.bundle --node "$(cat alice.id)"
-    $ lognode bundle verify orders.bundle --vkey @feed.vkey
+    $ lognode bundle verify orders.bundle --vkey @feed.vkey --spans
 
     Notes
     -----
     Exit code 0 when it holds and those who signed it are trusted, 1 otherwise.
     """
-    from lognode.timeline.bundle.reader import verify_bundle
-
-    with _source(file) as source, _progress(_size(source)) as show:
-        verdict = verify_bundle(_chunks(source, show))
+    judge = trust.judge()
+    if spans:
+        with open_twice(file) as source:
+            verdict = _verified(source)
+            judge(verdict)
+            source.seek(0)
+            for shown in _shown_again(source, verdict):
+                if shown is not None:
+                    print_json(shown)
+        return
+    with open_input(file) as source:
+        verdict = _verified(source)
     if json:
-        trust.judge(verdict)
-        print_json({"ok": True, **_facts(verdict)})
+        judge(verdict)
+        print_json({"ok": True, **verdict_json(verdict)})
         return
     print_text("The bundle is whole, and as it was sealed.")
-    print_rows(_rows(verdict))
+    print_rows(verdict_rows(verdict))
     for feed in verdict.feeds:
         if feed.count:
-            print_text(_feed_line(feed))
+            print_text(feed_line(feed))
     flush()
-    trust.judge(verdict)
+    judge(verdict)
 
 
-def _rows(verdict: "Verdict") -> dict[str, object]:
-    from lognode.core.clock import hlc_ms, time_text
+def bundle_import(file: File, /, *, dry_run: Flag = False, trust: Trust = NOBODY, target: Target = HERE) -> None:
+    """Append the spans of a bundle as copies that name their origin.
 
-    head = verdict.head
-    spans = f"{verdict.spans:,}"
-    if verdict.first_hlc is not None and verdict.last_hlc is not None:
-        spans += f", from {time_text(hlc_ms(verdict.first_hlc))} to {time_text(hlc_ms(verdict.last_hlc))}"
-    rows: dict[str, object] = {
-        "Tenant": b32encode(head.tenant),
-        "Sealed by": _node(head.node_key),
-        "At": time_text(head.made_ms),
-        "Asked for": unquote_plus(head.query).replace("&", " ") or "everything",
-        "Spans": spans,
-    }
-    if head.has_private:
-        rows["Private"] = "included"
-    elif verdict.stubs:
-        rows["Private"] = f"{verdict.stubs:,} besides, of which only time and hash are shown"
+    All of it is verified before anything is appended. Run again, it adds nothing twice. Control spans and spans whose
+    content is not there are left out, and counted.
+
+    Parameters
+    ----------
+    file
+        The bundle; - reads stdin.
+    dry_run
+        Write nothing: say what would be added.
+
+    Examples
+    --------
+    $ lognode bundle import orders.bundle --node "$(cat alice.id)"
+    """
+    judge = trust.judge()
+    tally = tallies.Tally(is_dry=dry_run)
+    with open_twice(file) as source, target.client() as client:
+        verdict = _verified(source)
+        judge(verdict)
+        source.seek(0)
+        try:
+            _append(client, target.tenant_name(), source, verdict, tally)
+        except KeyboardInterrupt:
+            if not dry_run:
+                say(f"Stopped. For certain in: {tally.text('span', 'spans')}. Run it again to go on.")
+            raise
+        except LognodeError as error:
+            error.extra |= tally.answer("spans")
+            raise
+    if target.json:
+        print_json(tally.answer("spans"))
     else:
-        rows["Private"] = "left out"
-    if verdict.absent:
-        rows["Bodies"] = f"{verdict.absent:,} are not there"
-    return rows
+        print_text(tally.text("span", "spans"))
 
 
-def _feed_line(feed: "BundledFeed") -> str:
-    which = f"entries {feed.start:,} to {feed.stop - 1:,} of {feed.size:,}"
-    said = f"all {which}" if feed.is_whole else f"{feed.count:,} of the {which}"
-    return f"feed {b32encode(feed.feed)}, {said}, signed by {_node(feed.node_key)}"
+def _append(client: "Client", name: str, source: BinaryIO, verdict: "Verdict", tally: tallies.Tally) -> None:
+    imports = Imports(cache(lambda: tenant_id(client, name)), lambda span: holds(client, span))
+    sender = CopySender(client, tally)
+    with tallies.progress(verdict.spans + verdict.stubs, "spans") as show:
+        for shown in _shown_again(source, verdict):
+            copy = LeftOut("unseen") if shown is None else imports.copy(shown, "bundle")
+            if shown is not None and isinstance(copy, bytes):
+                sender.add(shown["id"], copy)
+            elif not isinstance(copy, bytes):
+                tally.add_others([copy])
+            show(tally.total, tally.total)
+        sender.finish()
 
 
-def _facts(verdict: "Verdict") -> dict[str, Any]:
-    """The verdict for programs."""
-    from lognode.core.clock import hlc_ms, time_text
+def _shown_again(source: BinaryIO, verdict: "Verdict") -> Iterator[dict[str, Any] | None]:
+    """The spans of a bundle that was verified, read a second time; None for one of which only the place is there."""
+    from lognode.timeline.bundle.reader import BundleReader
 
-    head = verdict.head
-    ends = [None if hlc is None else time_text(hlc_ms(hlc)) for hlc in (verdict.first_hlc, verdict.last_hlc)]
-    return {
-        "tenant": b32encode(head.tenant),
-        "founder": _node(verdict.founder),
-        "sealed_by": _node(head.node_key),
-        "sealed_at": time_text(head.made_ms),
-        "query": head.query,
-        "include_private": bool(head.has_private),
-        "spans": verdict.spans,
-        "stubs": verdict.stubs,
-        "bodies_absent": verdict.absent,
-        "first_at": ends[0],
-        "last_at": ends[1],
-        "feeds": [_feed_facts(feed) for feed in verdict.feeds],
-        "bytes": verdict.size,
-        "sha256": verdict.digest.hex(),
-    }
+    reader = BundleReader(chunks_of(source))
+    for span in reader.spans():
+        yield span.json(verdict.head.tenant)
+    if reader.verdict.digest != verdict.digest:
+        raise CallerError("bundle.invalid", "the file changed while it was read")
 
 
-def _feed_facts(feed: "BundledFeed") -> dict[str, Any]:
-    return {
-        "feed": b32encode(feed.feed),
-        "node": _node(feed.node_key),
-        "vkey": feed.vkey,
-        "size": feed.size,
-        "root": feed.root.hex(),
-        "start": feed.start,
-        "stop": feed.stop,
-        "entries": feed.count,
-        "complete": feed.is_whole,
-    }
+def _verified(source: BinaryIO) -> "Verdict":
+    from lognode.timeline.bundle.reader import verify_bundle
+
+    size = os.fstat(source.fileno()).st_size
+    with progress("Verifying") as show:
+        return verify_bundle(_counted(chunks_of(source), lambda done: show(done, max(size, done))))
 
 
-def _node(key: bytes) -> str:
-    return format_logline(logline(LogLineKind.NODE, key))
+def _counted(chunks: Iterable[bytes], show: Callable[[int], None]) -> Iterator[bytes]:
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        show(done)
+        yield chunk
+
+
+def _written(chunks: Iterable[bytes], sink: BinaryIO, show: Callable[[int, int | None], None]) -> Iterator[bytes]:
+    for chunk in _counted(chunks, lambda done: show(done, None)):
+        sink.write(chunk)
+        yield chunk
+
+
+@contextmanager
+def _destination(output: str) -> Iterator[BinaryIO]:
+    if output == "-":
+        if sys.stdout.isatty():
+            raise CallerError("usage.invalid", "a bundle is binary; name a file with -o, or send it into a pipe")
+        yield sys.stdout.buffer
+        return
+    with replacing(Path(output)) as sink:
+        yield sink
 
 
 def _node_key(text: str) -> bytes:
@@ -227,85 +270,11 @@ def _node_key(text: str) -> bytes:
     return found[1:]
 
 
-def _read_line(file: str) -> str:
-    try:
-        return Path(file).read_bytes().decode("utf-8", "replace").strip()
-    except OSError as error:
-        raise CallerError("file.unreadable", f"{file}: {error.strerror}") from error
+def _vkey(text: str) -> str:
+    from lognode.timeline.proof.checkpoint import parse_vkey
 
-
-@contextmanager
-def _destination(output: str) -> Iterator[BinaryIO]:
-    """Where a bundle is written. A file takes the place of an older one only when it is whole and on disk."""
-    path = Path(output)
-    if output == "-" and sys.stdout.isatty():
-        raise CallerError("usage.invalid", "a bundle is binary; name a file with -o, or send it into a pipe")
-    if output == "-":
-        yield sys.stdout.buffer
-        return
-    if path.exists() and not path.is_file():  # a pipe or a device, which nothing may take the place of
-        with path.open("wb") as sink:
-            yield sink
-        return
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("xb") as sink:
-            yield sink
-            sink.flush()
-            os.fsync(sink.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _copied(chunks: Iterable[bytes], sink: BinaryIO, show: Callable[[int], None]) -> Iterator[bytes]:
-    size = 0
-    for chunk in chunks:
-        sink.write(chunk)
-        size += len(chunk)
-        show(size)
-        yield chunk
-
-
-@contextmanager
-def _source(file: str) -> Iterator[BinaryIO]:
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    with ExitStack() as stack:
-        try:
-            source = stack.enter_context(Path(file).open("rb"))
-        except OSError as error:
-            raise CallerError("file.unreadable", f"{file}: {error.strerror}") from error
-        yield source
-
-
-def _chunks(source: BinaryIO, show: Callable[[int], None]) -> Iterator[bytes]:
-    size = 0
-    try:
-        while chunk := source.read(CHUNK_BYTES):
-            size += len(chunk)
-            show(size)
-            yield chunk
-    except OSError as error:
-        raise CallerError("file.unreadable", f"the bundle cannot be read to its end: {error}") from error
-
-
-def _size(source: BinaryIO) -> int | None:
-    """Bytes of a file, None of a pipe."""
-    return os.fstat(source.fileno()).st_size or None
-
-
-@contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal, fed with how many bytes are done."""
-    if not sys.stderr.isatty():
-        yield lambda _done: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda done: progress.update(task, completed=done)
+    if text.startswith("@"):
+        with open_input(text[1:]) as source:
+            text = source.read().decode("utf-8", "replace").strip()
+    parse_vkey(text)
+    return text

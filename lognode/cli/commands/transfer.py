@@ -1,21 +1,19 @@
 """Commands that take many spans from where they are: export and replay."""
 
-import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkstemp
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import msgspec
 from cyclopts import Parameter
 
+from lognode.cli.files import replacing
 from lognode.cli.lines.copies import LeftOut, copy_line, left_out
 from lognode.cli.lines.tally import Tally, progress
 from lognode.cli.options import ALL, HERE, Flag, Target, Which
 from lognode.cli.output import print_json, print_text, say
-from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import RUN_NAME_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ def export(*, output: Output = None, which: Which = ALL, target: Target = HERE) 
                 print_json({**span, "tenant": tenant})
             return
         count = 0
-        with _replacing(output) as file, progress(newest, "spans") as show:
+        with replacing(output) as file, progress(newest, "spans") as show:
             for span in spans_up_to(client, which, newest):
                 _write_line(file, span, tenant)
                 count += 1
@@ -66,25 +64,6 @@ def export(*, output: Output = None, which: Which = ALL, target: Target = HERE) 
 
 def _write_line(file: BinaryIO, span: "Span", tenant: str) -> None:
     file.write(_encode({**span, "tenant": tenant}) + b"\n")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file for its owner alone that takes the place of `path` when all of it is on disk."""
-    try:
-        handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise NodeFault("system.failed", f"{path.parent}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def replay(
@@ -126,7 +105,7 @@ def replay(
     with target.client() as client:
         tenant, newest = tenant_id(client, target.tenant_name()), newest_position(client)
         with progress(newest, "spans") as show:
-            replayed = _Replay(client, tally)
+            replayed = CopySender(client, tally)
             for span in spans_up_to(client, which, newest):
                 reason = left_out(span) or ("replay" if _is_replay(span) and not replays else None)
                 if reason is not None:
@@ -148,7 +127,7 @@ def _is_replay(span: "Span") -> bool:
     return isinstance(origin, dict) and origin.get("as") == "replay"
 
 
-class _Replay:
+class CopySender:
     """Copies on their way to the node, in batches."""
 
     def __init__(self, client: "Client", tally: Tally) -> None:
@@ -190,6 +169,16 @@ def tenant_id(client: "Client", name: str) -> str:
         if name in (tenant["id"], tenant["alias"]):
             return tenant["id"]
     raise CallerError("tenant.unknown")
+
+
+def holds(client: "Client", span_id: str) -> bool:
+    """Whether the tenant holds the span itself, and not only a copy."""
+    try:
+        return client.span(span_id)["id"] == span_id
+    except CallerError as error:
+        if error.code == "span.unknown":
+            return False
+        raise
 
 
 def newest_position(client: "Client") -> int:

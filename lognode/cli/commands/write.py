@@ -5,16 +5,17 @@ import select
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal
 
 from cyclopts import Parameter
 
-from lognode.cli.commands.transfer import tenant_id
+from lognode.cli.commands.transfer import holds, tenant_id
+from lognode.cli.files import open_input
 from lognode.cli.lines.copies import Imports
 from lognode.cli.lines.ndjson import Batch, read_batches, unpacked
 from lognode.cli.lines.tally import Tally, progress
@@ -161,8 +162,8 @@ def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) 
     """
     tally = Tally(is_dry=dry_run)
     try:
-        with _input(file) as source, target.client() as client, _progress(source) as show:
-            imports = Imports(cache(lambda: tenant_id(client, target.tenant_name())), lambda span: _has(client, span))
+        with open_input(file) as source, target.client() as client, _progress(source) as show:
+            imports = Imports(cache(lambda: tenant_id(client, target.tenant_name())), lambda span: holds(client, span))
             for batch in read_batches(unpacked(source), lambda: _is_waiting(source), imports.draft):
                 tally.add_others(batch.others)
                 _send(client, batch, tally)
@@ -183,16 +184,6 @@ def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) 
         print_text(tally.text("line", "lines"))
 
 
-def _has(client: "Client", span_id: str) -> bool:
-    """Whether the tenant holds the span itself, and not only a copy."""
-    try:
-        return client.span(span_id)["id"] == span_id
-    except CallerError as error:
-        if error.code == "span.unknown":
-            return False
-        raise
-
-
 def _send(client: "Client", batch: Batch, tally: Tally) -> None:
     from lognode.client.batch import renumber
 
@@ -205,19 +196,6 @@ def _send(client: "Client", batch: Batch, tally: Tally) -> None:
         tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
         raise
     tally.add(answer["appended"], answer["duplicates"])
-
-
-@contextmanager
-def _input(file: str) -> Iterator[BufferedReader]:
-    if file == "-":
-        yield cast("BufferedReader", sys.stdin.buffer)
-        return
-    with ExitStack() as stack:
-        try:
-            source = stack.enter_context(Path(file).open("rb"))
-        except OSError as error:
-            raise CallerError("file.unreadable", f"{file}: {error.strerror}") from error
-        yield source
 
 
 def _is_waiting(source: BufferedReader) -> bool:

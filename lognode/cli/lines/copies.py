@@ -1,4 +1,4 @@
-"""From spans as JSON to the drafts of their copies: what import makes of an export, and replay of a timeline.
+"""From spans as JSON to the drafts of their copies: what is made of an export, a bundle, or a timeline replayed.
 
 Knows no files. Invariant: a copy holds everything that the author said, names its origin, and has a key made from
 the span's id, so that making it twice adds nothing.
@@ -39,6 +39,7 @@ LEFT_OUT: Final[Mapping[str, tuple[str, str]]] = {
     "reserved": ("span that only nodes write", "spans that only nodes write"),
     "body_missing": ("span without its body", "spans without their bodies"),
     "body_malformed": ("span with a malformed body", "spans with malformed bodies"),
+    "unseen": ("span whose content is not there", "spans whose content is not there"),
     "replay": ("replay", "replays"),
 }
 
@@ -59,8 +60,10 @@ class Imports:
         Raises CallerError("draft.invalid") for a line that is neither a draft nor an exported span.
         """
         span = exported_span(line)
-        if span is None:
-            return line
+        return line if span is None else self.copy(span, "import")
+
+    def copy(self, span: Mapping[str, Any], way: Literal["import", "bundle"]) -> bytes | LeftOut | None:
+        """The line to send for a span as an export shows it; None for one that the tenant recorded itself."""
         reason = left_out(span)
         if reason is not None:
             return LeftOut(reason)
@@ -73,7 +76,7 @@ class Imports:
             named = None
         if named is not None and self._is_held(named):
             return None
-        return copy_line(span, span["tenant"], "import", key=f"copy:{span['id']}")
+        return copy_line(span, span["tenant"], way, key=f"copy:{span['id']}")
 
 
 def exported_span(line: bytes) -> dict[str, Any] | None:
@@ -112,7 +115,7 @@ def left_out(span: Mapping[str, Any]) -> str | None:
     return f"body_{span['body']}" if span.get("body") in {"missing", "malformed"} else None
 
 
-def copy_line(span: Mapping[str, Any], tenant: str, way: Literal["import", "replay"], *, key: str) -> bytes:
+def copy_line(span: Mapping[str, Any], tenant: str, way: Literal["import", "bundle", "replay"], *, key: str) -> bytes:
     """The draft of a copy of a span of `tenant`, as a line."""
     draft = {name: span[name] for name in _TOLD if span.get(name) not in (None, [])}
     first = origin_in(span.get("annotations"))

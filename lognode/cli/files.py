@@ -1,0 +1,77 @@
+"""Files that commands read and write; `-` is stdin.
+
+Invariant: a file that a command writes appears whole, or not at all.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+from tempfile import TemporaryFile, mkstemp
+from typing import BinaryIO, Final, cast
+
+from lognode.core.errors import CallerError, NodeFault
+
+CHUNK_BYTES: Final = 256 * 1024
+
+
+@contextmanager
+def open_input(file: str) -> Iterator[BufferedReader]:
+    """The file, or stdin. Raises CallerError("file.unreadable")."""
+    if file == "-":
+        yield cast("BufferedReader", sys.stdin.buffer)
+        return
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(Path(file).open("rb"))
+        except OSError as error:
+            raise CallerError("file.unreadable", f"{file}: {error.strerror}") from error
+        yield source
+
+
+@contextmanager
+def open_twice(file: str) -> Iterator[BinaryIO]:
+    """The same, to be read again after `seek(0)`: of what comes through a pipe, a copy that nobody else sees."""
+    with open_input(file) as source:
+        if file != "-" and source.seekable():
+            yield source
+            return
+        with TemporaryFile() as copy:
+            for chunk in chunks_of(source):
+                copy.write(chunk)
+            copy.seek(0)
+            yield cast("BinaryIO", copy)
+
+
+def chunks_of(source: BinaryIO | BufferedReader) -> Iterator[bytes]:
+    """What is left of a file, piece by piece. Raises CallerError("file.unreadable")."""
+    try:
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk
+    except OSError as error:
+        raise CallerError("file.unreadable", f"the input ends badly: {error}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file for its owner alone that takes the place of `path` when all of it is on disk."""
+    if path.exists() and not path.is_file():  # a pipe or a device, whose place nothing may take
+        with path.open("wb") as sink:
+            yield sink
+        return
+    try:
+        handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise NodeFault("system.failed", f"{path.parent}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
