@@ -249,20 +249,24 @@ def test_a_replay_records_spans_again_once_a_run(new_node: NewNode) -> None:
     assert one.run("verify").returncode == 0
 
 
-def test_an_interrupted_replay_goes_on_where_it_was(new_node: NewNode) -> None:
+def test_a_killed_replay_goes_on_under_its_name_and_doubles_nothing(new_node: NewNode) -> None:
     one = new_node("one")
-    one.text("import", "-", stdin=b"".join(b'{"kind":"note.made","title":"%d"}\n' % n for n in range(3000)))
-    spans = exported(one, "--kind", "note.made")
-    middle = spans[1500]["at"]
+    one.text("import", str(RECORDS / "web-requests.ndjson.gz"))
+    held = exported(one)
+    replay = one.start("replay", "--run", "r")
+    with http_client(one) as http:
+        while http.get("/v1/tenants/default/stats").json()["spans"] == len(held):
+            assert replay.poll() is None, "it ended before anything of it was seen"
+    replay.kill()
+    replay.communicate()
 
-    first = one.json("replay", "--run", "r", "--kind", "note.made", "--until", middle)
-    rest = one.json("replay", "--run", "r", "--kind", "note.made")
+    done = one.json("replay", "--run", "r", "--kind", "http.request")
 
-    assert first["added"] + rest["added"] == 3000
-    assert rest["already_there"] == first["added"]
-    replays = exported(one, "--kind", "note.made")[3000:]
-    assert sorted(int(span["title"]) for span in replays) == list(range(3000))
-    assert [span["title"] for span in replays] == [span["title"] for span in spans]
+    originals, replays = held[2:], exported(one)[len(held) :]
+    assert (done["added"] + done["already_there"], done["left_out"].keys()) == (len(originals), {"replay"})
+    assert min(done["already_there"], done["left_out"]["replay"]) > 0
+    assert [span["annotations"]["origin"]["id"] for span in replays] == [span["id"] for span in originals]
+    assert said(replays) == said(originals)
 
 
 def test_a_simulated_replay_goes_through_everything_and_writes_nothing(new_node: NewNode) -> None:

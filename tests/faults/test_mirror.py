@@ -85,6 +85,22 @@ def test_a_killed_daemons_mirror_has_every_span_once_and_in_order(tmp_path: Path
     assert len(mirrored(tmp_path / "mirror")) > ROUNDS
 
 
+def test_a_mirror_that_cannot_be_written_is_shown_and_goes_on_when_it_can(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.write_bytes(b"a file in the way")
+    with HinderedDaemon(tmp_path / "node", "--mirror-dir", str(mirror)) as daemon:
+        daemon.start()
+        with daemon.client() as http:
+            answer = http.post("/v1/tenants/default/spans", json={"kind": "note.made"})
+            assert answer.status_code == 201
+            state: dict[str, Any] = {}
+            while state.get("state") != "waiting":
+                (state,) = [one for one in http.get("/v1/node").json()["subsystems"] if one["name"] == "mirror.default"]
+            assert state["error"] == "mirror.unwritable"
+        mirror.unlink()
+        assert is_whole(mirror, daemon, PATIENCE_S)
+
+
 @pytest.mark.parametrize("patch", ["uncut", "skipping"])
 def test_a_mirror_that_resumes_wrongly_is_found_out(tmp_path: Path, patch: str) -> None:
     assert kill_and_tear(tmp_path, patch, 1) == [False]

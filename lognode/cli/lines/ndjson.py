@@ -1,7 +1,7 @@
 """NDJSON files as batches to send: lines with their numbers, each with a key that makes sending it twice harmless.
 
-Knows no node. Invariant: a line leaves here as it stands in the file, but for a key added at its end, so
-that whatever is wrong with it is found where it is.
+Knows no node. Invariant: a draft leaves here as it stands in the file, but for a key added at its end, so that
+whatever is wrong with it is found where it is.
 """
 
 import zlib
