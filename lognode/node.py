@@ -219,7 +219,6 @@ def _index_name(tenant: TenantRef) -> str:
 def _mirror(parts: _Parts, settings: Settings) -> None:
     """Have the files of every tenant follow its timeline, where there is a directory for them."""
     if settings.mirror_dir is None:
-        parts.supervisor.switch_off("mirror")
         return
     mirror = Mirror(parts.store, parts.heads, settings.mirror_dir)
     for tenant in set(parts.store.tenants.values()):
