@@ -167,6 +167,7 @@ def test_a_file_that_is_not_toml_is_refused_with_the_line() -> None:
     error = refusal('log_level = "info"\n= 3\n')
 
     assert (error.detail, error.place) == ("not TOML: Invalid statement", "/etc/lognode.toml:2")
+    assert "a second time" in refusal('log_level = "info"\nlog_level = "info"').detail
     with pytest.raises(CallerError, match="not a TOML file"):
         load_settings({"config": FILE}, HOME, reader({FILE: b"\xff"}))
 
@@ -273,9 +274,9 @@ def test_a_check_finds_everything_that_is_wrong_in_a_file_at_once() -> None:
 
     assert [(error.extra["line"], error.extra.get("key"), error.code) for error in check.problems] == [
         (1, "listn", "settings.unknown"),
-        (2, None, "settings.invalid"),
+        (2, "log_level", "settings.invalid"),
         (6, "allowed_hosts", "settings.invalid"),
-        (9, None, "settings.invalid"),
+        (9, "search", "settings.invalid"),
         (11, "log", "settings.unknown"),
         (13, None, "settings.invalid"),
     ]

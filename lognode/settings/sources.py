@@ -168,8 +168,9 @@ def _from_file(path: Path, raw: bytes, problems: list[CallerError]) -> Layer:
         problems.append(Origin("file", str(path), line).error("settings.invalid", "not a TOML file: no UTF-8"))
         return {}
     entries, mistakes = read_toml(text)
-    for line, reason in mistakes:
-        problems.append(Origin("file", str(path), line).error("settings.invalid", f"not TOML: {reason}"))
+    for line, reason, name in mistakes:
+        said = f"{name}: not TOML: {reason}" if name else f"not TOML: {reason}"
+        problems.append(Origin("file", str(path), line).error("settings.invalid", said, key=name))
     layer: Layer = {}
     for name, line, value in entries:
         origin = Origin("file", str(path), line)

@@ -10,6 +10,12 @@ import tomllib
 from typing import Any, Final, NamedTuple
 
 MISTAKES_MAX: Final = 20  # who makes more is helped by the first ones
+_KEY: Final = re.compile(r"""\s*["']?([\w-]+)["']?\s*=""")
+# What people mostly did where the parser says no more.
+_ADVICE: Final = {
+    "Invalid value": "this is no value; text needs quotes",
+    "Cannot overwrite a value": "it stands here a second time",
+}
 _PLACE: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -22,10 +28,11 @@ class Entry(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """What is not TOML, and the line where its statement begins."""
+    """What is not TOML, the line where its statement begins, and the key that it seems to be about."""
 
     line: int
     reason: str
+    name: str | None
 
 
 def read_toml(text: str) -> tuple[list[Entry], list[Mistake]]:
@@ -49,8 +56,10 @@ def _take_out(lines: list[str], message: str) -> Mistake:
     last = int(found[1]) if found and found[1] else len(lines)
     # Where a string or an array is never closed, the parser notices only behind the next keys.
     first = next(number for number in range(last, 0, -1) if _parsed(lines[: number - 1]) is not None)
+    key = _KEY.match(lines[first - 1])
     lines[first - 1 : last] = [""] * (last - first + 1)
-    return Mistake(first, _PLACE.sub("", message))
+    reason = _PLACE.sub("", message)
+    return Mistake(first, _ADVICE.get(reason, reason), key and key[1])
 
 
 def _lines_of_names(lines: list[str]) -> dict[str, int]:

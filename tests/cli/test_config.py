@@ -66,7 +66,7 @@ def test_config_check_says_everything_that_is_wrong_and_exits_with_2(lognode: Lo
     assert (done.returncode, done.stderr) == (2, b"")
     assert done.stdout.decode().splitlines() == [
         "lognode.toml:1: 'listn' is not a setting; did you mean 'listen'? [settings.unknown]",
-        "lognode.toml:2: not TOML: Invalid value [settings.invalid]",
+        "lognode.toml:2: log_level: not TOML: this is no value; text needs quotes [settings.invalid]",
         "lognode.toml:4: log_format: 'xml' given, but it takes one of auto, text, json [settings.invalid]",
     ]
     answer = json.loads(told.stdout)
