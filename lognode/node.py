@@ -209,11 +209,7 @@ def _serve(parts: _Parts, configuration: Configuration, listening: Listening | N
 def _index(parts: _Parts) -> None:
     """Have every searched tenant's index follow its timeline."""
     for tenant in parts.searched:
-        parts.supervisor.start(_index_name(tenant), partial(parts.indexer.run, tenant))
-
-
-def _index_name(tenant: TenantRef) -> str:
-    return f"search.{_name(tenant)}"
+        parts.supervisor.start(f"search.{_name(tenant)}", partial(parts.indexer.run, tenant))
 
 
 def _mirror(parts: _Parts, settings: Settings) -> None:
@@ -232,12 +228,14 @@ def _name(tenant: TenantRef) -> str:
 async def _apply(parts: _Parts, configuration: Configuration, settings: Settings) -> None:
     """Make new settings take effect, or raise and change nothing."""
     if settings.search != configuration.settings.search:
-        for tenant in parts.searched:
-            await parts.supervisor.stop(_index_name(tenant))
+        await parts.supervisor.stop("search")
         try:
             parts.searched[:] = await parts.indexer.choose(settings.search)
         finally:
             _index(parts)
+    if settings.mirror_dir != configuration.settings.mirror_dir:
+        await parts.supervisor.stop("mirror")
+        _mirror(parts, settings)
     _log_as(settings)
 
 

@@ -30,6 +30,11 @@ def node_of(managed: Managed) -> Any:
         return http.get("/v1/node").json()
 
 
+def parts_of(managed: Managed) -> dict[str, Any]:
+    """The subsystems by name, save those that are off."""
+    return {part["name"]: part for part in node_of(managed)["subsystems"] if part["state"] != "off"}
+
+
 def lognode(managed: Managed, *arguments: str) -> str:
     """What a command prints, by whoever owns the state directory."""
     command = (*LOGNODE, *arguments, "--data-dir", str(managed.state))
@@ -61,7 +66,12 @@ def test_a_reload_changes_what_it_can_and_drops_nobody(tmp_path: Path) -> None:
             with http.stream("GET", "/v1/tenants/default/live") as tail:
                 events = tail.iter_lines()
                 config.write_text(
-                    'allowed_hosts = ["node.example"]\nsearch = ["default"]\nlog_level = "debug"\napi = false'
+                    f"""
+                    allowed_hosts = ["node.example"]
+                    search = ["default"]
+                    mirror_dir = "{tmp_path}/copy"
+                    api = false
+                    """
                 )
                 managed.signal(signal.SIGHUP)
                 managed.hear("RELOADING")
@@ -71,7 +81,7 @@ def test_a_reload_changes_what_it_can_and_drops_nobody(tmp_path: Path) -> None:
                 http.post("/v1/tenants/default/spans", json=DRAFT)
                 assert next(line for line in events if line.startswith("data: "))  # the tail that was there before
             node = http.get("/v1/node").json()
-            assert [part["name"] for part in node["subsystems"]] == ["api", "search.default"]
+            assert parts_of(managed).keys() == {"api", "mirror.default", "search.default"}
             assert node["reload"] == {"error": None, "detail": None, "place": None, "waiting": ["api"]}
             assert "Restart" in lognode(managed, "status")
             # Back to what it was.
@@ -81,7 +91,10 @@ def test_a_reload_changes_what_it_can_and_drops_nobody(tmp_path: Path) -> None:
             assert managed.hear("READY")["STATUS"] == f"API at {managed.url}"
             assert http.get("/livez", headers=stranger).status_code == 403
             assert http.get("/v1/tenants/default/spans?text=note").json()["code"] == "search.off"
+            assert parts_of(managed).keys() == {"api"}
         managed.stop()
+        (mirrored,) = (tmp_path / "copy").glob("*/*.ndjson")
+        assert b"note.made" in mirrored.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -194,13 +207,13 @@ def test_a_part_that_fails_is_shown_with_its_next_try(tmp_path: Path) -> None:
     with Managed(tmp_path, patch="failing_index") as managed:
         (managed.configuration / "lognode.toml").write_text('search = ["default"]')
         managed.start()
-        api, index = node_of(managed)["subsystems"]
-        while index["restarts"] < 2:
-            api, index = node_of(managed)["subsystems"]
-        told = json.loads(lognode(managed, "status", "--json"))["node"]["subsystems"][1]
+        while parts_of(managed)["search.default"]["restarts"] < 2:
+            time.sleep(0.02)
+        shown = json.loads(lognode(managed, "status", "--json"))["node"]["subsystems"]
+        (told,) = [part for part in shown if part["name"] == "search.default"]
 
-        assert api == {"name": "api", "state": "running", "restarts": 0, "error": None, "detail": None, "retry_s": None}
-        assert (told["name"], told["error"]) == ("search.default", "node.internal")
+        assert parts_of(managed)["api"]["restarts"] == 0
+        assert told["error"] == "node.internal"
         assert told["detail"] == "OSError: [Errno 5] the index is broken"
         assert told["state"] == "running" or told["retry_s"] > 0
         assert "last failure: OSError: [Errno 5] the index is broken [node.internal]" in lognode(managed, "status")
@@ -216,8 +229,7 @@ def test_the_api_is_started_again_on_the_same_address(tmp_path: Path) -> None:
         url = managed.url
         with managed.client() as http, pytest.raises(httpx.TransportError):
             http.get("/livez")
-        with managed.client() as http:
-            (api,) = http.get("/v1/node").json()["subsystems"]
+        api = parts_of(managed)["api"]
 
         assert managed.url == url
         assert (api["state"], api["restarts"], api["error"]) == ("running", 1, "node.internal")

@@ -74,12 +74,13 @@ class Supervisor:
         """Show a subsystem that the settings switch off."""
         self._subsystems[name] = None
 
-    async def stop(self, name: str) -> None:
-        """End a subsystem and forget it."""
-        subsystem = self._subsystems.pop(name, None)
-        if subsystem is not None:
-            subsystem.scope.cancel()
-            await subsystem.ended.wait()
+    async def stop(self, sort: str) -> None:
+        """End every subsystem of one sort, and forget it."""
+        for name in [name for name in self._subsystems if sort_of(name) == sort]:
+            subsystem = self._subsystems.pop(name)
+            if subsystem is not None:
+                subsystem.scope.cancel()
+                await subsystem.ended.wait()
 
     async def finish(self, name: str) -> None:
         """Wait for a subsystem that ends by itself; it is not started again."""
