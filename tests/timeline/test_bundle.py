@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lognode.core.codec import encode
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLineKind, b32encode, logline
@@ -21,7 +23,7 @@ from lognode.timeline.bundle.verdict import BundledSpan
 from lognode.timeline.proof.checkpoint import parse_checkpoint, vkey
 from lognode.timeline.query import Query
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, id_of, leaf_of, span_json
-from lognode.timeline.store.read.bundles import BundleSource, BundleWish, FeedRange
+from lognode.timeline.store.read.bundles import _FOUNDING, _RANGE, BundleSource, BundleWish, FeedRange
 from lognode.timeline.store.write import newest_position
 from tests.engine.nodes import run_engine
 from tests.timeline.bundles import EVERYTHING, KEYS, MADE_MS, Place, bundle_of, items_of, sealed
@@ -296,6 +298,41 @@ def test_a_seal_is_no_checkpoint(whole: bytes) -> None:
     assert isinstance(seal, Seal)
     with pytest.raises(CallerError):
         parse_checkpoint(seal.note)
+
+
+async def test_a_reader_holds_one_span_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "large.bundle"
+    async with run_engine(tmp_path) as engine:
+        for number in range(40):
+            large = Draft(kind="note", data=encode(f"{number:09}" * 100_000))
+            await engine.writer.append(engine.tenant, [large])
+        source = BundleSource(engine.tenant, engine.store.feeds, BundleWish(EVERYTHING, "", has_private=False))
+        with path.open("wb") as file:
+            part: bytes | None = await engine.store.read(source.begin, KEYS.public, MADE_MS)
+            while part is not None:
+                file.write(part)
+                part = await engine.store.read(source.step)
+            file.write(sealed(source.writer, source.sealing, engine.tenant))
+    assert path.stat().st_size > 40 * 900_000
+
+    with path.open("rb") as file:
+        tracemalloc.start()
+        try:
+            verdict = verify_bundle(iter(lambda: file.read(65_536), b""))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert verdict.spans == 42
+    assert peak < 8 * 900_000
+
+
+@pytest.mark.parametrize(("sql", "index"), [(_FOUNDING, "spans_by_kind"), (_RANGE, "spans_by_place")])
+def test_what_a_bundle_reads_by_itself_it_reads_by_an_index(place: Place, sql: str, index: str) -> None:
+    plan = place.conn.execute(f"EXPLAIN QUERY PLAN {sql}", [0] * sql.count("?")).fetchall()
+    steps = [step for *_, step in plan]
+
+    assert index in steps[0]
+    assert not any(word in step for step in steps for word in ("SCAN", "TEMP B-TREE"))
 
 
 def test_nothing_is_said_of_a_bundle_before_its_end(whole: bytes) -> None:
