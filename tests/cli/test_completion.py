@@ -4,7 +4,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -49,10 +48,6 @@ TYPED: Final = {
     "lognode append --title my": ["append", "--title", "my"],
     "lognode completion fi": ["completion", "fish"],
 }
-
-
-def is_there(shell: str) -> bool:
-    return shutil.which(shell) is not None
 
 
 @pytest.fixture(scope="module")
