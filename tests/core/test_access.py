@@ -25,7 +25,10 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
     ("role", "allowed"),
     [
         (Role.VIEWER, {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ}),
-        (Role.MEMBER, {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ, Action.SPAN_APPEND}),
+        (
+            Role.MEMBER,
+            {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ, Action.SPAN_APPEND, Action.BUNDLE_CREATE},
+        ),
         (Role.OWNER, set(Action) - {Action.NODE_READ, Action.METRICS_READ}),
     ],
 )
