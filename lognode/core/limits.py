@@ -79,9 +79,9 @@ TAIL_SEND_S_MAX: Final = 60  # a reader that takes nothing for so long is gone
 READY_S_MAX: Final = 5
 DISK_FREE_BYTES_MIN: Final = 64 * MIB  # below, /readyz says no: room for a WAL and a checkpoint of it
 
-# Live tails and pages. A tail reads some spans of at most 1 MiB each, then looks at what they weigh.
+# Live tails and pages. A tail reads some spans, fewer where they are large, then looks at what they weigh as JSON.
 TAIL_STEP_SPANS_MAX: Final = 16
-TAIL_BATCH_BYTES_MAX: Final = 256 * KIB  # of JSON; one step may overshoot it
+TAIL_BATCH_BYTES_MAX: Final = 256 * KIB  # one step may double it, two spans of any size pass
 TAIL_BATCH_STEPS_MAX: Final = 16
 TAIL_ROWS_MAX: Final = 10_000  # one look of a live tail: some milliseconds of a reader
 LEAD_ROWS_MAX: Final = 1024  # so many candidates are sorted sooner than an order is walked past what fails

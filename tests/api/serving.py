@@ -174,10 +174,14 @@ class SocketClient:
         self._text = ""
 
     @classmethod
-    async def connect(cls, services: Services, url: str) -> Self:
-        """A socket whose upgrade was accepted."""
+    async def connect(cls, services: Services, url: str, buffer_bytes: int | None = None) -> Self:
+        """A socket whose upgrade was accepted; if wanted, no more than so many bytes wait to be received."""
         host, port = url.removeprefix("http://").split(":")
-        client = cls(await trio.open_tcp_stream(host, int(port)))
+        sock = trio.socket.socket()
+        if buffer_bytes is not None:  # before it connects: a window that shrinks later holds up both directions
+            sock.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, buffer_bytes)
+        await sock.connect((host, int(port)))
+        client = cls(trio.SocketStream(sock))
         token = [(b"Authorization", b"Bearer " + services.admin_token)]
         try:
             await client.send(Request(host=f"{host}:{port}", target=SOCKET, extra_headers=token))

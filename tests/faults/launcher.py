@@ -15,8 +15,9 @@ from typing import Any, Final
 import trio
 
 from lognode.__main__ import main
+from lognode.api.live import socket, tail
 from lognode.api.server.client import Client
-from lognode.api.spans import upload
+from lognode.api.spans import intake, upload
 from lognode.api.spans.admission import Admission
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
@@ -130,6 +131,16 @@ def deaf() -> None:
     traceable()
 
 
+def hoarding() -> None:
+    """Reads all that lies behind a live tail at once, whether or not its client takes any of it."""
+    tail.TAIL_BATCH_BYTES_MAX = tail.TAIL_BATCH_STEPS_MAX = sys.maxsize  # type: ignore[attr-defined]
+
+
+def greedy() -> None:
+    """Takes in what a socket sends, whether or not its client reads the receipts."""
+    socket.GATHERING_MAX = intake.GROUP_BYTES_MAX = sys.maxsize  # type: ignore[attr-defined,misc]
+
+
 def checkpointing() -> None:
     """Nothing is wrong, but the log is copied into the database after some commits, not after thousands."""
     migrate.WAL_PAGES = SMALL_WAL_PAGES  # type: ignore[misc]
@@ -195,6 +206,8 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = {
         forgetful,
         lenient,
         deaf,
+        hoarding,
+        greedy,
         checkpointing,
         careless,
         reckless,

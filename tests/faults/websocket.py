@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -18,19 +19,33 @@ class SocketLost(Exception):
     """The server is gone, or closed the socket."""
 
 
+def connect(url: str, buffer_bytes: int | None = None) -> socket.socket:
+    """A connection, if wanted with a receive buffer of a fixed size. Raises OSError."""
+    place = urlsplit(url)
+    sock = socket.socket()
+    if buffer_bytes is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    sock.settimeout(ANSWER_S_MAX)
+    try:
+        sock.connect((place.hostname, place.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class Socket:
     """One open WebSocket."""
 
-    def __init__(self, url: str, path: str, token: str) -> None:
-        """Connects; raises OSError or SocketLost."""
-        place = urlsplit(url)
-        self._socket = socket.create_connection((place.hostname, place.port), ANSWER_S_MAX)
+    def __init__(self, url: str, path: str, token: str, buffer_bytes: int | None = None) -> None:
+        """Connects, if wanted with a small receive buffer; raises OSError or SocketLost."""
+        self._socket = connect(url, buffer_bytes)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._text = ""
         bearer = [(b"Authorization", f"Bearer {token}".encode())]
         try:
-            self._upgrade(Request(host=place.netloc, target=path, extra_headers=bearer))
+            self._upgrade(Request(host=urlsplit(url).netloc, target=path, extra_headers=bearer))
         except BaseException:
             self._socket.close()
             raise
@@ -41,7 +56,17 @@ class Socket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cut the connection, also under a thread that waits for it."""
+        with suppress(OSError):  # it may be cut already
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+
+    def set_buffer(self, size: int) -> None:
+        """Let so many bytes wait to be received."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
     def send(self, **frame: Any) -> None:
         """Send one frame. Raises SocketLost."""

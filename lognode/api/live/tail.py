@@ -94,7 +94,7 @@ def _read_batch(
     arrivals: list[Arrival] = []
     size = 0
     for _ in range(TAIL_BATCH_STEPS_MAX):
-        records, scanned_to = select_new(conn, tenant, query, position, TAIL_STEP_SPANS_MAX)
+        records, scanned_to = select_new(conn, tenant, query, position, TAIL_STEP_SPANS_MAX, TAIL_BATCH_BYTES_MAX)
         for record in records:
             span = _encode(span_json(record, feed_of(record, feeds)))
             arrivals.append(Arrival(record.position, span))

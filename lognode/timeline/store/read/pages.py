@@ -2,8 +2,8 @@
 
 One term of the query leads: its index yields candidates, the other terms check them. Where several indexes
 could lead, each is counted up to LEAD_ROWS_MAX and the smallest does. Knows no JSON and writes nothing.
-Invariant: a walk by cursors gives every span that matches exactly once, also where spans of several feeds
-share one hlc; the row range in every statement keeps it inside its tenant.
+Invariant: a walk by cursors gives every span that matches exactly once, also where spans share one hlc; the row
+range in every statement keeps it inside its tenant.
 """
 
 import sqlite3
@@ -164,10 +164,11 @@ def select_new(
     query: Query,
     after_position: int,
     limit: int,
+    bytes_max: int = PAGE_BYTES_MAX,
 ) -> tuple[list[Record], int]:
     """Matches that arrived after a position, in arrival order, and the position up to which all were looked at.
 
-    Looks at no more than TAIL_ROWS_MAX spans: while that position is below the newest, there is more to come.
+    At most `limit` and about `bytes_max` of them, of TAIL_ROWS_MAX spans: below the newest there is more to come.
     Raises CallerError "search.off" or "filter.invalid".
     """
     number = tenant.number
@@ -182,8 +183,8 @@ def select_new(
     # The index may lag behind the newest spans, so a tail matches their texts itself.
     terms = _terms(conn, number, msgspec.structs.replace(query, text=None, order="arrival"))
     statement = _led_by(_walk(number, "arrival"), terms, "arrival", descending=False)
-    records, weight = _fetch(conn, statement, (low, high, start, stop), limit)
-    is_cut = len(records) == limit or weight > PAGE_BYTES_MAX
+    records, weight = _fetch(conn, statement, (low, high, start, stop), limit, bytes_max)
+    is_cut = len(records) == limit or weight > bytes_max
     scanned_to = records[-1].position if is_cut else stop & POSITION_MASK
     if query.text and records:
         found = matches(conn, [record.body for record in records], query.text)
@@ -244,10 +245,12 @@ def _in_timeline(
     return edge + records, edge_weight + weight + tied_weight
 
 
-def _fetch(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> Found:
-    """The first `limit` records by its order; fewer where they weigh more than a page takes without the last of them.
+def _fetch(
+    conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int, bytes_max: int = PAGE_BYTES_MAX
+) -> Found:
+    """The first `limit` records by its order; fewer where they weigh more than `bytes_max` without the last of them.
 
-    SQLite reads a body only with its row, so those that are not asked for are in nobody's memory.
+    SQLite reads a body only with its row, and steps grow: little beyond the bound is in anybody's memory.
     """
     if not statement.branches:
         return [], 0
@@ -258,10 +261,10 @@ def _fetch(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limi
     rows: list[tuple[Any, ...]] = []
     weight = 0
     with closing(conn.execute(statement.sql, values)) as found:
-        while step := found.fetchmany(PAGE_STEP_SPANS_MAX):
+        while step := found.fetchmany(min(len(rows) or 1, PAGE_STEP_SPANS_MAX)):
             rows += step
-            weight += sum([len(row[_BODY]) for row in step if row[_BODY]])
-            if weight > PAGE_BYTES_MAX and len(rows) > 1 and limit != _NO_LIMIT:
+            weight += sum([len(row[_BODY] or b"") for row in step])
+            if weight > bytes_max and len(rows) > 1 and limit != _NO_LIMIT:
                 break
     return list(map(_record, rows)), weight
 
