@@ -253,15 +253,19 @@ def delayed(managed: Managed, call: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("call", "goes_on"),
+    ("patch", "call", "goes_on"),
     [
-        ("fcntl", False),  # a read: by it SQLite locks its snapshot
-        ("fdatasync", False),  # a commit
-        ("statfs", True),  # neither
+        ("traceable", "fcntl", False),  # a read: by it SQLite locks its snapshot
+        ("traceable", "fdatasync", False),  # a commit
+        ("traceable", "statfs", True),  # neither
+        ("blind", "fcntl", True),  # what a watchdog that does not look would say
+        ("blind", "fdatasync", True),
     ],
 )
-def test_pings_stop_when_the_database_hangs_and_go_on_with_it(tmp_path: Path, call: str, *, goes_on: bool) -> None:
-    with Managed(tmp_path, patch="traceable") as managed:
+def test_pings_stop_when_the_database_hangs_and_go_on_with_it(
+    tmp_path: Path, patch: str, call: str, *, goes_on: bool
+) -> None:
+    with Managed(tmp_path, patch=patch) as managed:
         managed.start()
         managed.hear("WATCHDOG")
         with managed.client() as http:
