@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -96,36 +97,38 @@ def peak_of(pid: int) -> float:
 
 
 def scale(folder: Path, spans: int, runs: int) -> Iterator[Figure]:
-    """The latest 100 spans of a kind, and starting a node, by length of history."""
-    node = folder / "node"
+    """The latest 100 spans of a kind, and starting a node, by length of history.
+
+    Each run asks histories of all lengths, so that a machine that is busy for a while is so for all of them.
+    """
     found: dict[str, dict[int, list[float]]] = {}
-    held = 0
-    for count in (spans // 10, spans, 10 * spans):
-        trio.run(grow, node, held, count)
-        held = count
-        if not (node / "node.key").exists():
-            create_key_file(node / "node.key", bytes(32), None, os.urandom)  # the key that `engine` wrote with
-        for _ in range(runs):
-            inside = trio.run(ask_inside, node)
-            with daemon(node) as running:
-                outside = trio.run(ask_http, running.url, running.token)
-            for name, value_s in (
-                ("latest 100 of {:,}, in a reader: median", median(inside)),
-                ("latest 100 of {:,}, in a reader: p99", p99(inside)),
-                ("latest 100 of {:,}, over HTTP: median", median(outside)),
-                ("latest 100 of {:,}, over HTTP: p99", p99(outside)),
-                ("start with {:,}", running.ready_s),
-            ):
-                found.setdefault(name, {}).setdefault(count, []).append(1_000 * value_s)
+    counts = (spans // 10, spans, 10 * spans)
+    for count in counts:
+        trio.run(write, folder / str(count), count)
+        create_key_file(
+            folder / str(count) / "node.key", bytes(32), None, os.urandom
+        )  # the key that `engine` wrote with
+    for _, count in product(range(runs), counts):
+        inside = trio.run(ask_inside, folder / str(count))
+        with daemon(folder / str(count)) as running:
+            outside = trio.run(ask_http, running.url, running.token)
+        for name, value_s in (
+            ("latest 100 of {:,}, in a reader: median", median(inside)),
+            ("latest 100 of {:,}, in a reader: p99", p99(inside)),
+            ("latest 100 of {:,}, over HTTP: median", median(outside)),
+            ("latest 100 of {:,}, over HTTP: p99", p99(outside)),
+            ("start with {:,}", running.ready_s),
+        ):
+            found.setdefault(name, {}).setdefault(count, []).append(1_000 * value_s)
     for name, values in found.items():
         yield from compared(name, "ms", values)
 
 
-async def grow(node: Path, start: int, stop: int) -> None:
-    """Notes from one number to another, appended to a history."""
+async def write(node: Path, count: int) -> None:
+    """A history of so many notes."""
     async with engine(node) as (_, writer, tenant):
-        for at in range(start, stop, CHUNK):
-            drafts = drafts_of(note_lines(min(CHUNK, stop - at), at))
+        for at in range(0, count, CHUNK):
+            drafts = drafts_of(note_lines(min(CHUNK, count - at), at))
             for first in range(0, len(drafts), 1_000):
                 await writer.append(tenant, drafts[first : first + 1_000])
 
