@@ -216,8 +216,7 @@ async def test_subsystems_are_shown_by_sort_and_state(services: Services, app: A
         shown = {("search", "running"): 2, ("search", "waiting"): 0, ("search", "off"): 0, ("api", "off"): 1}
         for (sort, state), count in shown.items():
             assert value(samples, "lognode_subsystems", subsystem=sort, state=state) == count
-        for name in ("search.one", "search.other"):
-            await supervisor.stop(name)
+        await supervisor.stop("search")
         labels = frozenset({"subsystem": "search", "state": "running"}.items())
         assert ("lognode_subsystems", labels) not in await scrape(app)
         nursery.cancel_scope.cancel()
