@@ -25,6 +25,7 @@ RECEIVE_BUFFER_BYTES: Final = 4096
 READ_BUFFER_BYTES: Final = 4 << 20
 FRAMES_MAX: Final = 3000
 REF_CHARS: Final = 240
+IDLE_LOOKS: Final = 3
 
 
 class EventTail:
@@ -108,10 +109,14 @@ def resident_bytes(pid: int) -> int:
 
 
 def wait_until_idle(pid: int) -> None:
-    """Return once a process has used no processor for a while: whoever it serves does not read."""
-    used = -1
-    while used != (used := _ticks(pid)):
+    """Return once a process has used no processor for a while: whoever it serves does not read.
+
+    One still look is not enough: on a busy machine a process may wait for its turn that long.
+    """
+    used, looks = -1, 0
+    while looks < IDLE_LOOKS:
         time.sleep(0.5)
+        looks = looks + 1 if used == (used := _ticks(pid)) else 0
 
 
 def _ticks(pid: int) -> int:
