@@ -3,8 +3,8 @@
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -36,10 +36,10 @@ def restore(backup: Path, data_dir: Path) -> Manifest:
 
 def refusal(backup: Path, data_dir: Path) -> str:
     """The code with which a restore is refused, which also leaves all as it was."""
-    around = sorted(data_dir.parent.glob("**/*"))
+    around = sorted(backup.parent.glob("**/*"))
     with pytest.raises(LognodeError) as caught:
         restore(backup, data_dir)
-    assert sorted(data_dir.parent.glob("**/*")) == around
+    assert sorted(backup.parent.glob("**/*")) == around
     return caught.value.code
 
 
@@ -99,6 +99,55 @@ async def test_a_directory_that_a_daemon_holds_is_refused(backup: Path, tmp_path
     assert [path.name for path in (tmp_path / "node").iterdir()] == ["lognode.lock"]
 
 
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Awaitable[object]]) -> None:
+    """Have another process `act` where the next restore has all but the lock."""
+
+    @asynccontextmanager
+    async def act_and_lock(folder: Path) -> AsyncIterator[Path]:
+        monkeypatch.setattr(restoration, "lock_directory", lock_directory)
+        await act()
+        async with lock_directory(folder) as lock:
+            yield lock
+
+    monkeypatch.setattr(restoration, "lock_directory", act_and_lock)
+
+
+async def test_a_restore_that_comes_too_late_leaves_the_node_that_another_made(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "a" / "node"
+    meanwhile(monkeypatch, partial(restore_backup, backup, node, ignore))
+    with pytest.raises(LognodeError) as caught:
+        await restore_backup(backup, node, ignore)
+    assert caught.value.code == "data_dir.taken"
+    assert sorted(path.name for path in node.iterdir()) == ["lognode.db", "lognode.lock", "lognode.toml", "node.key"]
+
+
+async def test_a_restore_beside_a_first_start_leaves_what_that_has_made(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "node"
+    async with AsyncExitStack() as starting:
+        meanwhile(monkeypatch, lambda: starting.enter_async_context(lock_directory(node)))
+        with pytest.raises(LognodeError) as caught:
+            await restore_backup(backup, node, ignore)
+        assert caught.value.code == "data_dir.locked"
+        assert [path.name for path in node.iterdir()] == ["lognode.lock"]
+
+
+async def test_a_restore_that_fails_leaves_what_others_put_beside_its_files(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_and_fail(*_: object) -> None:
+        (tmp_path / "node" / "notes").write_text("mine")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(restoration, "_copy", put_and_fail)
+    with pytest.raises(KeyboardInterrupt):
+        await restore_backup(backup, tmp_path / "node", ignore)
+    assert sorted(path.name for path in (tmp_path / "node").iterdir()) == ["lognode.lock", "notes"]
+
+
 @pytest.mark.parametrize("name", ["backup.json", "lognode.db", "lognode.toml", "node.key"])
 @pytest.mark.parametrize("where", [0.0, 0.5, 1.0])
 def test_a_backup_with_a_flipped_bit_is_refused_with_nothing_written(
@@ -127,7 +176,7 @@ def test_a_file_that_changes_once_it_was_verified_is_refused(
         copy(source, handle, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(restoration, "_copy", change_and_copy)
-    assert refusal(backup, tmp_path / "node") == "backup.damaged"
+    assert refusal(backup, tmp_path / "a" / "node") == "backup.damaged"
 
 
 @pytest.mark.parametrize("where", ["nowhere yet", "empty"])

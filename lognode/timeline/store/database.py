@@ -144,50 +144,70 @@ def file_fault(path: Path, error: OSError) -> NodeFault:
     return NodeFault(code, f"{path}: {error.strerror}")
 
 
-def make_directory(folder: Path) -> None:
+def make_directory(folder: Path) -> list[Path]:
     """Make a directory that only its owner may use, and those above it, unless it is there; durable on return.
 
-    Raises NodeFault data_dir.unwritable or disk.full.
+    Returns those that this call made, the outermost first. Raises NodeFault data_dir.unwritable or disk.full.
     """
     try:
         if folder.is_dir():
-            return
-        if folder.parent != folder:
-            make_directory(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
+            return []
+        made = make_directory(folder.parent) if folder.parent != folder else []
+        try:
+            folder.mkdir(mode=0o700)
+            made.append(folder)
+        except FileExistsError:  # another made it meanwhile, or it is no directory
+            if not folder.is_dir():
+                raise
         # All that will ever be acknowledged is lost with the directory's name, however well it was synced itself.
         sync_directory(folder.parent)
     except OSError as error:
         raise file_fault(folder, error) from error
+    return made
 
 
 @asynccontextmanager
-async def lock_directory(folder: Path) -> AsyncIterator[None]:
-    """Hold the data directory for this process. Raises NodeFault data_dir.locked, data_dir.unwritable or disk.full.
+async def lock_directory(folder: Path) -> AsyncIterator[Path]:
+    """Hold the data directory for this process; yields the file of the lock, which only its holder may remove.
 
-    The kernel drops the lock with the process, however that ends.
+    The kernel drops the lock with the process, however that ends. Raises NodeFault data_dir.locked,
+    data_dir.unwritable or disk.full.
     """
     path = folder / "lognode.lock"
+    handle = await _take_lock(path)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise file_fault(path, error) from error
-    try:
-        # A command that asks whether a daemon runs holds the lock for a moment.
-        for is_last in (False, False, True):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if is_last:
-                    holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-                    raise NodeFault("data_dir.locked", f"{folder} is held by process {holder or 'unknown'}") from None
-                await trio.sleep(LOCK_RETRY_S)
         try:
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
         except OSError as error:
             raise file_fault(path, error) from error
-        yield
+        yield path
     finally:
         os.close(handle)
+
+
+async def _take_lock(path: Path) -> int:
+    """A descriptor of the file at `path`, locked. Raises as `lock_directory` does."""
+    holder = ""
+    # A command that asks whether a daemon runs holds the lock for a moment.
+    for is_last in (False, False, True):
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise file_fault(path, error) from error
+        if _is_locked(path, handle):
+            return handle
+        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+        os.close(handle)
+        if not is_last:
+            await trio.sleep(LOCK_RETRY_S)
+    raise NodeFault("data_dir.locked", f"{path.parent} is held by process {holder or 'unknown'}")
+
+
+def _is_locked(path: Path, handle: int) -> bool:
+    """Whether the lock can be had, and is one: on a file that its last holder removed it would lock out nobody."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False

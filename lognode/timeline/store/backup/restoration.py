@@ -1,15 +1,14 @@
 """Restores a backup into a data directory that holds no node yet.
 
 Invariants: nothing is written before the whole backup was verified; what is placed has the hashes that were verified;
-a restore that fails or is interrupted leaves nothing. What keeps the node from going on in its old feeds stands in
-the backup's database already.
+a restore that fails or is interrupted leaves nothing, and touches nothing that another made. What keeps the node from
+going on in its old feeds stands in the backup's database already.
 """
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -39,10 +38,9 @@ async def restore_backup(folder: Path, data_dir: Path, progress: Progress) -> Ma
     if damage:
         more = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
         raise CallerError("backup.damaged", f"{damage[0].detail}{more}", place=damage[0].place)
-    with _made(data_dir):
-        async with lock_directory(data_dir):
-            _refuse_taken(data_dir)
-            _place(folder, manifest, data_dir)
+    async with _held(data_dir):
+        _refuse_taken(data_dir)
+        _place(folder, manifest, data_dir)
     return manifest
 
 
@@ -52,17 +50,37 @@ def _refuse_taken(data_dir: Path) -> None:
             raise NodeFault("data_dir.taken", f"{data_dir / name} is there")
 
 
-@contextmanager
-def _made(data_dir: Path) -> Iterator[None]:
-    """The data directory, made if it was not there, and then gone again when anything fails."""
-    is_new = not data_dir.exists()
-    make_directory(data_dir)
+@asynccontextmanager
+async def _held(data_dir: Path) -> AsyncIterator[None]:
+    """The data directory, made where it was not, and locked; when anything fails, what this call made is gone again.
+
+    Another process may have made a node of the directory before the lock was had. So nothing is removed but files of
+    our own, and directories of our own that nobody has put anything into.
+    """
+    made = make_directory(data_dir)
     try:
-        yield
+        async with lock_directory(data_dir) as lock:
+            try:
+                yield
+            except BaseException:
+                if data_dir in made:
+                    _remove_lock(lock)
+                raise
     except BaseException:
-        if is_new:
-            shutil.rmtree(data_dir, ignore_errors=True)
+        _remove_empty(made)
         raise
+
+
+def _remove_lock(lock: Path) -> None:
+    """Remove the file of the lock that is held, where it is the last: whoever waits for it sees that it is gone."""
+    if list(lock.parent.iterdir()) == [lock]:
+        lock.unlink()
+
+
+def _remove_empty(made: list[Path]) -> None:
+    with suppress(OSError):
+        for path in reversed(made):
+            path.rmdir()
 
 
 def _place(folder: Path, manifest: Manifest, data_dir: Path) -> None:
