@@ -1,6 +1,6 @@
 """Files that commands read and write; `-` is stdin.
 
-Invariant: a file that a command writes appears whole, or not at all.
+Invariant: a file that a command writes appears whole, or not at all, and takes the place of nothing but a file.
 """
 
 import os
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
+from stat import S_IFREG, S_ISDIR, S_ISREG
 from tempfile import TemporaryFile, mkstemp
 from typing import BinaryIO, Final, cast
 
@@ -56,11 +57,24 @@ def chunks_of(source: BinaryIO | BufferedReader) -> Iterator[bytes]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file for its owner alone that takes the place of `path` when all of it is on disk."""
-    if path.exists() and not path.is_file():  # a pipe or a device, whose place nothing may take
+    """A file for its owner alone that takes the place of `path` when all of it is on disk.
+
+    A link stays, and leads to the new file. What is no file, such as a pipe or a device, is written into.
+    Raises CallerError("usage.invalid") for a directory, NodeFault("system.failed").
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = S_IFREG
+    except OSError as error:
+        raise NodeFault("system.failed", f"{path}: {error.strerror}") from error
+    if S_ISDIR(mode):
+        raise CallerError("usage.invalid", f"{path} is a directory; name the file to write")
+    if not S_ISREG(mode):
         with path.open("wb") as sink:
             yield sink
         return
+    path = path.resolve()
     try:
         handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:

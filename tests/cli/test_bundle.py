@@ -136,6 +136,13 @@ def test_a_file_appears_only_once_it_is_whole(lognode: Lognode, tmp_path: Path) 
     assert [found.name for found in tmp_path.iterdir()] == ["old.bundle"]
 
 
+def test_a_place_where_no_file_can_be_is_refused_before_the_node_is_asked(lognode: Lognode, tmp_path: Path) -> None:
+    for output, code in ((str(tmp_path), "usage.invalid"), ("", "usage.invalid"), ("/dev/null/x", "system.failed")):
+        refused = lognode.run("bundle", "create", "-o", output, "--feed", "0" * 26, "--json")
+        assert json.loads(refused.stderr)["code"] == code
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bundle_goes_through_pipes(lognode: Lognode, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

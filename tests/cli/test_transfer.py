@@ -201,6 +201,7 @@ def test_an_export_that_fails_leaves_the_old_file(new_node: NewNode, tmp_path: P
     missing = one.run("export", "-o", str(tmp_path / "none" / "out.ndjson"))
     assert b"[system.failed]" in missing.stderr
     assert str(tmp_path / "none").encode() in missing.stderr
+    assert one.run("export", "-o", str(tmp_path)).returncode == 2
 
 
 def test_a_packed_export_is_imported(new_node: NewNode, tmp_path: Path) -> None:

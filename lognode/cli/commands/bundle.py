@@ -101,8 +101,8 @@ def bundle_create(
 
     with (
         target.client() as client,
-        client.bundle(which.filter(), feed=feed, start=start, stop=stop, include_private=include_private) as chunks,
         _destination(output) as sink,
+        client.bundle(which.filter(), feed=feed, start=start, stop=stop, include_private=include_private) as chunks,
         progress("Bundling") as show,
     ):
         verdict = verify_bundle(_written(chunks, sink, show))
