@@ -34,7 +34,7 @@ class Watchdog:
             next_s = trio.current_time() + self._interval_s
             try:
                 await self._look()
-            except (sqlite3.Error, ValueError) as error:
+            except sqlite3.Error as error:
                 # A disk that fails may come back before the manager's patience ends.
                 _log.warning("watchdog_read_failed", error=str(error))
             else:
@@ -45,7 +45,7 @@ class Watchdog:
         """Return once the database answered on a reading and on the writing connection. Raises what reading does."""
         await self._store.read(_read)
         # A refusal is an answer: the writer deals with a disk that is full or broken, and a restart would not help.
-        with suppress(sqlite3.Error, ValueError):
+        with suppress(sqlite3.Error):
             await self._store.write(_read)
 
 

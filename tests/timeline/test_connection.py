@@ -91,3 +91,5 @@ async def test_closing_runs_what_is_queued_and_may_be_done_twice() -> None:
     assert ran == [1]
     with pytest.raises(ValueError, match="no active connection"):
         await connection.execute("SELECT 1")
+    with pytest.raises(sqlite3.ProgrammingError, match="is closed"):
+        await connection.run(lambda _: None)

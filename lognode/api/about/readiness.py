@@ -60,7 +60,7 @@ class Readiness:
             self._detail = (
                 None if free >= DISK_FREE_BYTES_MIN else f"less than {DISK_FREE_BYTES_MIN} bytes of disk are free"
             )
-        except (LognodeError, sqlite3.Error, OSError, ValueError) as error:  # ValueError: it was closed meanwhile
+        except (LognodeError, sqlite3.Error, OSError) as error:
             _log.warning("the node is not ready", error=str(error))
             self._detail = "the database takes no write"
         self._found_s = services.world.monotonic_s()

@@ -51,8 +51,7 @@ class Indexer:
         while True:
             try:
                 position = await self._store.write(_step, tenant.number)
-            except (sqlite3.Error, ValueError) as error:
-                # A full disk, or a connection that the writer is opening again: both pass.
+            except sqlite3.Error as error:  # such as a full disk, which passes
                 _log.warning("index_step_failed", error=str(error), retry_s=INDEX_RETRY_S)
                 await trio.sleep(INDEX_RETRY_S)
                 continue

@@ -79,8 +79,11 @@ class Connection(aiosqlite.Connection):
     async def run(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` returns, run in the connection's thread.
 
-        `fn` must fetch all that it reads: a cursor left open would block the next commit.
+        `fn` must fetch all that it reads: a cursor left open would block the next commit. Raises what `fn` does, and
+        sqlite3.ProgrammingError on a closed connection.
         """
+        if not self._running or self._connection is None:
+            raise sqlite3.ProgrammingError("the connection to the database is closed")
         return await self._execute(fn, self._conn, *args)  # type: ignore[no-any-return]
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

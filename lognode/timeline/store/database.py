@@ -38,6 +38,7 @@ class Store:
         # makes a feed visible.
         self.feeds: dict[int, FeedRef] = {}
         self._writer = writer
+        self._reopened: trio.Event | None = None  # None: the writing connection is not being opened again
         self._readers = readers
         self._waiting = trio.lowlevel.ParkingLot()  # for a reader
 
@@ -58,7 +59,12 @@ class Store:
             self._waiting.unpark()
 
     async def write(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
-        """What `fn(connection, *args)` returns on the writing connection; one call after the other."""
+        """What `fn(connection, *args)` returns on the writing connection; one call after the other.
+
+        Waits while that is opened again. Raises what `fn` does, and sqlite3.Error when it could not be opened.
+        """
+        while self._reopened is not None:
+            await self._reopened.wait()
         return await self._writer.run(fn, *args)
 
     async def reopen_writer(self) -> None:
@@ -67,8 +73,13 @@ class Store:
         After a failed fsync the page cache may show what the disk has not: copying the WAL into the database
         writes it again and fsyncs again. Raises sqlite3.Error when the disk still refuses.
         """
-        await self._writer.close()
-        self._writer = await open_connection(partial(connect_writer, self.path))
+        self._reopened = trio.Event()
+        try:
+            await self._writer.close()
+            self._writer = await open_connection(partial(connect_writer, self.path))
+        finally:
+            self._reopened.set()
+            self._reopened = None
         await self._writer.run(_checkpoint)
 
     async def refresh(self) -> None:
