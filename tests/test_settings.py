@@ -153,6 +153,8 @@ def test_a_switch_is_a_boolean_or_a_word_of_a_variable() -> None:
         ("api = 1", "settings.invalid", "true or false"),
         ('unix_socket = "~/api.sock"', "settings.invalid", "written out"),
         (f'unix_socket = "/{"x" * 107}"', "settings.invalid", "at most 107 bytes"),
+        ('unix_socket = "/tmp/a\\u0000b"', "settings.invalid", "without a zero byte"),
+        ('mirror_dir = "\\u0000"', "settings.invalid", "without a zero byte"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_with_its_line(toml: str, code: str, detail: str) -> None:
@@ -161,6 +163,10 @@ def test_a_value_that_cannot_be_is_refused_with_its_line(toml: str, code: str, d
     assert error.code == code
     assert detail in error.detail
     assert error.place == f"/etc/lognode.toml:{len(toml.splitlines())}"
+
+
+def test_a_variable_need_not_be_unicode() -> None:
+    assert load(environ={"LOGNODE_UNIX_SOCKET": "/\udcff"}).unix_socket == Path("/\udcff")
 
 
 def test_a_file_that_is_not_toml_is_refused_with_the_line() -> None:

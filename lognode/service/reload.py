@@ -98,10 +98,11 @@ class Reloader:
         try:
             plan = plan_reload(configuration.settings, self._load())
             await self._apply(plan.settings)
-        except (LognodeError, sqlite3.Error, OSError) as error:
-            problem = error if isinstance(error, LognodeError) else NodeFault("system.failed", str(error))
+        except Exception as error:  # noqa: BLE001 - a node that runs is worth more than its next settings
+            problem = _problem(error)
             configuration.problem = problem
-            _log.error("reload_failed", code=problem.code, place=problem.place, detail=problem.detail)
+            trace = error if problem.code == "node.internal" else None
+            _log.error("reload_failed", code=problem.code, place=problem.place, detail=problem.detail, exc_info=trace)
             said = ": ".join(part for part in (problem.place, problem.detail or problem.spec.title) if part)
             return f"{self._status}; reload failed, nothing changed: {said} [{problem.code}]"
         configuration.settings = plan.settings
@@ -109,3 +110,12 @@ class Reloader:
         configuration.waiting = plan.waiting
         _log.info("reloaded", changed=plan.changed, waiting_for_restart=plan.waiting)
         return self._status + (f"; restart for {', '.join(plan.waiting)}" if plan.waiting else "")
+
+
+def _problem(error: Exception) -> LognodeError:
+    """What a reload that failed of `error` has to say."""
+    if isinstance(error, LognodeError):
+        return error
+    if isinstance(error, sqlite3.Error | OSError):
+        return NodeFault("system.failed", str(error))
+    return NodeFault("node.internal", f"{type(error).__name__}: {error}")

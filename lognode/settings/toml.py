@@ -42,28 +42,34 @@ def read_toml(text: str) -> tuple[list[Entry], list[Mistake]]:
     while len(mistakes) < MISTAKES_MAX:
         try:
             table = tomllib.loads("\n".join(lines))
-        except tomllib.TOMLDecodeError as error:
-            mistakes.append(_take_out(lines, str(error)))
+        except (ValueError, RecursionError) as error:
+            mistakes.append(_take_out(lines, error))
         else:
-            line_of = _lines_of_names(lines)
+            line_of = _lines_of_names(lines, table)
             return [Entry(name, line_of[name], value) for name, value in table.items()], sorted(mistakes)
     return [], sorted(mistakes)
 
 
-def _take_out(lines: list[str], message: str) -> Mistake:
-    """The mistake that a parser's message is about; its statement's lines are left empty."""
-    found = _PLACE.search(message)
-    last = int(found[1]) if found and found[1] else len(lines)
+def _take_out(lines: list[str], error: Exception) -> Mistake:
+    """The mistake that a parser's error is about; its statement's lines are left empty."""
+    reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, tomllib.TOMLDecodeError):
+        found = _PLACE.search(reason)
+        last = int(found[1]) if found and found[1] else len(lines)
+    else:
+        # A number or a nesting beyond what Python takes: it does not say where, but fails alike wherever the text ends.
+        last = next(number for number in range(1, len(lines) + 1) if _fails_as(error, lines[:number]))
+        reason = reason.partition(";")[0]  # behind it stands how a program may raise the limit
     # Where a string or an array is never closed, the parser notices only behind the next keys.
     first = next(number for number in range(last, 0, -1) if _parsed(lines[: number - 1]) is not None)
     key = _KEY.match(lines[first - 1])
     lines[first - 1 : last] = [""] * (last - first + 1)
-    reason = _PLACE.sub("", message)
+    reason = _PLACE.sub("", reason)
     return Mistake(first, _ADVICE.get(reason, reason), key and key[1])
 
 
-def _lines_of_names(lines: list[str]) -> dict[str, int]:
-    """Top-level names of a text that is TOML, with the lines where they first stand."""
+def _lines_of_names(lines: list[str], whole: dict[str, Any]) -> dict[str, int]:
+    """Top-level names of a text that is TOML, read as `whole`, with the lines where they first stand."""
     line_of = dict[str, int]()
     header, statement, first = "", "", 1
     for number, line in enumerate(lines, 1):
@@ -76,11 +82,20 @@ def _lines_of_names(lines: list[str]) -> dict[str, int]:
         if statement.lstrip().startswith("["):
             header = statement
         statement, first = "", number + 1
-    return line_of
+    # A statement nested so deeply that Python bore it once, and two calls further down no more, was not closed.
+    return {name: line_of.get(name, first) for name in whole}
 
 
 def _parsed(lines: list[str]) -> dict[str, Any] | None:
     try:
         return tomllib.loads("\n".join(lines))
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _fails_as(error: Exception, lines: list[str]) -> bool:
+    try:
+        tomllib.loads("\n".join(lines))
+    except (ValueError, RecursionError) as other:
+        return type(other) is type(error)
+    return False

@@ -43,7 +43,11 @@ class Given(NamedTuple):
 
     def refused(self, takes: str) -> CallerError:
         """That this setting has a value which it cannot have."""
-        return self.error("settings.invalid", f"{self.value!r:.80} given, but it takes {takes}")
+        try:
+            shown = f"{self.value!r:.80}"
+        except (ValueError, RecursionError):  # a number of too many digits, a table in tables
+            shown = "a value too large to show"
+        return self.error("settings.invalid", f"{shown} given, but it takes {takes}")
 
     def error(self, code: str, detail: str) -> CallerError:
         """A mistake in this setting; a flag and a variable name it themselves."""
@@ -100,13 +104,15 @@ def read_path(given: Given) -> Path:
     text = read_text(given)
     if text.startswith("~"):
         raise given.refused("a path written out, without ~")
+    if "\0" in text:
+        raise given.refused("a path without a zero byte")
     return given.base / text
 
 
 def read_socket_path(given: Given) -> Path:
     """A path that the address of a Unix socket can hold."""
     path = read_path(given)
-    if len(str(path).encode()) > SOCKET_PATH_BYTES_MAX:
+    if len(str(path).encode(errors="surrogateescape")) > SOCKET_PATH_BYTES_MAX:
         raise given.refused(f"a path of at most {SOCKET_PATH_BYTES_MAX} bytes")
     return path
 

@@ -10,6 +10,7 @@ import pytest
 from lognode.cli.options import Flags
 from lognode.settings import Settings
 from tests.cli.lognode_command import Lognode
+from tests.test_hostile_settings import HOSTILE_VALUES
 
 
 @pytest.fixture
@@ -80,6 +81,21 @@ def test_config_check_says_everything_that_is_wrong_and_exits_with_2(lognode: Lo
         "suggestion": "listen",
         "detail": "'listn' is not a setting; did you mean 'listen'?",
     }
+
+
+@pytest.mark.parametrize(("toml", "code", "said"), HOSTILE_VALUES)
+def test_config_check_bears_files_that_nobody_would_write(
+    lognode: Lognode, tmp_path: Path, toml: str, code: str, said: str
+) -> None:
+    (tmp_path / "lognode.toml").write_text(f"\n{toml}")
+
+    done = lognode.run("config", "check", "lognode.toml")
+
+    assert (done.returncode, done.stderr) == (2, b"")
+    (line,) = done.stdout.decode().splitlines()
+    assert line.startswith("lognode.toml:2: ")
+    assert said in line
+    assert line.endswith(f"[{code}]")
 
 
 def test_config_check_without_a_file_checks_what_up_would_read(lognode: Lognode, tmp_path: Path) -> None:

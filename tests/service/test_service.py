@@ -19,6 +19,7 @@ import pytest
 from tests.daemon import LOGNODE
 from tests.service.managed import HEAR_S_MAX, WATCHDOG_USEC, Managed, activated_sockets
 from tests.service.units import SERVICE, value
+from tests.test_hostile_settings import HOSTILE_VALUES
 
 INTERVAL_S: Final = WATCHDOG_USEC / 1_000_000 / 3
 PINGS: Final = 4
@@ -124,6 +125,21 @@ def test_a_reload_of_bad_settings_changes_nothing_and_says_why(tmp_path: Path, t
         with managed.client() as http:
             assert http.get("/livez", headers={"Host": "node.example"}).status_code == 200
             assert http.get("/v1/tenants/default/spans?text=note").status_code == 200
+        managed.stop()
+
+
+def test_files_that_nobody_would_write_change_nothing(tmp_path: Path) -> None:
+    with Managed(tmp_path) as managed:
+        config = managed.configuration / "lognode.toml"
+        managed.start()
+        for toml, code, said in HOSTILE_VALUES:
+            config.write_text(f"\n{toml}")
+            managed.signal(signal.SIGHUP)
+            managed.hear("RELOADING")
+            status = managed.hear("READY")["STATUS"]
+            assert f"{config}:2" in status
+            assert said in status
+            assert f"[{code}]" in status
         managed.stop()
 
 
