@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from stat import S_IFREG, S_ISDIR, S_ISREG
-from tempfile import TemporaryFile, mkstemp
+from tempfile import TemporaryFile, gettempdir, mkstemp
 from typing import BinaryIO, Final, cast
 
 from lognode.core.errors import CallerError, NodeFault
@@ -34,16 +34,19 @@ def open_input(file: str) -> Iterator[BufferedReader]:
 
 @contextmanager
 def open_twice(file: str) -> Iterator[BinaryIO]:
-    """The same, to be read again after `seek(0)`: of what comes through a pipe, a copy that nobody else sees."""
-    with open_input(file) as source:
-        if file != "-" and source.seekable():
-            yield source
-            return
-        with TemporaryFile() as copy:
-            for chunk in chunks_of(source):
+    """A copy of the same, to be read again after `seek(0)`: it has no name, so that nobody changes it meanwhile.
+
+    Raises CallerError("file.unreadable"), and NodeFault("system.failed") where temporary files have no room.
+    """
+    with open_input(file) as source, TemporaryFile() as copy:
+        for chunk in chunks_of(source):
+            try:
                 copy.write(chunk)
-            copy.seek(0)
-            yield cast("BinaryIO", copy)
+                copy.flush()
+            except OSError as error:
+                raise NodeFault("system.failed", f"{gettempdir()}: {error.strerror}") from error
+        copy.seek(0)
+        yield cast("BinaryIO", copy)
 
 
 def chunks_of(source: BinaryIO | BufferedReader) -> Iterator[bytes]:

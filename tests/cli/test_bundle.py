@@ -4,14 +4,17 @@ import gzip
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from lognode.cli.main import run
 from lognode.core.errors import CallerError
+from lognode.timeline.bundle import reader
 from lognode.timeline.bundle.frames import read_frames
 from lognode.timeline.bundle.reader import verify_bundle
+from lognode.timeline.bundle.verdict import Verdict
 from tests.cli.lognode_command import Lognode
 from tests.daemon import Daemon
 
@@ -235,6 +238,26 @@ def test_the_spans_of_a_bundle_are_shown_as_an_export_shows_them(
     exported = lognode.lines("export", "--kind", "http.request")
     assert shown == [{name: value for name, value in span.items() if name != "position"} for span in exported]
     assert elsewhere.run("bundle", "verify", str(path), "--spans").stdout == b""
+
+
+def test_what_is_shown_is_what_was_verified_even_if_the_file_changes_meanwhile(
+    lognode: Lognode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    path, who = tmp_path / "some.bundle", lognode.text("id", "show")
+    forged = lognode.run("bundle", "create", "--kind", "tenant.*", "-o", "-").stdout
+    lognode.text("bundle", "create", "--kind", "http.request", "-o", str(path))
+    shown = lognode.run("bundle", "verify", str(path), "--spans", "--node", who).stdout
+
+    # What anybody who may write the file can do at that moment.
+    def verify_then_forge(chunks: Iterable[bytes]) -> Verdict:
+        verdict = verify_bundle(chunks)
+        path.write_bytes(forged)
+        return verdict
+
+    monkeypatch.setattr(reader, "verify_bundle", verify_then_forge)
+    assert run(["bundle", "verify", str(path), "--spans", "--node", who]) == 0
+    assert capfdbinary.readouterr().out == shown
+    assert path.read_bytes() == forged
 
 
 def test_nothing_in_a_bundle_can_speak_for_lognode(lognode: Lognode, elsewhere: Lognode) -> None:
