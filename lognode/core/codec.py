@@ -4,13 +4,13 @@ Two encodings, two rules. Arrays that are hashed (headers, bodies, signed arrays
 4.2.1 deterministic: they are decoded, encoded again and compared. Values that an author encoded (data,
 metadata, annotations) are never re-encoded, so they need no canonical form, only one meaning: unique text
 keys, 64-bit integers, finite floats, bounded depth, no tags, nothing after the end. Invariant: what is
-accepted here has the same meaning for every strict decoder.
+accepted here has the same meaning for every strict decoder, and what is refused costs no more than its length.
 """
 
 import json
 import math
 import re
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import cbor2
 import msgspec
@@ -30,19 +30,48 @@ def encode(value: object) -> bytes:
     return cbor2.dumps(value)
 
 
+class _NoTags(dict[int, Any]):
+    """Decoders of tags, asked at a tag's head: refuses it before anything of its content is read.
+
+    What tags mean is work without bound: shared references (28, 29) grow exponentially, decimals (4, 5) take
+    quadratic time, big integers (2, 3) have as many digits as their sender likes.
+    """
+
+    def __missing__(self, tag: int) -> NoReturn:
+        raise ValueError("tags are not allowed")
+
+
+_NO_TAGS: Final = _NoTags()
+
+
+def _load(data: bytes, depth_max: int) -> Any:
+    """The one item that `data` begins with, in linear time. Raises CallerError("cbor.malformed").
+
+    Keys that are no strings are refused too, before a map takes them: the hashes of numbers and of arrays can be made
+    to collide, so that each key is compared with all before it.
+    """
+    try:
+        return cbor2.loads(
+            data,
+            semantic_decoders=_NO_TAGS,
+            max_depth=depth_max,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
+        )
+    except Exception as error:  # noqa: BLE001 - cbor2 raises many types on hostile bytes; all mean one thing
+        raise CallerError("cbor.malformed", f"{error.__cause__ or error!s:.200}") from None
+
+
 def decode_array(data: bytes, length: int) -> list[object]:
     """The array of `length` elements that `data` encodes deterministically.
 
     Raises CallerError("cbor.malformed") for any other bytes, also for another encoding of the same array.
     """
-    try:
-        value = cbor2.loads(data, max_depth=DEPTH_MAX, allow_indefinite=False)
-        same = isinstance(value, list) and len(value) == length and cbor2.dumps(value) == data
-    except Exception as error:  # noqa: BLE001 - cbor2 raises many types on hostile bytes; all mean one thing
-        raise CallerError("cbor.malformed", str(error)) from None
-    if not same:
+    value = _load(data, DEPTH_MAX)
+    if not isinstance(value, list) or len(value) != length or cbor2.dumps(value) != data:
         raise CallerError("cbor.malformed", f"not the deterministic encoding of an array of {length}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def decode_value(data: bytes) -> object:
@@ -52,19 +81,15 @@ def decode_value(data: bytes) -> object:
     """
     if not data:
         return None
-    try:
-        value = cbor2.loads(data, max_depth=DEPTH_MAX + 2, allow_indefinite=False, allow_duplicate_keys=False)
-        same = cbor2.dumps(value) == data
-    except Exception as error:  # noqa: BLE001 - as above
-        raise CallerError("cbor.malformed", str(error)) from None
+    value = _load(data, DEPTH_MAX + 2)
     check_value(value)
-    if not same and _item_end(data, 0) != len(data):
+    if cbor2.dumps(value) != data and _item_end(data, 0) != len(data):
         raise CallerError("cbor.malformed", "bytes follow the value")
     return value
 
 
 def _item_end(data: bytes, start: int) -> int:
-    """Where the item at `start` ends, for bytes that decoded well; refuses tags, which decoders drop silently."""
+    """Where the item at `start` ends, for bytes that decoded well."""
     major, info = data[start] >> 5, data[start] & 31
     size = 1 << (info - 24) if 24 <= info <= 27 else 0
     at = start + 1 + size
@@ -74,8 +99,6 @@ def _item_end(data: bytes, start: int) -> int:
     if major in (4, 5):
         for _ in range(argument * (major - 3)):
             at = _item_end(data, at)
-    elif major == 6:
-        raise CallerError("cbor.malformed", "tags are not allowed")
     return at
 
 

@@ -33,6 +33,9 @@ def test_a_json_value_survives_cbor_and_json(value: object) -> None:
         ("c11a514b67b0", "cbor.malformed"),  # a tag: time
         ("c24101", "cbor.malformed"),  # a tag that hides in an integer
         ("81d9d9f701", "cbor.malformed"),  # a tag that leaves no trace
+        ("a1c2410101", "cbor.malformed"),  # a tag in a key
+        ("a1810102", "cbor.malformed"),  # an array as key
+        ("a1410102", "cbor.malformed"),  # bytes as key
         ("9f01ff", "cbor.malformed"),  # indefinite length
         ("5f4101ff", "cbor.malformed"),
         ("7f6161ff", "cbor.malformed"),
@@ -60,6 +63,49 @@ def test_cbor_that_is_no_single_json_value_is_refused(data: str, code: str | Non
     with pytest.raises(CallerError) as caught:
         decode_value(bytes.fromhex(data))
     assert caught.value.code == code
+
+
+def shared_lists(levels: int) -> bytes:
+    """Lists of 12 references to one list, each with 12 to the next: tags 28 and 29."""
+    inner = b"\xd8\x1c\x81\x00"
+    for number in range(levels, 0, -1):
+        inner = b"\xd8\x1c\x8c" + inner + (b"\xd8\x1d" + cbor2.dumps(number)) * 11
+    return inner
+
+
+# Some hundred bytes to some thousand, all within the depth; decoders that take tags need seconds to years for them.
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        pytest.param(shared_lists(4), "tags are not allowed", id="shared lists, 12^4 elements"),
+        pytest.param(b"\xc4" * 2000 + b"\x00", "tags are not allowed", id="tags of tags"),
+        pytest.param(b"\xc4\x82\x00" + cbor2.dumps(2**80_000), "tags are not allowed", id="a decimal fraction"),
+        pytest.param(b"\xc5\x82\x01" + cbor2.dumps(2**80_000), "tags are not allowed", id="a bigfloat"),
+        pytest.param(cbor2.dumps(10**5000), "tags are not allowed", id="a long number"),
+        pytest.param(cbor2.dumps(-(10**5000)), "tags are not allowed", id="a long negative number"),
+        # All with one hash, as numbers and as arrays of numbers.
+        pytest.param(cbor2.dumps({n * (2**61 - 1): 0 for n in range(500)}), "tags|key", id="keys that collide"),
+        pytest.param(cbor2.dumps({(n, -n): 0 for n in range(500)}), "key", id="arrays as keys"),
+        pytest.param(b"\x9b" + b"\x7f" * 8, "end", id="more elements than memory"),
+        pytest.param(b"\xbb" + b"\x7f" * 8, "end", id="more pairs than memory"),
+        pytest.param(b"\x5b\x0f" + b"\x7f" * 7, "end", id="more bytes than memory"),
+        pytest.param(b"\x7b\x0f" + b"\x7f" * 7, "end", id="more text than memory"),
+    ],
+)
+def test_what_costs_more_than_its_length_is_refused_before_it_is_built(item: bytes, said: str) -> None:
+    for decode in (decode_value, lambda data: decode_array(data, 1)):
+        with pytest.raises(CallerError, match=said) as caught:
+            decode(b"\x81" + item)
+        assert caught.value.code == "cbor.malformed"
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("tag", [*range(300), 1004, 43000, 55799, 2**16, 2**32, 2**64 - 1])
+def test_no_tag_is_known(tag: int) -> None:
+    head = cbor2.dumps(cbor2.CBORTag(tag, 0))[:-1]
+    for content in ("00", "80", "820102", "4101", "6161", "a0", "f6", "8100"):
+        with pytest.raises(CallerError, match="tags are not allowed"):
+            decode_value(head + bytes.fromhex(content))
 
 
 def test_an_author_may_encode_a_value_in_other_ways_than_ours() -> None:
