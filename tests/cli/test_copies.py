@@ -60,6 +60,12 @@ def test_what_a_span_lacks_its_copy_lacks() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("field", ["data", "metadata"])
+@pytest.mark.parametrize("value", [[], {}, "", 0, 0.0, False], ids=repr)
+def test_a_value_that_is_empty_is_copied_all_the_same(field: str, value: object) -> None:
+    assert json.dumps(copied(**{field: value})[field]) == json.dumps(value)
+
+
 def test_the_key_of_a_copy_is_that_of_its_span_alone() -> None:
     assert copied()["idempotency_key"] == copied(title="another", position=9)["idempotency_key"]
     assert copied()["idempotency_key"] != copied(id=IDS[0])["idempotency_key"]

@@ -18,6 +18,7 @@ from lognode.core.span import is_control, is_reserved
 PLACE: Final = frozenset({"id", "feed", "seq", "leaf"})
 _SPAN_MARK: Final = b'"leaf"'
 _DRAFT_ONLY: Final = ("idempotency_key", "origin")
+_LISTS: Final = ("tags", "related")  # empty ones say nothing, unlike the empty array that data or metadata may be
 _TOLD: Final = (
     "kind", "title", "data", "tags", "subject", "contract_id", "workflow_id", "flow_id", "related", "metadata",
     "visibility", "status", "caused_by", "actor",
@@ -117,7 +118,7 @@ def left_out(span: Mapping[str, Any]) -> str | None:
 
 def copy_line(span: Mapping[str, Any], tenant: str, way: Literal["import", "bundle", "replay"], *, key: str) -> bytes:
     """The draft of a copy of a span of `tenant`, as a line."""
-    draft = {name: span[name] for name in _TOLD if span.get(name) not in (None, [])}
+    draft = {name: span[name] for name in _TOLD if span.get(name) is not None and (span[name] or name not in _LISTS)}
     first = origin_in(span.get("annotations"))
     if first is not None:
         origin: object = first.passed_on(span["id"], way)
