@@ -140,6 +140,8 @@ def without(*names: str) -> dict[str, Any]:
         (without("tenant"), "draft.invalid"),
         (without("kind"), "draft.invalid"),
         (SPAN | {"id": 1}, "draft.invalid"),
+        (SPAN | {"id": "."}, "id.malformed"),
+        (SPAN | {"id": "../stats", "tenant": HERE}, "id.malformed"),
         (SPAN | {"idempotency_key": "k"}, "draft.invalid"),
         (SPAN | {"origin": None}, "draft.invalid"),
     ],

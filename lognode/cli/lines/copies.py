@@ -12,6 +12,7 @@ import msgspec
 from lognode.core.codec import check_keys, check_value
 from lognode.core.draft import origin_in
 from lognode.core.errors import CallerError
+from lognode.core.ids import parse_span_id
 from lognode.core.span import is_control, is_reserved
 
 # What a span has and no draft: its place.
@@ -83,7 +84,7 @@ class Imports:
 def exported_span(line: bytes) -> dict[str, Any] | None:
     """The span that a line of an export holds; None for any other line, which may be a draft.
 
-    Raises CallerError draft.invalid, json.duplicate_key or json.*.
+    Raises CallerError draft.invalid, id.malformed, json.duplicate_key or json.*.
     """
     if _SPAN_MARK not in line:
         return None
@@ -104,6 +105,10 @@ def exported_span(line: bytes) -> dict[str, Any] | None:
         raise CallerError("draft.invalid", "the span does not say its tenant; 'lognode export' writes lines that do")
     if not isinstance(span["id"], str) or not isinstance(span.get("kind"), str):
         raise CallerError("draft.invalid", "id and kind of a span are text")
+    try:
+        parse_span_id(span["id"])
+    except CallerError as error:
+        raise CallerError(error.code, error.detail, place="id") from None
     return span
 
 
