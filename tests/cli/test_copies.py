@@ -113,6 +113,21 @@ def test_a_span_that_the_tenant_recorded_itself_is_there_already() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"title": 5}, "draft.invalid"),
+        ({"kind": "No Kind"}, "kind.invalid"),
+        ({"at": "1970-01-01T00:00:00.001Z"}, "draft.invalid"),
+        ({"caused_by": "."}, "id.malformed"),
+    ],
+)
+def test_a_span_that_is_there_already_must_be_one_that_could_be_sent(changes: dict[str, Any], code: str) -> None:
+    with pytest.raises(CallerError) as caught:
+        made(lambda _: True, tenant=HERE, **changes)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
     "line",
     [
         b'{"kind":"a.b"}',

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from lognode.core.codec import check_keys, check_value
-from lognode.core.draft import origin_in
+from lognode.core.draft import origin_in, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import parse_span_id
 from lognode.core.span import is_control, is_reserved
@@ -65,7 +65,10 @@ class Imports:
         return line if span is None else self.copy(span, "import")
 
     def copy(self, span: Mapping[str, Any], way: Literal["import", "bundle"]) -> bytes | LeftOut | None:
-        """The line to send for a span as an export shows it; None for one that the tenant recorded itself."""
+        """The line to send for a span as an export shows it; None for one that the tenant recorded itself.
+
+        Raises what parse_json_draft does for one that is not sent, which nobody else would look at.
+        """
         reason = left_out(span)
         if reason is not None:
             return LeftOut(reason)
@@ -76,9 +79,11 @@ class Imports:
             named = first.id
         else:
             named = None
-        if named is not None and self._is_held(named):
-            return None
-        return copy_line(span, span["tenant"], way, key=f"copy:{span['id']}")
+        line = copy_line(span, span["tenant"], way, key=f"copy:{span['id']}")
+        if named is None or not self._is_held(named):
+            return line
+        parse_json_draft(line)
+        return None
 
 
 def exported_span(line: bytes) -> dict[str, Any] | None:
