@@ -4,19 +4,25 @@ import gzip
 import json
 import os
 import random
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lognode.cli.main import run
 from lognode.core.errors import CallerError
+from lognode.core.ids import LogLineKind, logline
+from lognode.core.span import Body, encode_body
 from lognode.timeline.bundle import reader
 from lognode.timeline.bundle.frames import read_frames
 from lognode.timeline.bundle.reader import verify_bundle
 from lognode.timeline.bundle.verdict import Verdict
 from tests.cli.lognode_command import Lognode
 from tests.daemon import Daemon
+from tests.timeline.bundles import Place
+from tests.timeline.histories import ALICE, append_signed, write_history
 
 WEB_REQUESTS = Path(__file__).parent.parent / "data" / "web-requests.ndjson.gz"
 SPANS = 1000
@@ -209,6 +215,23 @@ def test_an_imported_bundle_is_copies_with_their_origin_and_twice_adds_nothing(
     assert other.run("verify").returncode == 0
     # At home, every span is there itself.
     assert lognode.json("bundle", "import", path, "--node", who)["added"] == 0
+
+
+def test_an_import_tells_signatures_that_are_not_the_actors_and_copies_say_so(other: Lognode, tmp_path: Path) -> None:
+    database = write_history(tmp_path, 150)
+    forged = Body(bytes(16), "Forged", b"", [], None, None, None, None, [], b"", b"", bytes(64), None)
+    with closing(sqlite3.connect(database, isolation_level=None)) as conn:
+        append_signed(conn, encode_body(forged), actor=logline(LogLineKind.PERSON, ALICE.public))
+        raw = Place(conn).bundle(has_private=True)
+
+    told = other.json("bundle", "import", "-", "--any-node", stdin=raw)
+    words = other.text("bundle", "import", "-", "--any-node", stdin=raw)
+
+    assert told["actors_missigned"] == 1
+    assert words.splitlines()[1:] == ["1 span of the bundle is NOT signed by the actor that is named"]
+    origins = {copy["title"]: copy["annotations"]["origin"] for copy in other.lines("export") if copy["annotations"]}
+    assert origins["Forged"]["actor_signed"] is False
+    assert sum(origin["actor_signed"] for origin in origins.values()) > 0
 
 
 def test_nothing_is_imported_of_a_bundle_that_does_not_hold(lognode: Lognode, other: Lognode, tmp_path: Path) -> None:

@@ -201,8 +201,11 @@ def test_signatures_of_actors_are_checked_and_wrong_ones_told(tmp_path: Path) ->
         actor = logline(LogLineKind.PERSON, ALICE.public)
         append_signed(conn, encode_body(FORGED), actor=actor)
         append_signed(conn, b"no body at all", actor=actor)
-        verdict = verify_bundle([Place(conn).bundle(has_private=True)])
-        assert (verdict.signed, verdict.missigned) == (3, 1)
+        reader, spans = read(Place(conn).bundle(has_private=True))
+        assert (reader.verdict.signed, reader.verdict.missigned) == (3, 1)
+        shown = [span.json(reader.verdict.head.tenant) or {} for span in spans]
+        assert [span["actor_signed"] for span in shown if span.get("title") == "Forged"] == [False]
+        assert sum(span.get("actor_signed", False) for span in shown) == 3
 
 
 @pytest.mark.parametrize(

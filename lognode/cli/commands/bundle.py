@@ -200,9 +200,12 @@ def bundle_import(file: File, /, *, dry_run: Flag = False, trust: Trust = NOBODY
             error.extra |= tally.answer("spans")
             raise
     if target.json:
-        print_json(tally.answer("spans"))
-    else:
-        print_text(tally.text("span", "spans"))
+        print_json({**tally.answer("spans"), "actors_missigned": verdict.missigned})
+        return
+    print_text(tally.text("span", "spans"))
+    if count := verdict.missigned:
+        spans = "1 span of the bundle is" if count == 1 else f"{count:,} spans of the bundle are"
+        print_text(f"{spans} NOT signed by the actor that is named")
 
 
 def _append(client: "Client", name: str, source: BinaryIO, verdict: "Verdict", tally: tallies.Tally) -> None:

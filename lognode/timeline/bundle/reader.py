@@ -161,14 +161,16 @@ class BundleReader:
         feed = self._feed(item.feed, item.seq)
         entry = entry_bytes(feed.feed, item.seq, item.hlc, item.visibility, item.header)
         leaf = _check_path(feed, entry, item.seq, item.shared, item.hashes)
+        by_actor = False
         if item.body is None:
             self._absent += 1
         else:
             header = decode_header(item.header)  # a header that is malformed names no body
             _check_body(header, item.body)
-            self._check_actor(header, item.body, item.visibility)
+            by_actor = self._check_actor(header, item.body, item.visibility)
         self._place(feed, item.seq, item.hlc, leaf)
-        return BundledSpan(span_id(item.hlc, leaf), feed, item.seq, item.hlc, item.visibility, item.header, item.body)
+        place = (span_id(item.hlc, leaf), feed, item.seq, item.hlc, item.visibility)
+        return BundledSpan(*place, item.header, item.body, is_by_actor=by_actor)
 
     def _take_stub(self, item: StubItem) -> BundledSpan:
         feed = self._feed(item.feed, item.seq)
@@ -176,22 +178,25 @@ class BundleReader:
         leaf = _check_path(feed, entry, item.seq, item.shared, item.hashes)
         feed.stubs += 1
         self._place(feed, item.seq, item.hlc, leaf)
-        return BundledSpan(span_id(item.hlc, leaf), feed, item.seq, item.hlc, PRIVATE, None, None)
+        return BundledSpan(span_id(item.hlc, leaf), feed, item.seq, item.hlc, PRIVATE, None, None, is_by_actor=False)
 
-    def _check_actor(self, header: Header, raw: bytes, visibility: int) -> None:
-        """Count a signature of the actor. A wrong one was let in by the feed's node and stays there: it is told."""
+    def _check_actor(self, header: Header, raw: bytes, visibility: int) -> bool:
+        """Whether the actor signed this, counted where a signature says so.
+
+        A wrong one was let in by the feed's node and stays there: it is told.
+        """
         if header.actor is None:
-            return
+            return False
         try:
             body = decode_body(raw)
         except CallerError:
-            return
+            return False
         if body.actor_signature is None:
-            return
-        if is_signed(self._head.tenant, header, body, visibility):
-            self._signed += 1
-        else:
-            self._missigned += 1
+            return False
+        holds = is_signed(self._head.tenant, header, body, visibility)
+        self._signed += holds
+        self._missigned += not holds
+        return holds
 
     def _feed(self, number: int, seq: int) -> BundledFeed:
         if number >= len(self._feeds):

@@ -44,7 +44,10 @@ class BundledFeed:
 
 
 class BundledSpan(NamedTuple):
-    """A span whose place is proven; `header` and `body` are as signed, None where they are not there."""
+    """A span whose place is proven; `header` and `body` are as signed, None where they are not there.
+
+    `is_by_actor` says that the body holds a signature of the actor, and that it is right.
+    """
 
     id: SpanId
     feed: BundledFeed
@@ -53,9 +56,13 @@ class BundledSpan(NamedTuple):
     visibility: int
     header: bytes | None
     body: bytes | None
+    is_by_actor: bool
 
     def json(self, tenant: TenantId) -> dict[str, Any] | None:
-        """The span as `lognode export` writes it; None where nothing of it but its place can be read."""
+        """The span as `lognode export` writes it; None where nothing of it but its place can be read.
+
+        `actor_signed` is what was found here, and not what the node of the feed once took.
+        """
         feed = self.feed
         try:
             decode_header(self.header or b"")
@@ -65,6 +72,8 @@ class BundledSpan(NamedTuple):
         record = Record(0, 0, self.seq, self.hlc, self.visibility, self.header, self.body)
         shown = span_json(record, FeedRef(0, 0, feed.feed, feed.node_key, feed.log_key, own=False))
         del shown["position"]  # which is a node's own
+        if "actor_signed" in shown:
+            shown["actor_signed"] = self.is_by_actor
         return {**shown, "tenant": b32encode(tenant)}
 
 
