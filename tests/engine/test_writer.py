@@ -1,6 +1,7 @@
 """The writer: acknowledged is durable, one place has one span, and failures cost nothing that was said."""
 
 import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from lognode.core.limits import GROUP_SPANS_MAX, MAILBOX_SPANS_MAX
 from lognode.core.span import decode_body, decode_header
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.timeline.record import Record, id_of, leaf_of
+from lognode.timeline.store import database
+from lognode.timeline.store.migrate import connect_reader, connect_writer
 from tests.engine.nodes import CutConnection, Engine, Wall, assert_sound, drafts, run_engine
 
 
@@ -245,6 +248,38 @@ async def test_a_full_disk_is_said_and_passes(tmp_path: Path) -> None:
         # The writer reopened its connection, which knows of no bound: there is room again.
         stored += len(await engine.writer.append(engine.tenant, drafts(200)))
         assert len(await assert_sound(engine)) == 2 + stored
+
+
+async def test_a_writer_that_failed_goes_on_while_a_backup_reads_an_old_snapshot(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        with closing(connect_reader(tmp_path / "lognode.db")) as backup:
+            backup.execute("BEGIN")
+            before = backup.execute("SELECT count(*) FROM spans").fetchone()
+            await engine.writer.append(engine.tenant, drafts(3))  # which the snapshot keeps in the WAL
+            await engine.store.write(lambda conn: conn.execute("PRAGMA max_page_count = 60").fetchall())
+            with pytest.raises(NodeFault) as caught:
+                await engine.writer.append(engine.tenant, drafts(GROUP_SPANS_MAX))
+            assert caught.value.code == "disk.full"
+            await engine.writer.append(engine.tenant, drafts(4))
+            assert backup.execute("SELECT count(*) FROM spans").fetchone() == before
+        assert len(await assert_sound(engine)) == 2 + 3 + 4
+
+
+async def test_the_index_of_the_wal_is_held_while_the_writer_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens a WAL without its index believes all its frames, those of a failed fsync too."""
+    async with run_engine(tmp_path) as engine:
+        stale = engine.store._writer
+
+        def connect(path: Path) -> sqlite3.Connection:
+            assert stale._running
+            return connect_writer(path)
+
+        monkeypatch.setattr(database, "connect_writer", connect)
+        await engine.store.reopen_writer()
+        assert engine.store._writer is not stale
+        assert not stale._running
 
 
 @pytest.mark.parametrize("commits", [True, False])

@@ -38,7 +38,6 @@ class Store:
         # makes a feed visible.
         self.feeds: dict[int, FeedRef] = {}
         self._writer = writer
-        self._reopened: trio.Event | None = None  # None: the writing connection is not being opened again
         self._readers = readers
         self._waiting = trio.lowlevel.ParkingLot()  # for a reader
 
@@ -59,27 +58,20 @@ class Store:
             self._waiting.unpark()
 
     async def write(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
-        """What `fn(connection, *args)` returns on the writing connection; one call after the other.
-
-        Waits while that is opened again. Raises what `fn` does, and sqlite3.Error when it could not be opened.
-        """
-        while self._reopened is not None:
-            await self._reopened.wait()
+        """What `fn(connection, *args)` returns on the writing connection; one call after the other."""
         return await self._writer.run(fn, *args)
 
     async def reopen_writer(self) -> None:
-        """A fresh writing connection, and everything that the old one wrote made durable or known not to be.
+        """A fresh writing connection, to which nothing is visible but what is durable.
 
-        After a failed fsync the page cache may show what the disk has not: copying the WAL into the database
-        writes it again and fsyncs again. Raises sqlite3.Error when the disk still refuses.
+        SQLite shows a commit, by the index of the WAL, once its fsync has succeeded. Who opens a WAL without that
+        index believes all its frames, though after a failed fsync the page cache may show some that the disk has
+        not: so the old connection holds the index until the fresh one does. Then the WAL is copied into the database
+        as far as readers let it be. Others may write meanwhile. Raises sqlite3.Error when the disk still refuses.
         """
-        self._reopened = trio.Event()
-        try:
-            await self._writer.close()
-            self._writer = await open_connection(partial(connect_writer, self.path))
-        finally:
-            self._reopened.set()
-            self._reopened = None
+        fresh = await open_connection(partial(connect_writer, self.path))
+        stale, self._writer = self._writer, fresh
+        await stale.close()
         await self._writer.run(_checkpoint)
 
     async def refresh(self) -> None:
@@ -110,9 +102,10 @@ def _in_snapshot(conn: sqlite3.Connection, fn: Callable[[sqlite3.Connection, *Ar
 
 
 def _checkpoint(conn: sqlite3.Connection) -> None:
-    busy = conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    # PASSIVE waits for no reader: a backup holds its snapshot for as long as it takes.
+    busy = conn.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0]
     if busy:
-        raise sqlite3.OperationalError("the WAL could not be copied into the database")
+        raise sqlite3.OperationalError("another process copies the WAL into the database")
 
 
 @asynccontextmanager
