@@ -99,6 +99,8 @@ NOTIFY_S_MAX: Final = 0.2  # for one message to the service manager; one that ha
 # Mirror.
 MIRROR_SEGMENT_BYTES_MAX: Final = 64 * MIB  # the newest one is read at start: less than a second
 MIRROR_SYNC_S: Final = 1  # between fsyncs, so that they do not stand in the way of commits
+MIRROR_SILENCE_S_MAX: Final = 30  # then its file system hangs, such as one of a server that is gone
+MIRROR_CLOSE_S_MAX: Final = 1  # so long a node that ends waits for what has begun
 
 # Store.
 LOCK_RETRY_S: Final = 0.05

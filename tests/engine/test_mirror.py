@@ -5,8 +5,8 @@ import json
 import os
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -255,6 +255,78 @@ async def test_nobody_waits_for_a_mirror_whose_disk_hangs(tmp_path: Path, monkey
         assert mirrored(folder_of(engine, tmp_path)) == b""
         gate.set()
     assert len(segments(folder_of(engine, tmp_path))) > 1
+
+
+@contextmanager
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, list[int]]]:
+    """While inside, no segment can be begun until the gate is opened; the list grows with each try."""
+    gate, tries = threading.Event(), list[int]()
+    begin = Segments._begin
+
+    def hang(self: Segments, first: int) -> None:
+        tries.append(first)
+        gate.wait(HANG_S_MAX)
+        begin(self, first)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Segments, "_begin", hang)
+        try:
+            yield gate, tries
+        finally:
+            gate.set()
+
+
+async def wait_until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(HANG_S_MAX):
+        while not condition():  # noqa: ASYNC110 - threads have no event
+            await trio.sleep(0.005)
+
+
+async def test_a_mirror_whose_disk_hangs_can_be_stopped_and_touches_nothing_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "MIRROR_CLOSE_S_MAX", 0.05)
+    async with run_engine(tmp_path) as engine:
+        await append(engine, 7)
+        keeper = Mirror(engine.store, engine.heads, tmp_path / "mirror")
+        with hanging(monkeypatch) as (gate, tries):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keeper.run, engine.tenant)
+                await wait_until(lambda: tries)
+                nursery.cancel_scope.cancel()
+            assert not gate.is_set()  # nobody waited for it
+            segments_left = keeper._segments[engine.tenant.number]
+            gate.set()
+            await wait_until(lambda: segments_left.is_closed)
+            for late in (segments_left.open, segments_left.sync):
+                with pytest.raises(NodeFault, match="let go of"):
+                    late()
+        async with mirroring(engine, tmp_path):
+            pass
+        assert mirrored(folder_of(engine, tmp_path)) == await wanted(engine)
+
+
+async def test_a_mirror_that_does_not_answer_fails_and_takes_no_thread_more_until_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "MIRROR_CLOSE_S_MAX", 0.05)
+    async with run_engine(tmp_path) as engine:
+        await append(engine, 7)
+        keeper = Mirror(engine.store, engine.heads, tmp_path / "mirror")
+        with monkeypatch.context() as patch, hanging(monkeypatch) as (gate, tries):
+            patch.setattr(mirror, "MIRROR_SILENCE_S_MAX", 0.05)
+            for said in ("has not answered for 0.05 seconds", "does not answer", "does not answer"):
+                with pytest.raises(NodeFault, match=said) as caught:
+                    await keeper.run(engine.tenant)
+                assert caught.value.code == "mirror.unwritable"
+            assert len(tries) == 1
+            gate.set()
+            await wait_until(lambda: keeper._segments[engine.tenant.number].is_closed)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.run, engine.tenant)
+            whole = await wanted(engine)
+            await wait_until(lambda: mirrored(folder_of(engine, tmp_path)) == whole)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_mirror_ends_before_what_is_damaged(tmp_path: Path) -> None:

@@ -101,6 +101,20 @@ def test_a_mirror_that_cannot_be_written_is_shown_and_goes_on_when_it_can(tmp_pa
         assert is_whole(mirror, daemon, PATIENCE_S)
 
 
+def test_a_mirror_that_hangs_keeps_no_node_from_ending(tmp_path: Path) -> None:
+    with HinderedDaemon(tmp_path / "node", "--mirror-dir", str(tmp_path / "mirror")) as daemon:
+        daemon.start()
+        assert is_whole(tmp_path / "mirror", daemon, PATIENCE_S)
+        daemon.stop()
+        (newest,) = segments(tmp_path / "mirror")
+        newest.unlink()
+        os.mkfifo(newest)  # who opens it waits as for a server that does not answer
+        daemon.start()
+        with daemon.client() as http:
+            assert http.post("/v1/tenants/default/spans", json={"kind": "note.made"}).status_code == 201
+        daemon.stop()
+
+
 @pytest.mark.parametrize("patch", ["uncut", "skipping"])
 def test_a_mirror_that_resumes_wrongly_is_found_out(tmp_path: Path, patch: str) -> None:
     assert kill_and_tear(tmp_path, patch, 1) == [False]

@@ -2,7 +2,7 @@
 
 Follows the store from its own place, as a live tail does; nothing waits for it. Invariants: the lines of a mirror
 are those of an export, each position once and in order; it holds no more than one small batch; a segment that has
-a successor never changes again.
+a successor never changes again. A file system that hangs keeps a thread or two, and nobody waits for them.
 """
 
 import errno
@@ -11,10 +11,11 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar, TypeVarTuple
 
 import msgspec
 import trio
@@ -22,7 +23,9 @@ import trio
 from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode
 from lognode.core.limits import (
+    MIRROR_CLOSE_S_MAX,
     MIRROR_SEGMENT_BYTES_MAX,
+    MIRROR_SILENCE_S_MAX,
     MIRROR_SYNC_S,
     TAIL_BATCH_BYTES_MAX,
     TAIL_BATCH_STEPS_MAX,
@@ -35,6 +38,8 @@ from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.lookup import records_at
 from lognode.timeline.store.read.pages import select_new
 
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
 _EVERYTHING: Final = Query(order="arrival")
 _SEGMENT: Final = re.compile(r"[0-9]{12,13}\.ndjson")
 
@@ -48,19 +53,24 @@ class Mirror:
         self._store = store
         self._heads = heads
         self._folder = folder
+        self._segments: dict[int, Segments] = {}  # of each tenant, by its number; also those of a run that ended
 
     async def run(self, tenant: TenantRef) -> None:
         """Keep one tenant's files up to its timeline, until cancelled.
 
         Raises NodeFault mirror.unwritable, mirror.foreign, disk.full or database.damaged.
         """
-        segments = Segments(self._folder / b32encode(tenant.tenant_id))
+        before = self._segments.get(tenant.number)
+        if before is not None and not before.is_closed:
+            # Threads that wait for ever are not to become more with each try.
+            raise NodeFault("mirror.unwritable", f"{before.folder} does not answer")
+        segments = self._segments[tenant.number] = Segments(self._folder / b32encode(tenant.tenant_id))
         try:
-            last = await trio.to_thread.run_sync(segments.open)
+            last = await _patiently(segments, segments.open)
             await self._follow(tenant, segments, await self._position(tenant, segments.folder, last))
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(segments.close)
+            with trio.move_on_after(MIRROR_CLOSE_S_MAX, shield=True):
+                await _in_thread(segments.close)
 
     async def _position(self, tenant: TenantRef, folder: Path, last: "Mirrored | None") -> int:
         """The position to go on behind: that of the last line, if it is a span of this timeline."""
@@ -76,15 +86,30 @@ class Mirror:
         while True:
             lines, reached = await self._store.read(_read_lines, tenant, self._store.feeds, position)
             if lines:
-                await trio.to_thread.run_sync(segments.append, position + 1, lines)
+                await _patiently(segments, segments.append, position + 1, lines)
                 position = reached
                 sync_at = min(sync_at, trio.current_time() + MIRROR_SYNC_S)
             if trio.current_time() >= sync_at:
-                await trio.to_thread.run_sync(segments.sync)
+                await _patiently(segments, segments.sync)
                 sync_at = math.inf
             if not lines:
                 with trio.move_on_at(sync_at):
                     await self._heads.wait_beyond(tenant.number, position)
+
+
+async def _patiently(segments: "Segments", fn: Callable[[*Args], T], *args: *Args) -> T:
+    """What `fn(*args)` returns. Raises what it does, and NodeFault("mirror.unwritable") when nothing comes."""
+    with trio.move_on_after(MIRROR_SILENCE_S_MAX):
+        return await _in_thread(fn, *args)
+    detail = f"{segments.folder} has not answered for {MIRROR_SILENCE_S_MAX} seconds"
+    raise NodeFault("mirror.unwritable", detail)
+
+
+async def _in_thread(fn: Callable[[*Args], T], *args: *Args) -> T:
+    """What `fn(*args)` returns, in a thread that goes on alone when the wait for it is cancelled."""
+    # Not one of the threads that all share: those that hang would be missing there.
+    limiter = trio.CapacityLimiter(1)
+    return await trio.to_thread.run_sync(fn, *args, abandon_on_cancel=True, limiter=limiter)
 
 
 def _read_lines(
@@ -134,11 +159,15 @@ _decode: Final = msgspec.json.Decoder(_Line).decode
 class Segments:
     """The files of one tenant: `<first position, 12 digits>.ndjson`, of which only the newest grows.
 
-    Its methods do input and output, for a thread that may wait. They raise NodeFault mirror.unwritable or disk.full.
+    Its methods do input and output, for a thread that may wait, one after the other. They raise NodeFault
+    mirror.unwritable or disk.full. What is called after `close` does nothing: a thread that nobody waits for any more
+    may be late.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.is_closed = False
+        self._turn = threading.RLock()
         self._lock: int | None = None
         self._file: int | None = None  # the newest segment
         self._bytes = 0
@@ -148,7 +177,7 @@ class Segments:
 
         Only the newest segment is read: the others were on disk before it was begun.
         """
-        with self._faults():
+        with self._working():
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -172,7 +201,7 @@ class Segments:
 
     def append(self, first: int, lines: bytes) -> None:
         """Add whole lines, of which the first is at position `first`; a full segment is ended before."""
-        with self._faults():
+        with self._working():
             if self._file is None or self._bytes + len(lines) > MIRROR_SEGMENT_BYTES_MAX:
                 self._begin(first)
             assert self._file is not None
@@ -183,16 +212,20 @@ class Segments:
 
     def sync(self) -> None:
         """Have what was added on disk."""
-        if self._file is not None:
-            with self._faults():
+        with self._working():
+            if self._file is not None:
                 os.fsync(self._file)
 
     def close(self) -> None:
-        """Let go of the files."""
-        for handle in (self._file, self._lock):
-            if handle is not None:
-                os.close(handle)
-        self._file = self._lock = None
+        """Let go of the files, behind what has begun; for good."""
+        with self._turn:
+            handles, self._file, self._lock = (self._file, self._lock), None, None
+            try:
+                for handle in handles:
+                    if handle is not None:
+                        os.close(handle)
+            finally:
+                self.is_closed = True
 
     def _begin(self, first: int) -> None:
         """Begin a segment. The one before is on disk by then, and never touched again."""
@@ -207,12 +240,15 @@ class Segments:
         os.fsync(self._lock)
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            code = "disk.full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "mirror.unwritable"
-            raise NodeFault(code, f"{error.filename or self.folder}: {error.strerror}") from error
+    def _working(self) -> Iterator[None]:
+        with self._turn:
+            if self.is_closed:
+                raise NodeFault("mirror.unwritable", f"{self.folder} was let go of")
+            try:
+                yield
+            except OSError as error:
+                code = "disk.full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "mirror.unwritable"
+                raise NodeFault(code, f"{error.filename or self.folder}: {error.strerror}") from error
 
 
 def _sound_part(path: Path) -> tuple[Mirrored | None, int]:

@@ -76,11 +76,12 @@ class Supervisor:
 
     async def stop(self, sort: str) -> None:
         """End every subsystem of one sort, and forget it."""
-        for name in [name for name in self._subsystems if sort_of(name) == sort]:
-            subsystem = self._subsystems.pop(name)
-            if subsystem is not None:
-                subsystem.scope.cancel()
-                await subsystem.ended.wait()
+        names = [name for name in self._subsystems if sort_of(name) == sort]
+        ending = [subsystem for name in names if (subsystem := self._subsystems.pop(name)) is not None]
+        for subsystem in ending:
+            subsystem.scope.cancel()
+        for subsystem in ending:
+            await subsystem.ended.wait()
 
     async def finish(self, name: str) -> None:
         """Wait for a subsystem that ends by itself; it is not started again."""
