@@ -128,7 +128,7 @@ def check_value(value: object, depth: int = 1) -> int:
         return keys
     if kind is int:
         if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
-            raise CallerError("json.number", f"{str(value)[:40]} does not fit 64 bits")
+            raise CallerError("json.number", "an integer does not fit 64 bits")
     elif kind is float:
         if not math.isfinite(value):  # type: ignore[arg-type]
             raise CallerError("json.number", f"{value} is not finite")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lognode.core.codec import decode_array, decode_value, encode, parse_json
+from lognode.core.codec import check_value, decode_array, decode_value, encode, parse_json
 from lognode.core.errors import CallerError
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -146,6 +146,14 @@ def test_json_with_two_meanings_is_refused(text: bytes, code: str) -> None:
     with pytest.raises(CallerError) as caught:
         parse_json(text)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**5000, -(10**5000)], ids=["", "negative", "long", "both"])
+def test_a_number_out_of_range_is_refused_however_many_digits_it_has(number: int) -> None:
+    """Python writes no number of more than 4,300 digits."""
+    with pytest.raises(CallerError) as caught:
+        check_value({"a": [number]})
+    assert caught.value.code == "json.number"
 
 
 def test_text_that_looks_like_a_key_is_no_key() -> None:

@@ -158,6 +158,8 @@ def but(fields: list[Any], at: int, value: Any) -> bytes:
         (but(SPAN, 2, SIZE_MAX), "seq"),
         (but(SPAN, 2, 1 << 63), "seq"),
         (but(SPAN, 2, 1 << 70), "tags"),
+        (encode([10**5000]), "tags"),
+        (encode(["lognode.bundle", 10**5000]), "tags"),
         (but(SPAN, 3, HLC_MAX + 1), "hlc"),
         (but(SPAN, 4, 3), "visibility"),
         (but(SPAN, 5, bytes(1025)), "header"),
