@@ -57,7 +57,7 @@ NOTE_BYTES_MAX: Final = 128 * KIB
 PROOF_BYTES_MAX: Final = NOTE_BYTES_MAX + 4 * KIB  # 63 hashes of 45 bytes and three short lines
 # Bundles. An item is a span or, the largest, a feed: its checkpoint and the body of its opening.
 BUNDLE_ITEM_BYTES_MAX: Final = BODY_BYTES_MAX + HEADER_BYTES_MAX + NOTE_BYTES_MAX + 4 * KIB
-BUNDLE_QUERY_BYTES_MAX: Final = 64 * KIB  # a request line of 16 KiB, with every character escaped
+BUNDLE_QUERY_BYTES_MAX: Final = 64 * KIB  # escaped, three bytes for one; a request line that comes whole may be longer
 BUNDLE_FEEDS_MAX: Final = 10_000  # a reader keeps a path of some kilobytes for each
 BUNDLE_STEP_SPANS: Final = 256  # read and proven at once: some milliseconds of a reader
 SECRET_BYTES_MAX: Final = 4 * KIB  # a passphrase or token; more is a file named by mistake

@@ -8,6 +8,7 @@ import pytest
 
 from lognode.api.services import Services
 from lognode.core.ids import b32encode
+from lognode.core.limits import BUNDLE_QUERY_BYTES_MAX
 from lognode.timeline.bundle.reader import verify_bundle
 from lognode.timeline.store.database import _checkpoint
 from tests.api.serving import BUNDLE, NDJSON, SPANS, append_kinds, code_of, http_client, lines, serve
@@ -86,6 +87,18 @@ async def test_what_cannot_be_bundled_is_said_before_anything_is_sent(
     refused = await http.get(f"{BUNDLE}?{query.format(feed=b32encode(services.store.feeds[1].feed_id))}")
 
     assert (code_of(refused), refused.json().get("place")) == (code, place)
+
+
+async def test_a_query_that_no_reader_would_take_is_refused(http: httpx.AsyncClient) -> None:
+    """Escaped, the request line of 22 KB takes three times as many bytes; one that comes whole is read."""
+    tags = "&".join(["tag=" + 4000 * "!"] * 5) + "&tag="
+    most = (BUNDLE_QUERY_BYTES_MAX - len(tags.replace("!", "%21"))) // 3
+
+    taken = await http.get(f"{BUNDLE}?{tags}{most * '!'}")
+    refused = await http.get(f"{BUNDLE}?{tags}{(most + 1) * '!'}")
+
+    assert len(verify_bundle([taken.content]).head.query) > BUNDLE_QUERY_BYTES_MAX - 3
+    assert code_of(refused) == "filter.invalid"
 
 
 async def test_a_client_that_stops_reading_holds_no_snapshot_open(http: httpx.AsyncClient, services: Services) -> None:

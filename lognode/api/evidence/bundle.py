@@ -12,7 +12,7 @@ from lognode.api.spans.filters import FILTERS, url_parameters
 from lognode.core.access import Action
 from lognode.core.errors import CallerError
 from lognode.core.ids import parse_feed_id
-from lognode.core.limits import SIZE_MAX
+from lognode.core.limits import BUNDLE_QUERY_BYTES_MAX, SIZE_MAX
 from lognode.core.span import PRIVATE
 from lognode.timeline.query import Query, parse_query
 from lognode.timeline.record import FeedRef
@@ -71,6 +71,8 @@ def _wish(caller: Caller) -> BundleWish:
     """What the URL asks for. Raises CallerError "filter.invalid", "id.malformed" or "feed.unknown"."""
     params = dict(url_parameters())
     text = urlencode(list(request.args.items(multi=True)))
+    if len(text) > BUNDLE_QUERY_BYTES_MAX:  # the bundle names it, and its readers take no more
+        raise CallerError("filter.invalid", f"{len(text)} bytes of query, at most {BUNDLE_QUERY_BYTES_MAX}")
     feed, start, stop, include = (_taken(params, name) for name in ("feed", "start", "stop", "include"))
     if include not in {None, "private"}:
         raise CallerError("filter.invalid", f"{include!r:.80} is not 'private'", place="include")
