@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,6 +141,32 @@ def test_importing_into_the_tenant_that_recorded_it_doubles_nothing(new_node: Ne
         "5 lines: 0 added, 5 already there"
     )
     assert len(exported(one, "--kind", "note.*")) == 5
+
+
+def test_why_shows_an_imported_history_as_it_was(new_node: NewNode) -> None:
+    one, two, three = map(new_node, ("one", "two", "three"))
+    ids = [one.text("append", "--kind", "chain.link", "--title", "First")]
+    for title in ("Second", "Third"):
+        ids.append(one.text("append", "--kind", "chain.link", "--title", title, "--caused-by", ids[-1]))
+    two.text("import", "-", stdin=one.run("export").stdout)
+    copy = two.lines("log", "--origin", ids[2])[0]["id"]
+    two.text("append", "--kind", "chain.link", "--title", "Fourth", "--caused-by", copy)
+    three.text("import", "-", stdin=two.run("export").stdout)
+
+    for node in (two, three):
+        # With lines for branches and dots for ids.
+        shown = re.sub("[0-9a-z]{39}", ".", node.text("why", ids[1]))
+        assert shown.splitlines() == [
+            ". chain.link Second",
+            "├── because of",
+            "│   └── . chain.link First",
+            "└── led to",
+            "    └── . chain.link Third",
+            "        └── . chain.link Fourth",
+        ]
+        assert [line.split()[-1] for line in node.text("why", ids[2]).splitlines()] == [
+            "Third", "of", "Second", "First", "to", "Fourth"
+        ]  # fmt: skip
 
 
 def test_drafts_and_spans_may_stand_in_one_file_and_a_line_that_is_neither_stops_it(new_node: NewNode) -> None:

@@ -1,10 +1,13 @@
 """Times, colours and spans as people write and read them, and fields as programs do."""
 
+import re
 import time
 from datetime import UTC, datetime
-from typing import Final
+from io import StringIO
+from typing import Final, cast
 
 import pytest
+from rich.console import Console
 from rich.text import Text
 
 from lognode.cli.options import parse_moment
@@ -12,7 +15,8 @@ from lognode.cli.output import safe, wants_color
 from lognode.cli.view.columns import TIME_CELLS, Columns, time_text
 from lognode.cli.view.fields import parse_fields, pick, tsv_line
 from lognode.cli.view.pager import pager_command
-from lognode.client.answers import Span
+from lognode.cli.view.span import why_tree
+from lognode.client.answers import Span, Walk
 from lognode.core.errors import CallerError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -192,3 +196,55 @@ def test_safe_text_has_no_control_characters_but_line_feeds() -> None:
 
     assert all(char.isprintable() or char == "\n" for char in shown)
     assert safe("plain é 文") == "plain é 文"
+
+
+def copy(number: int, of: int, caused_by: int | None, *via: int, way: str = "import") -> Span:
+    """A span numbered so that ids are in the order of time, which names another one as its origin."""
+    ids = [f"{n:038}0" for n in (of, *via)]
+    place = {"node": f"logline-id://node/{'0' * 52}", "feed": "0" * 26, "tenant": "0" * 32, "seq": 5}
+    origin = {**place, "id": ids[0], "at": "1970-01-01T00:00:00.000Z", "actor_signed": False, "as": way, "via": ids[1:]}
+    cause = None if caused_by is None else f"{caused_by:038}0"
+    return {**SPAN, "id": f"{number:038}0", "caused_by": cause, "title": "t", "annotations": {"origin": origin}}
+
+
+def tree_of(span: Span, causes: list[Span], effects: list[Span], missing: list[str] | None = None) -> list[str]:
+    """The lines of `why`, an id as its number."""
+    screen = Console(file=StringIO(), width=120)
+    led_here: Walk = {"spans": causes, "missing": missing or [], "truncated": False}
+    screen.print(why_tree(span, led_here, {"spans": effects, "missing": [], "truncated": False}))
+    shown = cast("StringIO", screen.file).getvalue()
+    return [re.sub("0*([0-9]+)0 order.paid t", r"\1", line).rstrip() for line in shown.splitlines()]
+
+
+def test_the_tree_of_causes_goes_on_through_copies_and_copies_of_copies() -> None:
+    shown = tree_of(copy(12, 2, 1), [copy(11, 1, 0, 5)], [copy(13, 3, 2), copy(14, 4, 8, 3), copy(15, 6, 3)], ["gone"])
+
+    assert shown == [
+        "12",
+        "├── because of",
+        "│   └── 11",
+        "│       └── gone (not held by this node)",
+        "└── led to",
+        "    ├── 13",
+        "    │   └── 15",
+        "    └── 14",
+    ]
+
+
+def test_an_effect_hangs_on_the_span_itself_or_else_on_its_first_copy() -> None:
+    start: Span = {**SPAN, "title": "t"}
+    itself: Span = {**SPAN, "id": f"{1:038}0", "caused_by": SPAN["id"], "title": "t"}
+    effects = [copy(9, 1, 0, way="replay"), itself, copy(7, 2, 0), copy(6, 2, 0), copy(10, 3, 1), copy(11, 4, 2)]
+
+    assert tree_of(start, [], effects) == [
+        "0",
+        "├── because of",
+        "│   └── nothing recorded",
+        "└── led to",
+        "    ├── 9",
+        "    ├── 1",
+        "    │   └── 10",
+        "    ├── 7",
+        "    └── 6",
+        "        └── 11",
+    ]

@@ -1,7 +1,6 @@
 """Spans as a person reads them: what one is about in few words, all of one as a card, a tree of causes."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +9,7 @@ from rich.tree import Tree
 
 from lognode.cli.output import safe
 from lognode.client.answers import Span, Walk
+from lognode.core.draft import origin_in
 
 ID_CELLS: Final = 39
 
@@ -52,36 +52,34 @@ def _shown(value: Any) -> str:
 def why_tree(span: Span, causes: Walk, effects: Walk) -> Tree:
     """A span with what led to it and what it led to, each span once."""
     tree = Tree(_node_text(span, "bold"))
-    cause_by_id: dict[str | None, Span | str] = {cause["id"]: cause for cause in causes["spans"]}
-    cause_by_id |= {span_id: span_id for span_id in causes["missing"]}
-    effects_of = defaultdict[str | None, list[Span | str]](list)
+    because_of, led_to = (tree.add(Text(words, "green")) for words in ("because of", "led to"))
+    at = because_of
+    for cause in causes["spans"]:
+        at = at.add(_node_text(cause))
+    for span_id in causes["missing"]:
+        at.add(Text(f"{span_id} (not held by this node)", "yellow"))
+
+    held_by = _held_by([span, *effects["spans"]])
+    branches = {span["id"]: led_to}
     for effect in effects["spans"]:
-        effects_of[effect["caused_by"]].append(effect)
+        cause_id = held_by.get(effect["caused_by"], span["id"])
+        branches[effect["id"]] = branches.get(cause_id, led_to).add(_node_text(effect))
 
-    def causes_of(effect: Span) -> list[Span | str]:
-        cause = cause_by_id.get(effect["caused_by"])
-        return [] if cause is None else [cause]
-
-    _grow(tree.add(Text("because of", "green")), span, causes_of, causes)
-    _grow(tree.add(Text("led to", "green")), span, lambda cause: effects_of[cause["id"]], effects)
+    for branch, walk in ((because_of, causes), (led_to, effects)):
+        if not branch.children:
+            branch.add(Text("nothing recorded", "dim"))
+        if walk["truncated"]:
+            branch.add(Text("... and more than one answer holds", "yellow"))
     return tree
 
 
-def _grow(branch: Tree, start: Span, next_of: Callable[[Span], list[Span | str]], walk: Walk) -> None:
-    """Hang everything that `next_of` leads to from `start` below `branch`."""
-    seen, pending = {start["id"]}, [(branch, start)]
-    while pending:
-        at, span = pending.pop()
-        for found in next_of(span):
-            if isinstance(found, str):
-                at.add(Text(f"{found} (not held by this node)", "yellow"))
-            elif found["id"] not in seen:
-                seen.add(found["id"])
-                pending.append((at.add(_node_text(found)), found))
-    if not branch.children:
-        branch.add(Text("nothing recorded", "dim"))
-    if walk["truncated"]:
-        branch.add(Text("... and more than one answer holds", "yellow"))
+def _held_by(spans: Sequence[Span]) -> dict[str | None, str]:
+    """Which of the spans an id leads to: the one with that id, else its first copy, as for the node that walked."""
+    held_by = dict[str | None, str]()
+    for span in sorted(spans, key=lambda span: span["id"], reverse=True):
+        origin = origin_in(span.get("annotations"))
+        held_by |= dict.fromkeys(origin.spans if origin else (), span["id"])
+    return held_by | {span["id"]: span["id"] for span in spans}
 
 
 def _node_text(span: Span, style: str = "") -> Text:
