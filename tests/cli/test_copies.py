@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from lognode.cli.lines.copies import Imports, LeftOut
+from lognode.cli.lines.copies import Imports, LeftOut, origin_of_copy, tell_conflict
 from lognode.core.draft import parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
@@ -76,7 +76,71 @@ def test_a_copy_of_a_copy_keeps_the_first_origin() -> None:
     again = copied(annotations={"origin": first})
 
     assert again["origin"] == first | {"via": [IDS[1]]}
+    assert again["idempotency_key"] == copied(id=IDS[0])["idempotency_key"]
     assert copied(annotations={"origin": "nonsense"})["origin"]["id"] == IDS[1]
+
+
+def test_a_replay_is_an_act_of_its_own_and_its_copies_name_it() -> None:
+    replayed = copied(id=IDS[0])["origin"] | {"as": "replay", "via": [IDS[2]]}
+    copy = copied(annotations={"origin": replayed})
+    again = copied(id=IDS[3], annotations={"origin": copy["origin"]})
+
+    assert copy["origin"] == copied()["origin"]
+    assert again["origin"] == copy["origin"] | {"via": [IDS[3]]}
+    assert again["idempotency_key"] == copy["idempotency_key"] != copied(id=IDS[0])["idempotency_key"]
+
+
+class Tenant:
+    """Takes lines as a node does: once for each key, under an id of its own."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.id = b32encode(bytes([number]) * 20)
+        self.held: dict[str, dict[str, Any]] = {}
+
+    def take(self, lines: list[bytes]) -> None:
+        imports = Imports(lambda: self.id, lambda span: any(span == held["id"] for held in self.held.values()))
+        for line in lines:
+            draft = imports.draft(line)
+            if isinstance(draft, bytes):
+                said = json.loads(draft)
+                self.record(said["idempotency_key"], said["origin"])
+
+    def record(self, key: str, origin: dict[str, Any] | None = None) -> dict[str, Any]:
+        place = {"id": b32encode(bytes(22) + bytes([self.number, len(self.held)])), "tenant": self.id}
+        return self.held.setdefault(key, SPAN | place | {"annotations": origin and {"origin": origin}})
+
+    def replay(self, key: str, span: dict[str, Any]) -> None:
+        self.record(f"{key}:{span['id']}", origin_of_copy(span, self.id, "replay"))
+
+    def export(self) -> list[bytes]:
+        return [json.dumps(span).encode() for span in self.held.values()]
+
+
+def test_tenants_that_exchange_exports_come_to_hold_each_act_once() -> None:
+    one, two, three = tenants = [Tenant(number) for number in (1, 2, 3)]
+    span = one.record("first")
+    one.replay("run", span)
+    two.take(one.export())
+    two.replay("run", two.held[f"copy:{span['id']}"])
+    for _ in range(4):
+        for taker in tenants:
+            for giver in tenants:
+                taker.take(giver.export())
+
+    assert [len(tenant.held) for tenant in tenants] == [3, 3, 3]
+    assert len({held["annotations"]["origin"]["id"] for held in three.held.values()}) == 3
+
+
+def test_a_copy_that_is_there_with_other_content_is_named_for_what_it_is() -> None:
+    line = json.dumps(copied(), separators=(",", ":")).encode()
+    error = CallerError("idempotency.mismatch", "this key stands for a span with other content", extra={"line": 2})
+    tell_conflict(error, [b"{}", line])
+    assert error.detail == f"a copy of {IDS[1]} is there, and its content is not that of this one"
+
+    own = CallerError("idempotency.mismatch", "as it was", extra={"line": 1})
+    tell_conflict(own, [b'{"kind":"a.b","idempotency_key":"k"}'])
+    assert own.detail == "as it was"
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,24 @@ def test_why_shows_an_imported_history_as_it_was(new_node: NewNode) -> None:
         ]  # fmt: skip
 
 
+def test_two_nodes_that_take_each_others_copies_of_a_third_one_come_to_an_end(new_node: NewNode) -> None:
+    one, two, three = map(new_node, ("one", "two", "three"))
+    one.text("append", "--kind", "note.made", "--title", "1")
+    one.text("replay", "--kind", "note.*", "--run", "r")
+    for node in (two, three):
+        node.text("import", "-", stdin=one.run("export", "--kind", "note.*").stdout)
+    for _ in range(2):
+        for taker, giver in ((two, three), (three, two)):
+            assert taker.text("import", "-", stdin=giver.run("export", "--kind", "note.*").stdout) == (
+                "2 lines: 0 added, 2 already there"
+            )
+
+    (line, _) = one.run("export", "--kind", "note.*").stdout.splitlines()
+    changed = two.run("import", "-", stdin=line.replace(b'"title":"1"', b'"title":"2"'))
+    assert changed.returncode == 5
+    assert f"a copy of {json.loads(line)['id']} is there, and its content is not".encode() in changed.stderr
+
+
 def test_drafts_and_spans_may_stand_in_one_file_and_a_line_that_is_neither_stops_it(new_node: NewNode) -> None:
     one, two = map(new_node, ("one", "two"))
     one.text("append", "--kind", "note.made", "--title", "1")

@@ -9,7 +9,7 @@ import msgspec
 from cyclopts import Parameter
 
 from lognode.cli.files import replacing
-from lognode.cli.lines.copies import LeftOut, copy_line, left_out
+from lognode.cli.lines.copies import LeftOut, copy_line, left_out, origin_of_copy, tell_conflict
 from lognode.cli.lines.tally import Tally, progress
 from lognode.cli.options import ALL, HERE, Flag, Target, Which
 from lognode.cli.output import print_json, print_text, say
@@ -112,7 +112,8 @@ def replay(
                     tally.add_others([LeftOut(reason)])
                 else:
                     key = f"replay:{name}:{span['id']}"
-                    replayed.add(span["id"], copy_line(span, tenant, "replay", key=key))
+                    origin = origin_of_copy(span, tenant, "replay")
+                    replayed.add(span["id"], copy_line(span, origin, key=key))
                 show(tally.total, span["position"])
             replayed.finish()
     if target.json:
@@ -154,6 +155,7 @@ class CopySender:
             answer = self._client.append_batch(batch, dry_run=self._tally.is_dry)
         except LognodeError as error:
             self._tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
+            tell_conflict(error, batch)
             line = error.extra.get("line")
             if isinstance(line, int):
                 error.place = f"span {self._ids[line - 1]}"

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 
 from lognode.cli.commands.transfer import holds, tenant_id
 from lognode.cli.files import open_input
-from lognode.cli.lines.copies import Imports
+from lognode.cli.lines.copies import Imports, tell_conflict
 from lognode.cli.lines.ndjson import Batch, read_batches, unpacked
 from lognode.cli.lines.tally import Tally, progress
 from lognode.cli.options import HERE, File, Flag, Target, Texts
@@ -192,6 +192,7 @@ def _send(client: "Client", batch: Batch, tally: Tally) -> None:
     try:
         answer = client.append_batch(batch.lines, dry_run=tally.is_dry)
     except LognodeError as error:
+        tell_conflict(error, batch.lines)
         renumber(error, batch.numbers)
         tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
         raise

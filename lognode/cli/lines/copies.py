@@ -1,17 +1,18 @@
 """From spans as JSON to the drafts of their copies: what is made of an export, a bundle, or a timeline replayed.
 
-Knows no files. Invariant: a copy holds everything that the author said, names its origin, and has a key made from
-the span's id, so that making it twice adds nothing.
+Knows no files. Invariant: a copy holds everything that the author said, names its origin, and has a key made from the
+id of what was recorded first, so that a tenant takes it once, however many nodes it came through.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from lognode.core.codec import check_keys, check_value
 from lognode.core.draft import origin_in, parse_json_draft
-from lognode.core.errors import CallerError
+from lognode.core.errors import CallerError, LognodeError
 from lognode.core.ids import parse_span_id
 from lognode.core.span import is_control, is_reserved
 
@@ -24,6 +25,8 @@ _TOLD: Final = (
     "kind", "title", "data", "tags", "subject", "contract_id", "workflow_id", "flow_id", "related", "metadata",
     "visibility", "status", "caused_by", "actor",
 )  # fmt: skip
+
+_COPY_KEY: Final = re.compile(rb'"idempotency_key":"copy:([0-9a-z]+)"}$')
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -72,15 +75,15 @@ class Imports:
         reason = left_out(span)
         if reason is not None:
             return LeftOut(reason)
-        first = origin_in(span.get("annotations"))
+        origin = origin_of_copy(span, span["tenant"], way)
+        line = copy_line(span, origin, key=f"copy:{origin['id']}")
         if span["tenant"] == self._tenant():
             named = span["id"]
-        elif first is not None and first.tenant == self._tenant() and first.way != "replay":
-            named = first.id
+        elif origin["tenant"] == self._tenant():
+            named = origin["id"]
         else:
-            named = None
-        line = copy_line(span, span["tenant"], way, key=f"copy:{span['id']}")
-        if named is None or not self._is_held(named):
+            return line
+        if not self._is_held(named):
             return line
         parse_json_draft(line)
         return None
@@ -126,13 +129,29 @@ def left_out(span: Mapping[str, Any]) -> str | None:
     return f"body_{span['body']}" if span.get("body") in {"missing", "malformed"} else None
 
 
-def copy_line(span: Mapping[str, Any], tenant: str, way: Literal["import", "bundle", "replay"], *, key: str) -> bytes:
-    """The draft of a copy of a span of `tenant`, as a line."""
-    draft = {name: span[name] for name in _TOLD if span.get(name) is not None and (span[name] or name not in _LISTS)}
+def origin_of_copy(span: Mapping[str, Any], tenant: str, way: Literal["import", "bundle", "replay"]) -> dict[str, Any]:
+    """The origin of a copy of a span of `tenant`: the first one of what it is a copy of, else the span itself.
+
+    A replay is recorded where it is made, so what is taken of it elsewhere is a copy of the replay.
+    """
     first = origin_in(span.get("annotations"))
-    if first is not None:
-        origin: object = first.passed_on(span["id"], way)
-    else:
-        told = {name: span.get(name) for name in ("id", "at", "node", "feed", "seq", "actor_signed")}
-        origin = {**told, "tenant": tenant, "as": way}
+    if first is not None and (first.way != "replay" or way == "replay"):
+        passed: dict[str, Any] = msgspec.to_builtins(first.passed_on(span["id"], way))
+        return passed
+    told = {name: span.get(name) for name in ("id", "at", "node", "feed", "seq", "actor_signed")}
+    return {**told, "tenant": tenant, "as": way}
+
+
+def copy_line(span: Mapping[str, Any], origin: Mapping[str, Any], *, key: str) -> bytes:
+    """The draft of a copy of a span, as a line."""
+    draft = {name: span[name] for name in _TOLD if span.get(name) is not None and (span[name] or name not in _LISTS)}
     return _encode({**draft, "origin": origin, "idempotency_key": key})
+
+
+def tell_conflict(error: LognodeError, lines: Sequence[bytes]) -> None:
+    """Where a line was refused for its key, and is a copy's, let the error name the copy: nobody has seen that key."""
+    line = error.extra.get("line")
+    if error.code == "idempotency.mismatch" and isinstance(line, int) and 1 <= line <= len(lines):
+        copy = _COPY_KEY.search(lines[line - 1])
+        if copy is not None:
+            error.detail = f"a copy of {copy[1].decode()} is there, and its content is not that of this one"
