@@ -2,7 +2,8 @@
 
 Owns the times between pings and what a ping stands for. Invariant: no ping is sent before a read that began after
 the ping before it came back, and before the writing connection answered too; so a database that hangs, in a read or
-in a commit, ends the pings.
+in a commit, ends the pings. It has a reading connection of its own: that clients wait for theirs is no reason to be
+killed.
 """
 
 import sqlite3
@@ -13,6 +14,7 @@ import structlog
 import trio
 
 from lognode.service.notify import Notifier
+from lognode.timeline.store.connection import Connection
 from lognode.timeline.store.database import Store
 
 # Managers advise a ping in half of the time; a third leaves room for a look that takes its time.
@@ -31,19 +33,21 @@ class Watchdog:
     async def run(self) -> None:
         """Look and ping, until cancelled."""
         while True:
-            next_s = trio.current_time() + self._interval_s
             try:
-                await self._look()
+                async with self._store.own_reader() as reader:
+                    while True:
+                        next_s = trio.current_time() + self._interval_s
+                        await self._look(reader)
+                        self._notifier.ping()
+                        await trio.sleep_until(next_s)
             except sqlite3.Error as error:
                 # A disk that fails may come back before the manager's patience ends.
                 _log.warning("watchdog_read_failed", error=str(error))
-            else:
-                self._notifier.ping()
-            await trio.sleep_until(next_s)
+            await trio.sleep(self._interval_s)
 
-    async def _look(self) -> None:
+    async def _look(self, reader: Connection) -> None:
         """Return once the database answered on a reading and on the writing connection. Raises what reading does."""
-        await self._store.read(_read)
+        await reader.run(_read)
         # A refusal is an answer: the writer deals with a disk that is full or broken, and a restart would not help.
         with suppress(sqlite3.Error):
             await self._store.write(_read)

@@ -61,7 +61,7 @@ def traceable() -> None:
 def blind() -> None:
     """The watchdog pings without a look at the database; and strace may come."""
 
-    async def look(_self: Any) -> None:
+    async def look(_self: Any, _reader: Any) -> None:
         await trio.lowlevel.checkpoint()
 
     Watchdog._look = look  # type: ignore[assignment, method-assign]

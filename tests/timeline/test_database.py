@@ -8,11 +8,12 @@ from typing import Final
 
 import pytest
 import trio
+import trio.testing
 
 from lognode.core.errors import NodeFault
 from lognode.core.limits import KIB, MIB
 from lognode.timeline.store import database
-from lognode.timeline.store.database import lock_directory, open_store
+from lognode.timeline.store.database import Store, lock_directory, open_store
 from lognode.timeline.store.migrate import connect_writer
 
 HANG_S_MAX: Final = 30
@@ -30,6 +31,28 @@ async def test_the_caches_of_all_connections_leave_a_node_below_200_mb(tmp_path:
 
     assert all(cache > 0 for cache in caches)
     assert sum(caches) <= 96 * MIB  # beside 70 MB of programs and 30 MB of work
+
+
+async def test_who_waits_longest_for_a_reader_gets_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "READERS", 1)
+    gate, order = threading.Event(), list[str]()
+
+    def note(_: sqlite3.Connection, name: str) -> None:
+        gate.wait(HANG_S_MAX)
+        order.append(name)
+
+    async def read(store: Store, *names: str) -> None:
+        for name in names:
+            await store.read(note, name)
+
+    async with open_store(tmp_path / "lognode.db") as store, trio.open_nursery() as nursery:
+        nursery.start_soon(read, store, "greedy", "greedy again")
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(read, store, "patient")
+        await trio.testing.wait_all_tasks_blocked()
+        assert store.waiting_reads == 1
+        gate.set()
+    assert order == ["greedy", "patient", "greedy again"]
 
 
 async def test_who_waits_for_a_lock_that_its_holder_removes_gets_the_one_that_is_there(

@@ -39,23 +39,30 @@ class Store:
         self.feeds: dict[int, FeedRef] = {}
         self._writer = writer
         self._readers = readers
-        self._waiting = trio.lowlevel.ParkingLot()  # for a reader
+        self._free = trio.Semaphore(len(readers))  # it hands a reader on to whoever waits longest
 
     @property
     def waiting_reads(self) -> int:
         """Calls of `read` that wait for a connection."""
-        return len(self._waiting)
+        return self._free.statistics().tasks_waiting
 
     async def read(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` finds in one snapshot. Readers never wait for the writer."""
-        while not self._readers:
-            await self._waiting.park()
-        reader = self._readers.pop()
+        async with self._free:
+            reader = self._readers.pop()
+            try:
+                return await reader.run(_in_snapshot, fn, *args)
+            finally:
+                self._readers.append(reader)
+
+    @asynccontextmanager
+    async def own_reader(self) -> AsyncIterator[Connection]:
+        """A reading connection besides those of `read`, for who must not wait for others. Raises sqlite3.Error."""
+        reader = await open_connection(partial(connect_reader, self.path, cache_kib=READER_CACHE_KIB))
         try:
-            return await reader.run(_in_snapshot, fn, *args)
+            yield reader
         finally:
-            self._readers.append(reader)
-            self._waiting.unpark()
+            await reader.close()
 
     async def write(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` returns on the writing connection; one call after the other."""
