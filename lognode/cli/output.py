@@ -1,6 +1,6 @@
 """The two streams of a command: data on stdout, messages on stderr.
 
-Invariant: text that others wrote never reaches a terminal with control characters in it.
+Invariant: text that others wrote never reaches a terminal with control characters in it, and a message is one line.
 """
 
 import os
@@ -26,9 +26,8 @@ _encode = msgspec.json.Encoder().encode
 def print_json(value: object) -> None:
     """One JSON value on one line of stdout."""
     encoded = _encode(value)
-    if is_terminal() and not (text := encoded.decode()).isprintable():
-        # Means the same, and cannot steer a terminal.
-        encoded = "".join(char if char.isprintable() else _json_escape(char) for char in text).encode()
+    if is_terminal():
+        encoded = _safe_json(encoded).encode()
     sys.stdout.buffer.write(encoded + b"\n")
 
 
@@ -70,8 +69,8 @@ def flush() -> None:
 
 
 def say(text: str) -> None:
-    """A message for people on stderr."""
-    sys.stderr.write(safe(text) + "\n")
+    """A message for people on stderr, on one line: what others wrote cannot look like another message."""
+    sys.stderr.write(safe(text).replace("\n", _picture("\n")) + "\n")
 
 
 def console(color: str = "auto", file: TextIO | None = None) -> "Console":
@@ -146,6 +145,12 @@ def _picture(char: str) -> str:
     return chr(0x2400 + code) if code < 0x20 else f"\\u{code:04x}"
 
 
+def _safe_json(encoded: bytes) -> str:
+    """JSON that means the same, and cannot steer a terminal."""
+    text = encoded.decode()
+    return text if text.isprintable() else "".join(char if char.isprintable() else _json_escape(char) for char in text)
+
+
 def _json_escape(char: str) -> str:
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
@@ -154,7 +159,7 @@ def _json_escape(char: str) -> str:
 def print_problem(error: LognodeError, *, as_json: bool) -> None:
     """An error on stderr: the problem object, or what went wrong, where, its code and a way out."""
     if as_json:
-        sys.stderr.write(_encode(error.problem()).decode() + "\n")
+        sys.stderr.write(_safe_json(_encode(error.problem())) + "\n")
         return
     said = ": ".join(part for part in (error.spec.title, error.place, error.detail) if part)
     say(f"error: {said} [{error.code}]")

@@ -1,5 +1,6 @@
 """Times, colours and spans as people write and read them, and fields as programs do."""
 
+import json
 import re
 import time
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lognode.cli.options import parse_moment
-from lognode.cli.output import safe, wants_color
+from lognode.cli.output import print_problem, safe, say, wants_color
 from lognode.cli.view.columns import TIME_CELLS, Columns, time_text
 from lognode.cli.view.fields import parse_fields, pick, tsv_line
 from lognode.cli.view.pager import pager_command
@@ -248,3 +249,31 @@ def test_an_effect_hangs_on_the_span_itself_or_else_on_its_first_copy() -> None:
         "    └── 6",
         "        └── 11",
     ]
+
+
+LIE: Final = "unknown field `x\nhint: run this \x1b[2J\x9b2J\u202e`"
+
+
+def test_nothing_in_an_error_can_steer_a_terminal_or_speak_for_lognode(capsys: pytest.CaptureFixture[str]) -> None:
+    print_problem(CallerError("draft.invalid", LIE, place=LIE), as_json=False)
+
+    shown = capsys.readouterr().err
+    assert shown.count("x␊hint: run this ␛[2J\\u009b2J\\u202e") == 2
+    error, hint, rest = shown.split("\n")
+    assert (error.isprintable(), hint[:5], rest) == (True, "hint:", "")
+
+
+def test_an_error_as_json_means_the_same_and_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    error = CallerError("draft.invalid", LIE, extra={"é": "文\U000e0001"})
+    print_problem(error, as_json=True)
+
+    shown = capsys.readouterr().err
+    assert shown.removesuffix("\n").isprintable()
+    assert json.loads(shown) == error.problem()
+    assert "é" in shown
+
+
+def test_a_message_takes_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say("Connection lost (a\nb).")
+
+    assert capsys.readouterr().err == "Connection lost (a␊b).\n"
