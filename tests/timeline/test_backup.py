@@ -22,6 +22,7 @@ from lognode.timeline.store.backup.verification import read_manifest, verify_bac
 from lognode.timeline.store.migrate import apply_migrations, connect_writer, migrations
 from lognode.timeline.store.write import find_ending, load_feeds
 from tests.engine.nodes import SEED
+from tests.faults.failing_disk import may_mount, small_disk
 from tests.timeline.backups import back_up, ignore, write_key, write_node
 
 NAMES: Final = ("backup.json", "lognode.db", "node.key")
@@ -189,6 +190,36 @@ def test_what_is_there_is_never_overwritten(node: Path, tmp_path: Path, is_there
 
     assert caught.value.code == "backup.exists"
     assert sorted(tmp_path.glob("**/*")) == before
+
+
+@pytest.mark.parametrize("first", ["another backup", "a file"])
+def test_what_comes_first_under_the_same_name_is_never_overwritten(node: Path, tmp_path: Path, first: str) -> None:
+    folder = tmp_path / "backup"
+
+    def come(done: int, total: int) -> None:
+        if done == total:
+            back_up(node, folder) if first == "another backup" else folder.write_text("mine")
+
+    with pytest.raises(CallerError) as caught:
+        back_up(node, folder, come)
+
+    assert caught.value.code == "backup.exists"
+    assert [path.name for path in tmp_path.iterdir()] == ["backup"]
+    assert folder.read_text() == "mine" if first == "a file" else places(folder) == []
+
+
+if may_mount():
+
+    def test_a_mount_point_is_refused_before_anything_is_copied(node: Path, tmp_path: Path) -> None:
+        def never(_done: int, _total: int) -> None:
+            raise AssertionError
+
+        with small_disk(tmp_path / "disk") as disk:
+            with pytest.raises(CallerError, match="name a new directory in it") as caught:
+                back_up(node, disk.folder, never)
+            assert caught.value.code == "backup.exists"
+            back_up(node, disk.folder / "backup")
+            assert places(disk.folder / "backup") == []
 
 
 def test_an_empty_directory_also_behind_a_link_becomes_the_backup(node: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ that was acknowledged before it began; whoever opens the copy as a node goes on 
 directory with a backup's name holds a whole backup or nothing.
 """
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -37,6 +38,7 @@ from lognode.timeline.store.database import file_fault, open_fault
 from lognode.timeline.store.migrate import apply_migrations, check_version, connect_reader
 from lognode.timeline.store.write import end_open_feeds, load_feeds, load_tenants, newest_checkpoint
 
+_TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY})
 STEP_PAGES: Final = 1024  # 4 MiB: some milliseconds between two looks at Ctrl-C
 
 Progress = Callable[[int, int], None]
@@ -55,7 +57,9 @@ def create_backup(data_dir: Path, folder: Path, *, version: str, now_ms: int, pr
     # A rename takes the place of an empty directory, but not of a link to one.
     target = folder.resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise CallerError("backup.exists", f"{folder} is there, and not an empty directory")
+        raise _taken(folder)
+    if target.is_mount():  # nothing can take its place, and the copy would be made on the disk above it
+        raise CallerError("backup.exists", f"{folder} is a mount point; name a new directory in it")
     if not target.parent.is_dir():  # a mount that is not there must not fill the disk below it
         raise CallerError("file.unreadable", f"{target.parent}: there is no such directory")
     with _whole_or_nothing(target) as draft:
@@ -134,8 +138,15 @@ def _whole_or_nothing(target: Path) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))  # made with mode 0700
     try:
         yield draft
-        draft.rename(target)
+        try:
+            draft.rename(target)
+        except OSError as error:  # another backup, or whatever else, came first
+            raise _taken(target) if error.errno in _TAKEN else error from error
         sync_directory(target.parent)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
+
+
+def _taken(folder: Path) -> CallerError:
+    return CallerError("backup.exists", f"{folder} is there, and not an empty directory")
