@@ -7,10 +7,10 @@ import pytest
 from lognode.core.clock import Clock, hlc_from_ms, state_hash
 from lognode.core.draft import Origin
 from lognode.core.errors import CallerError, NodeFault
-from lognode.core.ids import SpanId, b32encode, format_logline
+from lognode.core.ids import FeedId, SpanId, b32encode, format_logline
 from lognode.timeline.proof.checkpoint import verify_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
-from lognode.timeline.record import Record, id_of
+from lognode.timeline.record import FeedRef, Record, id_of
 from lognode.timeline.store.read import lookup, pages
 from lognode.timeline.store.read.lookup import (
     Walk,
@@ -297,6 +297,20 @@ def test_only_the_newest_own_feed_is_open() -> None:
     timeline.sign(timeline.tenant)
     stats = statistics(timeline.conn, timeline.tenant, timeline.feeds)
     assert [feed["open"] for feed in stats["feeds"]] == [False, False, True]
+
+
+def test_a_feed_that_is_known_before_its_first_commit_counts_from_then_on() -> None:
+    timeline = Timeline()
+    for feed in (timeline.feed, timeline.second):
+        timeline.add(feed, 1)
+    timeline.sign(timeline.tenant)
+    opening = FeedRef(9, timeline.tenant.number, FeedId(bytes(16)), KEYS.public, KEYS.public, own=True)
+
+    before = statistics(timeline.conn, timeline.tenant, timeline.feeds)
+    meanwhile = statistics(timeline.conn, timeline.tenant, {**timeline.feeds, 9: opening})
+
+    assert meanwhile == before
+    assert [feed["open"] for feed in meanwhile["feeds"]] == [True, False]
 
 
 def test_an_empty_tenant_has_statistics() -> None:

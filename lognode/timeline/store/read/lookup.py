@@ -205,7 +205,9 @@ def statistics(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, 
         " WHERE k.tenant = ? ORDER BY name",
         (tenant.number,),
     ).fetchall()
-    held = [feed for _, feed in sorted(feeds.items()) if feed.tenant == tenant.number]
+    # A feed is known here before the commit that opens it.
+    stored = {number for (number,) in conn.execute("SELECT feed FROM feeds WHERE tenant = ?", (tenant.number,))}
+    held = [feed for number, feed in sorted(feeds.items()) if number in stored]
     heads = {feed.feed_id: parse_checkpoint(latest_note(conn, feed)) for feed in held}
     newest_own = max((feed for feed in held if feed.own), default=None)
     written = newest_own if newest_own and find_ending(conn, newest_own) is None else None
