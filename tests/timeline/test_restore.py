@@ -82,12 +82,43 @@ def test_a_settings_file_that_is_there_stays(backup: Path, tmp_path: Path) -> No
     assert (tmp_path / "node/lognode.toml").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["lognode.db", "lognode.db-wal", "node.key", "admin.token"])
+NAMES: Final = ("lognode.db", "lognode.db-wal", "lognode.db-shm", "lognode.db-journal", "node.key", "admin.token")
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_directory_of_a_node_is_refused(backup: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "node").mkdir()
     (tmp_path / "node" / name).write_text("mine")
     assert refusal(backup, tmp_path / "node") == "data_dir.taken"
     assert (tmp_path / "node" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_link_to_what_is_not_there_is_refused_too(backup: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / name).symlink_to("elsewhere")
+    assert refusal(backup, tmp_path / "node") == "data_dir.taken"
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_a_restore_that_was_killed_between_two_files_is_ended_by_another(
+    backup: Path, tmp_path: Path, last: int
+) -> None:
+    node = tmp_path / "node"
+    node.mkdir()
+    for name in ("lognode.toml", "lognode.db")[:last]:
+        shutil.copy(backup / name, node)
+    restore(backup, node)
+    for name in ("lognode.db", "lognode.toml", "node.key"):
+        assert (node / name).read_bytes() == (backup / name).read_bytes()
+
+
+def test_a_database_of_another_backup_without_key_is_not_taken_for_a_restore_that_was_killed(
+    backup: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node/lognode.db").write_bytes((backup / "lognode.db").read_bytes() + b"\0")
+    assert refusal(backup, tmp_path / "node") == "data_dir.taken"
 
 
 async def test_a_directory_that_a_daemon_holds_is_refused(backup: Path, tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from typing import Final
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.limits import MIB
 from lognode.identity.store import sync_directory
-from lognode.timeline.store.backup.creation import Progress
+from lognode.timeline.store.backup.creation import Progress, describe_file
 from lognode.timeline.store.backup.manifest import CONFIG, DATABASE, KEY, FileEntry, Manifest
 from lognode.timeline.store.backup.verification import read_manifest, verify_backup
 from lognode.timeline.store.database import file_fault, lock_directory, make_directory
 
-# What makes a directory a node's. The token would stay valid for whoever had it before.
-_TAKEN: Final = (DATABASE, f"{DATABASE}-wal", KEY, "admin.token")
+# What makes a directory a node's. SQLite would take the leavings of another database for those of this one; the token
+# would stay valid for whoever had it before.
+_TAKEN: Final = (DATABASE, *(f"{DATABASE}-{what}" for what in ("wal", "shm", "journal")), KEY, "admin.token")
 # The key comes last: a database without its key is refused at start, a key without its database begins a new one.
 _ORDER: Final = (CONFIG, DATABASE, KEY)
 
@@ -30,24 +31,30 @@ _ORDER: Final = (CONFIG, DATABASE, KEY)
 async def restore_backup(folder: Path, data_dir: Path, progress: Progress) -> Manifest:
     """Make `data_dir` a node again, as the backup in `folder` has it; a settings file that is there stays.
 
+    Where a restore of the same backup was killed before the key was in place, this one ends it.
     Raises CallerError file.unreadable, backup.damaged, NodeFault database.newer, data_dir.* or disk.full.
     """
-    _refuse_taken(data_dir)
+    _refuse_taken(data_dir, None)
     manifest = read_manifest(folder)
+    _refuse_taken(data_dir, manifest)
     damage = [finding for finding in verify_backup(folder, manifest, progress) if finding.severity == "damage"]
     if damage:
         more = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
         raise CallerError("backup.damaged", f"{damage[0].detail}{more}", place=damage[0].place)
     async with _held(data_dir):
-        _refuse_taken(data_dir)
+        _refuse_taken(data_dir, manifest)
         _place(folder, manifest, data_dir)
     return manifest
 
 
-def _refuse_taken(data_dir: Path) -> None:
-    for name in _TAKEN:
-        if (data_dir / name).exists():
-            raise NodeFault("data_dir.taken", f"{data_dir / name} is there")
+def _refuse_taken(data_dir: Path, manifest: Manifest | None) -> None:
+    """Raises NodeFault("data_dir.taken"); a database alone may be there if it is that of the manifest, once known."""
+    taken = [data_dir / name for name in _TAKEN if os.path.lexists(data_dir / name)]
+    may_be_ours = taken == [data_dir / DATABASE] and taken[0].is_file()
+    if may_be_ours and (manifest is None or describe_file(taken[0]) == manifest.files[DATABASE]):
+        return  # no node has begun on it
+    if taken:
+        raise NodeFault("data_dir.taken", f"{taken[0]} is there")
 
 
 @asynccontextmanager
@@ -85,7 +92,7 @@ def _remove_empty(made: list[Path]) -> None:
 
 def _place(folder: Path, manifest: Manifest, data_dir: Path) -> None:
     """Copy all files under other names, then give them theirs."""
-    names = [name for name in _ORDER if name in manifest.files and not (data_dir / name).exists()]
+    names = [name for name in _ORDER if name in manifest.files and not os.path.lexists(data_dir / name)]
     made: list[Path] = []
     try:
         for name in names:
