@@ -107,6 +107,30 @@ async def test_what_a_dry_run_cannot_be_asked_is_refused(http: httpx.AsyncClient
     assert (answer.status_code, code_of(answer)) == (400, "filter.invalid")
 
 
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("dryrun=true", "dryrun"),
+        ("dry-run=true", "dry-run"),
+        ("dry_run=false&dry_run=true", "dry_run"),
+        ("dry_run=true&dry_run=true", "dry_run"),
+        ("receipts=all&receipts=all", "receipts"),
+        ("receipts=some", "receipts"),
+        ("kind=a.b", "kind"),
+    ],
+)
+@pytest.mark.parametrize("headers", [NDJSON, JSON], ids=["stream", "draft"])
+async def test_what_may_have_meant_a_dry_run_writes_nothing(
+    services: Services, http: httpx.AsyncClient, query: str, place: str, headers: Mapping[str, str]
+) -> None:
+    before = await state(services, http)
+
+    answer = await http.post(f"{SPANS}?{query}", content=draft(1), headers=headers)
+
+    assert (answer.status_code, code_of(answer), answer.json()["place"]) == (400, "filter.invalid", place)
+    assert await state(services, http) == before
+
+
 async def test_dry_run_false_writes(http: httpx.AsyncClient) -> None:
     answer = await http.post(SPANS, content=lines(0, 2), headers=NDJSON, params={"dry_run": "false"})
 

@@ -8,6 +8,7 @@ from quart_trio.wrappers import TrioResponse
 
 from lognode.api.app import ApiApp, Caller, Docs, Parameter, current
 from lognode.api.spans.admission import Admission, check_key
+from lognode.api.spans.filters import url_parameters
 from lognode.api.spans.runs import Runs
 from lognode.api.spans.upload import Upload
 from lognode.api.spans.wire import ReceiptJson, UploadJson, receipt_json
@@ -22,6 +23,7 @@ JSON_MEDIA: Final = "application/json"
 NDJSON_MEDIA: Final = "application/x-ndjson"
 CBOR_MEDIA: Final = "application/cbor"
 _PARSERS: Final = {JSON_MEDIA: parse_json_draft, CBOR_MEDIA: parse_cbor_draft}
+_CHOICES: Final = {"receipts": ("all",), "dry_run": ("true", "false")}
 _REFS: Final = "#/components/schemas/{name}"
 _UPLOAD: Final = msgspec.json.schema_components([UploadJson], ref_template=_REFS)[1]["UploadJson"]
 _ANSWER: Final = {"anyOf": [{"$ref": _REFS.format(name="ReceiptJson")}, _UPLOAD]}
@@ -66,10 +68,12 @@ async def append_spans() -> Response:
     caller = current()
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    is_dry = _choice("dry_run", "true", "false") == "true"
+    choices = _choices()
+    is_dry = choices.get("dry_run") == "true"
     key = check_key(request.headers.get("Idempotency-Key"), for_lines=media == NDJSON_MEDIA)
     if media == NDJSON_MEDIA and encoding in {"identity", "gzip"}:
-        return await _append_stream(caller, key, is_gzip=encoding == "gzip", is_dry=is_dry)
+        runs = Runs() if "receipts" in choices else None
+        return await _append_stream(caller, key, runs, is_gzip=encoding == "gzip", is_dry=is_dry)
     if media not in _PARSERS:
         raise CallerError("media.unsupported", f"Content-Type {media!r:.80}")
     if encoding != "identity":
@@ -94,8 +98,9 @@ async def _append_one(caller: Caller, media: str, key: str | None, *, is_dry: bo
     return TrioResponse(_encode(receipt_json(receipt)), 200 if receipt.duplicate else 201, content_type=JSON_MEDIA)
 
 
-async def _append_stream(caller: Caller, key: str | None, *, is_gzip: bool, is_dry: bool) -> Response:
-    runs = Runs() if _choice("receipts", "all") else None
+async def _append_stream(
+    caller: Caller, key: str | None, runs: Runs | None, *, is_gzip: bool, is_dry: bool
+) -> Response:
     if runs is not None and is_dry:
         raise CallerError("filter.invalid", "a dry run has no receipts", place="receipts")
     rehearsal = Rehearsal(caller.services.store, caller.tenant) if is_dry else None
@@ -107,9 +112,20 @@ async def _append_stream(caller: Caller, key: str | None, *, is_gzip: bool, is_d
     return TrioResponse(_encode(result), status, content_type=JSON_MEDIA)
 
 
-def _choice(name: str, *values: str) -> str | None:
-    """The value of a query parameter, one of `values`. Raises CallerError("filter.invalid")."""
-    value = request.args.get(name)
-    if value is not None and value not in values:
-        raise CallerError("filter.invalid", f"{value!r:.80} is not {' or '.join(map(repr, values))}", place=name)
-    return value
+def _choices() -> dict[str, str]:
+    """The query parameters, none of them overlooked: what is written by mistake stays.
+
+    Raises CallerError("filter.invalid").
+    """
+    for name, values in url_parameters().items():
+        possible = _CHOICES.get(name)
+        if possible is None:
+            known = ", ".join(_CHOICES)
+            raise CallerError("filter.invalid", f"no parameter {name!r:.80}: there are {known}", place=f"{name:.80}")
+        if len(values) > 1:
+            raise CallerError("filter.invalid", f"given {len(values)} times, it takes one value", place=name)
+        if values[0] not in possible:
+            raise CallerError(
+                "filter.invalid", f"{values[0]!r:.80} is not {' or '.join(map(repr, possible))}", place=name
+            )
+    return request.args.to_dict()
