@@ -69,10 +69,14 @@ class Address:
     def current_url(self) -> str:
         """The URL to ask now.
 
-        Raises NodeFault("client.unreachable") where no daemon runs on the data directory, or
-        CallerError("file.unreadable").
+        Raises NodeFault("client.unreachable") where no daemon runs on the data directory, NodeFault("client.protocol")
+        for a URL with a user or password in it, or CallerError("file.unreadable").
         """
-        return (self.url or self._api_url()).rstrip("/")
+        url = (self.url or self._api_url()).rstrip("/")
+        # Wherever it stands: a password may have any characters, and errors show URLs.
+        if "@" in url and not url.startswith("unix:"):
+            raise NodeFault("client.protocol", "a URL with a user or password in it; a token file says who asks")
+        return url
 
     def _api_url(self) -> str:
         if self.data_dir is None:

@@ -191,6 +191,19 @@ async def test_a_url_that_is_none_is_a_protocol_fault(connect: Connect, url: str
     assert caught.value.code == "client.protocol"
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:hunter2@127.0.0.1:1", "http://hunter2@[::1", "http://me:hun@hunter2@x", "https://me:hunter2/#@x"],
+)
+async def test_a_url_with_a_password_is_refused_and_not_repeated(connect: Connect, url: str) -> None:
+    async with connect(url=url) as client:
+        with pytest.raises(NodeFault, match="token file") as caught:
+            await client.stats()
+
+    assert caught.value.code == "client.protocol"
+    assert "hunter2" not in str(caught.value.problem())
+
+
 async def test_a_proxy_of_the_environment_is_not_asked(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", free_url())
     monkeypatch.setenv("ALL_PROXY", free_url())
