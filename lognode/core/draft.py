@@ -7,7 +7,7 @@ Source: docs/protocol.md, Drafts and Origin.
 
 import re
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import cbor2
 import msgspec
@@ -36,6 +36,7 @@ from lognode.core.limits import (
     ORIGIN_BYTES_MAX,
     ORIGIN_VIA_MAX,
     RELATED_MAX,
+    RUN_NAME_BYTES_MAX,
     SIZE_MAX,
     TAGS_MAX,
     TEXT_BYTES_MAX,
@@ -58,7 +59,8 @@ class Origin(
     """The span that another one is a copy of, in the texts of the API: the one that was recorded first.
 
     `at` is when, `actor_signed` whether its actor signed it; `as` says how this copy was taken. `via` are the ids
-    of the copies between the two, the oldest first: whoever looks for one of them finds this copy as well.
+    of the copies between the two, the oldest first: whoever looks for one of them finds this copy as well. `run` is
+    the name of the run that made a replay, "" where it is not said.
     """
 
     id: str
@@ -70,15 +72,16 @@ class Origin(
     actor_signed: bool
     way: Literal["import", "bundle", "replay"]
     via: tuple[str, ...] = ()
+    run: Annotated[str, msgspec.Meta(min_length=1)] = ""
 
     @property
     def spans(self) -> tuple[str, ...]:
         """The ids of all spans that this copy stands for."""
         return (self.id, *self.via)
 
-    def passed_on(self, copy: str, way: Literal["import", "bundle", "replay"]) -> "Origin":
+    def passed_on(self, copy: str, way: Literal["import", "bundle", "replay"], run: str = "") -> "Origin":
         """The origin of a copy of the copy with the id `copy`; of more than ORIGIN_VIA_MAX the oldest are dropped."""
-        return msgspec.structs.replace(self, way=way, via=(*self.via, copy)[-ORIGIN_VIA_MAX:])
+        return msgspec.structs.replace(self, way=way, via=(*self.via, copy)[-ORIGIN_VIA_MAX:], run=run)
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -164,7 +167,7 @@ def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
     )  # fmt: skip
     origin = given.origin or None
     if origin is not None:
-        keys += len(ORIGIN_FIELDS) - (not origin.via)
+        keys += len(ORIGIN_FIELDS) - (not origin.via) - (not origin.run)
     data, data_keys = _value(given.data, "data")
     metadata, metadata_keys = _value(given.metadata, "metadata")
     check_keys(line, keys + data_keys + metadata_keys)
@@ -313,6 +316,8 @@ def _check_origin(origin: Origin) -> None:
         ("seq", 0 <= origin.seq <= SIZE_MAX, "it counts from 0"),
         ("via", len(origin.via) <= ORIGIN_VIA_MAX, f"at most {ORIGIN_VIA_MAX} spans"),
         ("via", len(set(origin.spans)) == len(origin.spans), "a span stands twice"),
+        ("run", not origin.run or origin.way == "replay", "only a replay is of a run"),
+        ("run", len(origin.run.encode()) <= RUN_NAME_BYTES_MAX, f"at most {RUN_NAME_BYTES_MAX} bytes"),
     ):
         if not holds:
             raise CallerError("draft.invalid", wanted, place=f"origin.{name}")

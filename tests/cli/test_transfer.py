@@ -295,6 +295,25 @@ def test_a_replay_records_spans_again_once_a_run(new_node: NewNode) -> None:
     assert one.run("verify").returncode == 0
 
 
+def test_a_run_of_replays_too_never_replays_what_it_made(new_node: NewNode) -> None:
+    one = new_node("one")
+    one.text("append", "--kind", "note.made")
+    one.text("replay", "--kind", "note.*", "--run", "other")
+
+    assert one.text("replay", "--kind", "note.*", "--run", "r", "--replays") == "2 spans: 2 added, 0 already there"
+    for _ in range(2):
+        assert one.text("replay", "--kind", "note.*", "--run", "r", "--replays") == (
+            "4 spans: 0 added, 2 already there, 2 left out (2 replays of this run)"
+        )
+    assert [span["annotations"]["origin"]["run"] for span in exported(one, "--kind", "note.*")[1:]] == [
+        "other", "r", "r"
+    ]  # fmt: skip
+
+    nameless = one.run("replay", "--run", "", "--json")
+    assert (nameless.returncode, json.loads(nameless.stderr)["code"]) == (2, "usage.invalid")
+    assert len(exported(one, "--kind", "note.*")) == 4
+
+
 def test_a_killed_replay_goes_on_under_its_name_and_doubles_nothing(new_node: NewNode) -> None:
     one = new_node("one")
     one.text("import", str(RECORDS / "web-requests.ndjson.gz"))

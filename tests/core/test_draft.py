@@ -18,7 +18,7 @@ from lognode.core.draft import (
 )
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32encode
-from lognode.core.limits import BODY_BYTES_MAX, ORIGIN_VIA_MAX
+from lognode.core.limits import BODY_BYTES_MAX, ORIGIN_VIA_MAX, RUN_NAME_BYTES_MAX
 
 TEXTS = st.none() | st.text(min_size=1, max_size=20)
 DRAFTS = st.builds(
@@ -104,6 +104,15 @@ ORIGIN = {
 }  # fmt: skip
 
 
+def test_a_replay_says_of_which_run_it_is_and_its_copies_do_not() -> None:
+    given = ORIGIN | {"as": "replay", "via": [SECOND], "run": "r"}
+    draft, _ = parse_json_draft(json.dumps({"kind": "a", "origin": given}).encode())
+    assert draft.origin is not None
+    assert cbor2.loads(annotations_of(draft.origin)) == {"origin": given}
+    assert draft.origin.passed_on(b32encode(bytes(24)), "replay", "s").run == "s"
+    assert draft.origin.passed_on(b32encode(bytes(24)), "import").run == ""
+
+
 @pytest.mark.parametrize("via", [(), (SECOND,)])
 def test_an_origin_goes_into_the_annotations_and_is_read_from_them(via: tuple[str, ...]) -> None:
     given = ORIGIN | ({"via": list(via)} if via else {})
@@ -134,6 +143,9 @@ def test_an_origin_goes_into_the_annotations_and_is_read_from_them(via: tuple[st
         ({"via": [SECOND, SECOND]}, "origin.via"),
         ({"via": [b32encode(bytes([n]) * 24) for n in range(ORIGIN_VIA_MAX + 1)]}, "origin.via"),
         ({"via": SECOND}, "origin.via"),
+        ({"run": "r"}, "origin.run"),
+        ({"as": "replay", "run": ""}, "origin.run"),
+        ({"as": "replay", "run": "r" * (RUN_NAME_BYTES_MAX + 1)}, "origin.run"),
         ({"colour": 1}, "origin"),
     ],
 )
@@ -186,7 +198,7 @@ def test_a_copy_of_a_copy_keeps_the_first_origin_and_names_the_copies_between() 
 
 def test_every_span_leaves_room_for_the_longest_origin_of_its_copies() -> None:
     via = [b32encode(bytes([n]) * 24) for n in range(ORIGIN_VIA_MAX)]
-    origin = ORIGIN | {"seq": 2**63 - 1, "via": via}
+    origin = ORIGIN | {"seq": 2**63 - 1, "as": "replay", "via": via, "run": "r" * RUN_NAME_BYTES_MAX}
 
     def is_taken(size: int, **more: object) -> bool:
         try:

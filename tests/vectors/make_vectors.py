@@ -160,7 +160,7 @@ def make_drafts() -> dict[str, Any]:
             "caused_by": b32encode(bytes(24)), "actor": format_logline(ACTOR), "idempotency_key": "k",
         },
         {"kind": "order.paid", "actor": format_logline(ACTOR), "origin": ORIGIN},
-        {"kind": "order.paid", "origin": {**ORIGIN, "as": "replay", "via": [b32encode(bytes([1] * 24))]}},
+        {"kind": "order.paid", "origin": {**ORIGIN, "as": "replay", "via": [b32encode(bytes([1] * 24))], "run": "r"}},
     ]  # fmt: skip
     return {
         "about": "Drafts in both forms with the array that an actor signs and the annotations that follow; idempotency "

@@ -13,6 +13,7 @@ from lognode.cli.lines.copies import LeftOut, copy_line, left_out, origin_of_cop
 from lognode.cli.lines.tally import Tally, progress
 from lognode.cli.options import ALL, HERE, Flag, Target, Which
 from lognode.cli.output import print_json, print_text, say
+from lognode.core.draft import origin_in
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import RUN_NAME_BYTES_MAX
 
@@ -82,12 +83,12 @@ def replay(
     Parameters
     ----------
     run
-        Name of the run. The same run again records nothing twice, so an interrupted one goes on; by default a new
-        name, which is printed.
+        Name of the run. The same run again records nothing twice, nor what it made, so an interrupted one goes on; by
+        default a new name, which is printed.
     simulate
         Write nothing: say what would be recorded, what is there, and what would be refused.
     replays
-        Replay replays as well.
+        Replay replays of other runs as well.
 
     Examples
     --------
@@ -96,9 +97,9 @@ def replay(
     $ lognode replay --kind 'order.*' --since 2h --simulate
     $ lognode replay --kind 'order.*' --since 2h --run after-the-repair
     """
-    name = run or f"run-{secrets.token_hex(_RUN_BYTES)}"
+    name = run if run is not None else f"run-{secrets.token_hex(_RUN_BYTES)}"
     if not 0 < len(name.encode()) <= RUN_NAME_BYTES_MAX:
-        raise CallerError("usage.invalid", f"--run takes a name of at most {RUN_NAME_BYTES_MAX} bytes")
+        raise CallerError("usage.invalid", f"--run takes a name of 1 to {RUN_NAME_BYTES_MAX} bytes")
     if run is None and not simulate:
         say(f"This is {name}; if it is interrupted, go on with --run {name}.")
     tally = Tally(is_dry=simulate)
@@ -107,12 +108,12 @@ def replay(
         with progress(newest, "spans") as show:
             replayed = CopySender(client, tally)
             for span in spans_up_to(client, which, newest):
-                reason = left_out(span) or ("replay" if _is_replay(span) and not replays else None)
+                reason = left_out(span) or _left_out_of(name, span, replays=replays)
                 if reason is not None:
                     tally.add_others([LeftOut(reason)])
                 else:
                     key = f"replay:{name}:{span['id']}"
-                    origin = origin_of_copy(span, tenant, "replay")
+                    origin = origin_of_copy(span, tenant, "replay", name)
                     replayed.add(span["id"], copy_line(span, origin, key=key))
                 show(tally.total, span["position"])
             replayed.finish()
@@ -122,10 +123,14 @@ def replay(
         print_text(tally.text("span", "spans"))
 
 
-def _is_replay(span: "Span") -> bool:
-    annotations = span.get("annotations")
-    origin = annotations.get("origin") if isinstance(annotations, dict) else None
-    return isinstance(origin, dict) and origin.get("as") == "replay"
+def _left_out_of(run: str, span: "Span", *, replays: bool) -> str | None:
+    """Why a run does not replay this, a key of LEFT_OUT: what it made itself would else be made again without end."""
+    made = origin_in(span.get("annotations"))
+    if made is None or made.way != "replay":
+        return None
+    if not replays:
+        return "replay"
+    return "same_run" if made.run == run else None
 
 
 class CopySender:

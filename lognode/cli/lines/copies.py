@@ -46,6 +46,7 @@ LEFT_OUT: Final[Mapping[str, tuple[str, str]]] = {
     "body_malformed": ("span with a malformed body", "spans with malformed bodies"),
     "unseen": ("span whose content is not there", "spans whose content is not there"),
     "replay": ("replay", "replays"),
+    "same_run": ("replay of this run", "replays of this run"),
 }
 
 
@@ -129,17 +130,19 @@ def left_out(span: Mapping[str, Any]) -> str | None:
     return f"body_{span['body']}" if span.get("body") in {"missing", "malformed"} else None
 
 
-def origin_of_copy(span: Mapping[str, Any], tenant: str, way: Literal["import", "bundle", "replay"]) -> dict[str, Any]:
+def origin_of_copy(
+    span: Mapping[str, Any], tenant: str, way: Literal["import", "bundle", "replay"], run: str = ""
+) -> dict[str, Any]:
     """The origin of a copy of a span of `tenant`: the first one of what it is a copy of, else the span itself.
 
     A replay is recorded where it is made, so what is taken of it elsewhere is a copy of the replay.
     """
     first = origin_in(span.get("annotations"))
     if first is not None and (first.way != "replay" or way == "replay"):
-        passed: dict[str, Any] = msgspec.to_builtins(first.passed_on(span["id"], way))
+        passed: dict[str, Any] = msgspec.to_builtins(first.passed_on(span["id"], way, run))
         return passed
     told = {name: span.get(name) for name in ("id", "at", "node", "feed", "seq", "actor_signed")}
-    return {**told, "tenant": tenant, "as": way}
+    return {**told, "tenant": tenant, "as": way, **({"run": run} if run else {})}
 
 
 def copy_line(span: Mapping[str, Any], origin: Mapping[str, Any], *, key: str) -> bytes:
