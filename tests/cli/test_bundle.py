@@ -7,6 +7,7 @@ import random
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ import pytest
 from lognode.cli.main import run
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLineKind, logline
-from lognode.core.span import Body, encode_body
+from lognode.core.span import PRIVATE, Body, encode_body
 from lognode.timeline.bundle import reader
 from lognode.timeline.bundle.frames import read_frames
+from lognode.timeline.bundle.items import Head, SpanItem, StubItem
 from lognode.timeline.bundle.reader import verify_bundle
 from lognode.timeline.bundle.verdict import Verdict
 from tests.cli.lognode_command import Lognode
 from tests.daemon import Daemon
-from tests.timeline.bundles import Place
+from tests.timeline.bundles import KEYS, Place, bundle_of, items_of, joined
 from tests.timeline.histories import ALICE, append_signed, write_history
 
 WEB_REQUESTS = Path(__file__).parent.parent / "data" / "web-requests.ndjson.gz"
@@ -281,6 +283,23 @@ def test_what_is_shown_is_what_was_verified_even_if_the_file_changes_meanwhile(
     assert run(["bundle", "verify", str(path), "--spans", "--node", who]) == 0
     assert capfdbinary.readouterr().out == shown
     assert path.read_bytes() == forged
+
+
+def test_private_content_is_told_also_where_other_private_spans_are_stubs(elsewhere: Lognode, tmp_path: Path) -> None:
+    """Whoever passes a bundle on looks there for what leaves with it."""
+    items = items_of(bundle_of(write_history(tmp_path, 200), has_private=True))
+    head = items[0]
+    assert isinstance(head, Head)
+    at = next(at for at, item in enumerate(items) if isinstance(item, SpanItem) and item.visibility == PRIVATE)
+    span = items[at]
+    assert isinstance(span, SpanItem)
+    items[at] = StubItem(span.feed, span.seq, span.hlc, sha256(span.header).digest(), span.shared, span.hashes)
+    raw = joined(items, KEYS.log_key(head.feed))
+
+    assert (
+        "Private    included, and 1 besides, of which only time and hash are shown"
+        in elsewhere.run("bundle", "verify", "-", "--any-node", stdin=raw).stdout.decode()
+    )
 
 
 def test_nothing_in_a_bundle_can_speak_for_lognode(lognode: Lognode, elsewhere: Lognode) -> None:

@@ -28,7 +28,8 @@ def verdict_rows(verdict: "Verdict") -> dict[str, object]:
         "Private": "included" if head.has_private else "left out",
     }
     if verdict.stubs:
-        rows["Private"] = f"{verdict.stubs:,} besides, of which only time and hash are shown"
+        besides = f"{verdict.stubs:,} besides, of which only time and hash are shown"
+        rows["Private"] = f"included, and {besides}" if head.has_private else besides
     if verdict.absent:
         rows["Bodies"] = f"{verdict.absent:,} are not there"
     if verdict.signed or verdict.missigned:
