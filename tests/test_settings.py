@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
+from posixpath import normpath
 from typing import Final
 
 import pytest
@@ -84,6 +85,19 @@ def test_the_file_in_the_data_directory_cannot_name_another_one() -> None:
     assert (caught.value.code, caught.value.place) == ("settings.invalid", "/d/lognode.toml:2")
     itself = {Path("/d/lognode.toml"): b'data_dir = "/d"'}
     assert load_settings({"data_dir": "/d"}, {}, reader(itself)) == Settings(data_dir=Path("/d"))
+
+
+@pytest.mark.parametrize("named", ["/srv/d", "/srv/link", ".", "../d", "/srv//d/"])
+@pytest.mark.parametrize("given", ["/srv/d", "d", "./d", "link"])
+def test_the_file_in_the_data_directory_may_name_it_by_any_of_its_names(given: str, named: str) -> None:
+    def resolve(path: Path) -> Path:
+        return Path(normpath(str("/srv" / path).replace("link", "d")))
+
+    files = {Path(given) / "lognode.toml": f"data_dir = '{named}'".encode()}
+    assert load_settings({"data_dir": given}, HOME, reader(files), resolve) == Settings(data_dir=Path(given))
+    files = {Path(given) / "lognode.toml": f"data_dir = '{named}/e'".encode()}
+    with pytest.raises(CallerError, match="cannot name another one"):
+        load_settings({"data_dir": given}, HOME, reader(files), resolve)
 
 
 def test_a_relative_path_counts_from_its_file_or_else_from_where_the_command_was_given() -> None:

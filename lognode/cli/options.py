@@ -115,7 +115,7 @@ class Target:
 
     def settings(self, **flags: object) -> Settings:
         """The settings of a daemon on the data directory, with these flags."""
-        return load_settings({"data_dir": self.data_dir, **flags}, os.environ, read_file)
+        return load_settings({"data_dir": self.data_dir, **flags}, os.environ, read_file, Path.resolve)
 
     def directory(self) -> Path:
         """The data directory, whatever else is wrong with its settings."""

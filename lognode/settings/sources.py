@@ -4,7 +4,7 @@ A flag wins over LOGNODE_<NAME>, that over the file in the data directory, that 
 service, that over the default. Where a file is named, it is the only one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,6 +23,8 @@ _OTHER_VARIABLES: Final = ("KEY_PASSPHRASE_FILE", "PAGER", "TENANT", "TOKEN_FILE
 Layer = dict[str, Given]
 # A file's bytes, None where there is none; may raise OSError.
 ReadFile = Callable[[Path], bytes | None]
+# Where a path leads, which one name of a directory has in common with another.
+Resolve = Callable[[Path], Path]
 
 
 class Loaded(NamedTuple):
@@ -40,18 +42,23 @@ class Check(NamedTuple):
     problems: tuple[CallerError, ...]
 
 
-def load_settings(flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile) -> Settings:
+def load_settings(
+    flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile, resolve: Resolve = Path
+) -> Settings:
     """The settings in force.
 
-    `flags` maps setting names, and `config`, to values; None is a flag that was not given.
+    `flags` maps setting names, and `config`, to values; None is a flag that was not given. `resolve` tells whether
+    two paths are one.
     Raises CallerError settings.unknown, settings.invalid, listen.invalid or file.unreadable.
     """
-    return trace_settings(flags, environ, read_file).settings
+    return trace_settings(flags, environ, read_file, resolve).settings
 
 
-def trace_settings(flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile) -> Loaded:
+def trace_settings(
+    flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile, resolve: Resolve = Path
+) -> Loaded:
     """The settings in force with their origins. Raises what load_settings does."""
-    sources = _gather(flags, environ, read_file)
+    sources = _gather(flags, environ, read_file, resolve)
     for problem in sources.problems:
         raise problem
     given: Layer = {}
@@ -64,12 +71,14 @@ def trace_settings(flags: Mapping[str, object], environ: Mapping[str, str], read
     return Loaded(Settings(**values), origins)
 
 
-def check_settings(flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile) -> Check:
+def check_settings(
+    flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile, resolve: Resolve = Path
+) -> Check:
     """Everything that is wrong in the flags, the variables and the files, also where another value wins.
 
     Raises CallerError file.unreadable.
     """
-    sources = _gather(flags, environ, read_file)
+    sources = _gather(flags, environ, read_file, resolve)
     problems = list(sources.problems)
     for given in (given for layer in sources.layers for given in layer.values()):
         try:
@@ -85,7 +94,7 @@ def find_data_dir(flags: Mapping[str, object], environ: Mapping[str, str], read_
 
     Raises CallerError as load_settings does, for what could change the answer.
     """
-    sources = _gather(flags, environ, read_file, data_dir_only=True)
+    sources = _gather(flags, environ, read_file, Path, data_dir_only=True)
     given = [layer["data_dir"] for layer in sources.layers if "data_dir" in layer]
     if not given:
         for problem in sources.problems:
@@ -102,7 +111,12 @@ class _Sources(NamedTuple):
 
 
 def _gather(
-    flags: Mapping[str, object], environ: Mapping[str, str], read_file: ReadFile, *, data_dir_only: bool = False
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    read_file: ReadFile,
+    resolve: Resolve,
+    *,
+    data_dir_only: bool = False,
 ) -> _Sources:
     problems = list[CallerError]()
     layers = [_from_environment(environ, problems), _from_flags(flags, problems)]
@@ -119,11 +133,22 @@ def _gather(
     if own is not None and own not in files:
         files.append(own)
         layer = _from_file(own, _read(read_file, own, optional=True), problems)
-        if (data_dir := layer.pop("data_dir", None)) and data_dir.value != str(own.parent):
-            detail = "the file in a data directory cannot name another one; use --data-dir or --config"
-            problems.append(data_dir.error("settings.invalid", detail))
+        if data_dir := layer.pop("data_dir", None):
+            problems.extend(_elsewhere(data_dir, own.parent, resolve))
         layers.insert(len(layers) - 2, layer)
     return _Sources(layers, problems, tuple(files))
+
+
+def _elsewhere(data_dir: Given, own: Path, resolve: Resolve) -> Iterator[CallerError]:
+    """What is wrong with a data directory that its own file names."""
+    try:
+        named = read_path(data_dir)
+    except CallerError as error:
+        yield error
+        return
+    if resolve(named) != resolve(own):
+        detail = "the file in a data directory cannot name another one; remove the line, or use --data-dir or --config"
+        yield data_dir.error("settings.invalid", detail)
 
 
 def _own_config(layers: Sequence[Layer], environ: Mapping[str, str]) -> Path | None:

@@ -58,6 +58,24 @@ def test_a_running_node_is_backed_up_verified_and_restored_elsewhere(node: Daemo
     other.stop()
 
 
+def test_a_restored_settings_file_that_names_the_old_directory_is_told_of(tmp_path: Path) -> None:
+    lognode = Lognode(tmp_path)
+    lognode.text("init", "--data-dir", "old")
+    file = lognode.home / "old/lognode.toml"
+    file.write_text(lognode.text("config", "show", "--data-dir", "old"))  # as long as there was none
+    lognode.text("backup", "create", "backup", "--data-dir", "old")
+
+    done = lognode.run("backup", "restore", "backup", "--data-dir", "new")
+
+    assert done.returncode == 0
+    told = b"Before you start it, see to new/lognode.toml:1: data_dir: the file in a data directory cannot name another"
+    assert told in done.stderr
+    assert lognode.run("up", "--data-dir", "new").returncode == 2
+    file.write_text(lognode.text("config", "show", "--data-dir", "old"))  # now that there is one
+    lognode.text("backup", "create", "second", "--data-dir", "old")
+    assert b"see to" not in lognode.run("backup", "restore", "second", "--data-dir", "newer").stderr
+
+
 def test_people_are_told_what_a_backup_holds_and_to_keep_it_safe(lognode: Lognode) -> None:
     done = lognode.run("backup", "create", "backup")
     assert b"keep it as safe as the node itself" in done.stderr

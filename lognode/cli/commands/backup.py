@@ -15,7 +15,7 @@ from lognode.cli.commands.daemon import next_commands
 from lognode.cli.commands.evidence import EXIT_DAMAGED, print_finding
 from lognode.cli.options import DataDir, Flag, Json, read_file
 from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say
-from lognode.settings import find_data_dir
+from lognode.settings import check_settings, find_data_dir
 
 if TYPE_CHECKING:
     from lognode.timeline.store.backup.manifest import Manifest
@@ -113,6 +113,8 @@ def backup_restore(folder: Path, /, *, data_dir: DataDir = None, json: Json = Fa
     print_rows({"Restored": here, **_rows(manifest), **next_commands(data_dir, is_running=False)})
     flush()
     say("Its first write opens a new feed. The node that it was copied from must not run beside it.")
+    for problem in check_settings({"data_dir": here}, {}, read_file, Path.resolve).problems:
+        say(f"Before you start it, see to {problem.place}: {problem.detail}")
 
 
 @contextmanager

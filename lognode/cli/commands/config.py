@@ -17,7 +17,8 @@ EXIT_PROBLEMS: Final = 2
 def config_show(*, origin: Flag = False, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False) -> None:
     """Print the settings in force, as a settings file.
 
-    They are those that 'lognode up' with the same options would run with.
+    They are those that 'lognode up' with the same options would run with. Where the data directory has a settings
+    file, its own name stands there as a comment.
 
     Parameters
     ----------
@@ -29,15 +30,21 @@ def config_show(*, origin: Flag = False, flags: Flags = NO_FLAGS, data_dir: Data
     $ lognode config show --origin
     $ lognode config show --log-level debug >lognode.toml
     """
-    loaded = trace_settings({"data_dir": data_dir, **asdict(flags)}, os.environ, read_file)
+    given = {"data_dir": data_dir, **asdict(flags)}
+    loaded = trace_settings(given, os.environ, read_file, Path.resolve)
+    own = loaded.settings.data_dir / CONFIG_NAME
+    has_own = own in check_settings(given, os.environ, read_file, Path.resolve).found
     values = {name: _anywhere(getattr(loaded.settings, name)) for name in loaded.origins}
     if json:
         origins = {name: {**where._asdict(), "name": where.name or None} for name, where in loaded.origins.items()}
         print_json({"settings": values, "origins": origins} if origin else {"settings": values})
         return
     for name, value in values.items():
-        # What has no value cannot be said in TOML; its name stands there all the same.
+        # What has no value cannot be said in TOML; its name stands there all the same. And where this may become the
+        # data directory's own file, that would be refused once the directory is elsewhere.
         line = f"# {name} =" if value is None else f"{name} = {_toml(value)}"
+        if name == "data_dir" and has_own:
+            line = f"# {line}"
         print_text(f"{line}  # {loaded.origins[name]}" if origin else line)
 
 
@@ -80,7 +87,7 @@ def config_check(
     Exit code 0 when all is fine, 2 when anything is not, 1 when a file cannot be read.
     """
     given = {"data_dir": data_dir, **asdict(flags)}
-    check = check_settings(given, os.environ, read_file) if file is None else _check_file(file)
+    check = check_settings(given, os.environ, read_file, Path.resolve) if file is None else _check_file(file)
     if json:
         found = [str(path) for path in check.found]
         print_json({"ok": not check.problems, "files": found, "problems": list(map(_told, check.problems))})
@@ -96,7 +103,7 @@ def config_check(
 def _check_file(path: Path) -> Check:
     """A file by itself. Inside a data directory it may say less than elsewhere."""
     is_own = path.name == CONFIG_NAME and (path.parent / "node.key").exists()
-    return check_settings({"data_dir": path.parent} if is_own else {"config": path}, {}, read_file)
+    return check_settings({"data_dir": path.parent} if is_own else {"config": path}, {}, read_file, Path.resolve)
 
 
 def _told(problem: CallerError) -> dict[str, object]:
