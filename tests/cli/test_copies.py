@@ -132,6 +132,27 @@ def test_tenants_that_exchange_exports_come_to_hold_each_act_once() -> None:
     assert len({held["annotations"]["origin"]["id"] for held in three.held.values()}) == 3
 
 
+def test_a_dry_run_remembers_what_it_sent_under_each_key() -> None:
+    imports = Imports(lambda: HERE, lambda _: False, is_dry=True)
+
+    def became(line: dict[str, Any]) -> bytes | LeftOut | None:
+        return imports.draft(json.dumps(line).encode())
+
+    assert became(SPAN) is not None
+    assert became(SPAN | {"position": 9}) is None
+    assert became({"kind": "a.b", "tags": ["b", "a"], "idempotency_key": "k"}) is not None
+    assert became({"idempotency_key": "k", "kind": "a.b", "tags": ["a", "b"]}) is None
+    assert became({"kind": "a.b", "idempotency_key": "l"}) is not None
+    for _ in range(2):
+        assert became({"kind": "a.b"}) is not None
+        assert became({"kind": "A", "idempotency_key": "m"}) is not None
+    for line, told in ((SPAN | {"title": "x"}, IDS[1]), ({"kind": "c", "idempotency_key": "k"}, "this key stands")):
+        with pytest.raises(CallerError) as caught:
+            became(line)
+        assert caught.value.code == "idempotency.mismatch"
+        assert told in (caught.value.detail or "")
+
+
 def test_a_copy_that_is_there_with_other_content_is_named_for_what_it_is() -> None:
     line = json.dumps(copied(), separators=(",", ":")).encode()
     error = CallerError("idempotency.mismatch", "this key stands for a span with other content", extra={"line": 2})

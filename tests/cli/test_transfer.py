@@ -12,6 +12,7 @@ import cbor2
 import httpx
 import pytest
 
+from lognode.cli.lines.ndjson import IMPORT_LINES_MAX
 from lognode.core.draft import Draft, signed_array, signing_message
 from lognode.core.ids import LogLineKind, format_logline, logline, parse_tenant_id
 from lognode.identity.keys import KeyPair
@@ -214,6 +215,21 @@ def test_a_dry_import_says_what_would_come_of_it_and_writes_nothing(new_node: Ne
     assert one.run("import", "-", "--dry-run", stdin=lines + b"{}").returncode == 1
     assert one.json("status")["tenant"] == before
     assert one.text("import", "-", stdin=lines) == "3 lines: 2 added, 1 already there"
+
+
+def test_a_dry_import_of_many_requests_foretells_the_import(new_node: NewNode) -> None:
+    one = new_node("one")
+    first, other = b'{"kind":"note.made","idempotency_key":"a"}\n', b'{"kind":"note.filed","idempotency_key":"a"}\n'
+    many = b"".join(b'{"kind":"note.made","title":"%d"}\n' % number for number in range(2 * IMPORT_LINES_MAX))
+    same, clash = first + many + first, first + many + other
+
+    dry = [one.run("import", "-", "--dry-run", "--json", stdin=lines) for lines in (same, clash)]
+    real = [one.run("import", "-", "--json", stdin=same)]
+    assert json.loads(dry[0].stdout).items() >= json.loads(real[0].stdout).items()
+    assert json.loads(real[0].stdout)["already_there"] == 1
+    real.append(one.run("import", "-", "--json", stdin=clash))
+    for name in ("code", "line", "place", "detail"):
+        assert json.loads(dry[1].stderr)[name] == json.loads(real[1].stderr)[name]
 
 
 def test_an_export_takes_filters_and_has_what_was_there(new_node: NewNode, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def bundle_import(file: File, /, *, dry_run: Flag = False, trust: Trust = NOBODY
 
 
 def _append(client: "Client", name: str, source: BinaryIO, verdict: "Verdict", tally: tallies.Tally) -> None:
-    imports = Imports(cache(lambda: tenant_id(client, name)), lambda span: holds(client, span))
+    imports = Imports(cache(lambda: tenant_id(client, name)), lambda span: holds(client, span), is_dry=tally.is_dry)
     sender = CopySender(client, tally)
     with tallies.progress(verdict.spans + verdict.stubs, "spans") as show:
         for shown in _shown_again(source, verdict):

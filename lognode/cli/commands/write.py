@@ -163,7 +163,8 @@ def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) 
     tally = Tally(is_dry=dry_run)
     try:
         with open_input(file) as source, target.client() as client, _progress(source) as show:
-            imports = Imports(cache(lambda: tenant_id(client, target.tenant_name())), lambda span: holds(client, span))
+            tenant = cache(lambda: tenant_id(client, target.tenant_name()))
+            imports = Imports(tenant, lambda span: holds(client, span), is_dry=dry_run)
             for batch in read_batches(unpacked(source), lambda: _is_waiting(source), imports.draft):
                 tally.add_others(batch.others)
                 _send(client, batch, tally)

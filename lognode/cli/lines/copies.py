@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from lognode.cli.lines.rehearsal import DryKeys
 from lognode.core.codec import check_keys, check_value
 from lognode.core.draft import origin_in, parse_json_draft
 from lognode.core.errors import CallerError, LognodeError
@@ -53,12 +54,14 @@ LEFT_OUT: Final[Mapping[str, tuple[str, str]]] = {
 class Imports:
     """Makes drafts of the lines of an NDJSON file: exported spans become copies, drafts stay as they are.
 
-    `tenant` is asked for the id of the tenant that takes them, `is_held` whether it has the span with an id.
+    `tenant` is asked for the id of the tenant that takes them, `is_held` whether it has the span with an id. In a dry
+    run, which writes nothing, what came before under the same key is there already.
     """
 
-    def __init__(self, tenant: Callable[[], str], is_held: Callable[[str], bool]) -> None:
+    def __init__(self, tenant: Callable[[], str], is_held: Callable[[str], bool], *, is_dry: bool = False) -> None:
         self._tenant = tenant
         self._is_held = is_held
+        self._dry_keys = DryKeys() if is_dry else None
 
     def draft(self, line: bytes) -> bytes | LeftOut | None:
         """The line to send; None for a span that the tenant recorded itself.
@@ -66,7 +69,7 @@ class Imports:
         Raises CallerError("draft.invalid") for a line that is neither a draft nor an exported span.
         """
         span = exported_span(line)
-        return line if span is None else self.copy(span, "import")
+        return self._unless_sent(line) if span is None else self.copy(span, "import")
 
     def copy(self, span: Mapping[str, Any], way: Literal["import", "bundle"]) -> bytes | LeftOut | None:
         """The line to send for a span as an export shows it; None for one that the tenant recorded itself.
@@ -83,11 +86,21 @@ class Imports:
         elif origin["tenant"] == self._tenant():
             named = origin["id"]
         else:
-            return line
+            return self._unless_sent(line)
         if not self._is_held(named):
-            return line
+            return self._unless_sent(line)
         parse_json_draft(line)
         return None
+
+    def _unless_sent(self, line: bytes) -> bytes | None:
+        if self._dry_keys is None:
+            return line
+        try:
+            return line if self._dry_keys.is_new(line) else None
+        except CallerError as error:
+            error.extra["line"] = 1
+            tell_conflict(error, [line])
+            raise
 
 
 def exported_span(line: bytes) -> dict[str, Any] | None:
