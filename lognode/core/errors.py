@@ -340,7 +340,7 @@ ERRORS: Final = _table(
     ("node.not_ready", "node", 503, True, "Node is not ready", "See the daemon's log."),
     ("node.internal", "node", 500, False, "Internal error", "This is a bug of lognode; the log has the details."),
     ("client.unreachable", "node", 503, True, "Node not running", "Start it with 'lognode up'."),
-    ("client.protocol", "node", 502, False, "Unexpected answer", "Check that the URL is a lognode's."),
+    ("client.protocol", "node", 502, False, "Unexpected answer", "Check that the URL is a lognode's, and see its log."),
 )
 
 

@@ -22,6 +22,7 @@ from lognode.timeline.bundle.items import Head, SpanItem, StubItem
 from lognode.timeline.bundle.reader import verify_bundle
 from lognode.timeline.bundle.verdict import Verdict
 from tests.cli.lognode_command import Lognode
+from tests.client.node_stub import Answer, stub_node
 from tests.daemon import Daemon
 from tests.timeline.bundles import KEYS, Place, bundle_of, items_of, joined
 from tests.timeline.histories import ALICE, append_signed, write_history
@@ -167,6 +168,21 @@ def test_a_bundle_goes_through_pipes(lognode: Lognode, tmp_path: Path) -> None:
 
     shown = lognode.run("bundle", "verify", "-", "--any-node", stdin=made.stdout)
     assert (shown.returncode, b"Asked for  kind=http.request" in shown.stdout) == (0, True)
+
+
+def test_a_bundle_that_the_node_breaks_off_says_where_to_look(
+    lognode: Lognode, elsewhere: Lognode, tmp_path: Path
+) -> None:
+    raw = lognode.run("bundle", "create", "--kind", "http.request", "-o", "-").stdout
+    half = Answer(200, raw[: len(raw) // 2], [("Content-Length", str(len(raw)))], has_length=False)
+    with stub_node(half) as broken:
+        done = elsewhere.run("bundle", "create", "-o", str(tmp_path / "x.bundle"), "--url", broken.url)
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"broke" in done.stderr
+    assert b"log" in done.stderr
+    assert b"[client.protocol]" in done.stderr
+    assert [found.name for found in tmp_path.iterdir()] == ["elsewhere"]
 
 
 # Into another node.

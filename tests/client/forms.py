@@ -8,18 +8,19 @@ from lognode.client import AsyncClient, connect, connect_async
 
 Connect = Callable[..., AsyncClient]
 
-_ITERATED: Final = frozenset({"append_lines", "spans", "tail"})
+# What is iterated or entered.
+_UNAWAITED: Final = frozenset({"append_lines", "bundle", "spans", "tail"})
 
 
 class _Awaited:
-    """A Client, or what one iterates: every call is made at once, in this thread, when it is awaited."""
+    """A Client, or what one iterates or enters: every call is made at once, in this thread, when it is awaited."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     async def __aenter__(self) -> Self:
-        self._inner.__enter__()
-        return self
+        entered = self._inner.__enter__()
+        return self if entered is self._inner else type(self)(entered)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -38,7 +39,7 @@ class _Awaited:
         found = getattr(self._inner, {"aclose": "close"}.get(name, name))
         if not callable(found):
             return found
-        if name in _ITERATED:
+        if name in _UNAWAITED:
             return lambda *args, **named: _Awaited(found(*args, **named))
 
         async def call(*args: Any, **named: Any) -> Any:

@@ -225,6 +225,28 @@ async def test_the_bad_line_of_a_later_batch_is_named_by_its_number_in_all(conne
         assert node.asked[1].body.count(b"\n") == 9
 
 
+async def take_all(chunks: AsyncIterator[bytes]) -> None:
+    async for _ in chunks:
+        pass
+
+
+async def test_a_bundle_that_the_node_breaks_off_is_no_node_that_does_not_run(connect: Connect) -> None:
+    half = Answer(200, b"half", [("Content-Length", "8")], has_length=False)
+    async with stub(half) as node, connect(url=node.url) as client:
+        with pytest.raises(NodeFault, match="log") as caught:
+            async with client.bundle() as chunks:
+                await take_all(chunks)
+
+        assert caught.value.code == "client.protocol"
+        assert len(node.asked) == 1
+    async with connect(url=free_url()) as client:
+        with pytest.raises(NodeFault) as caught:
+            async with client.bundle() as chunks:
+                await take_all(chunks)
+
+        assert caught.value.code == "client.unreachable"
+
+
 def event(cursor: str, number: int) -> bytes:
     return b'id: %s\nevent: span\ndata: {"id":"%d"}\n\n' % (cursor.encode(), number)
 

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any, Final, Self, cast
 from urllib.parse import quote
 
+import httpx
+
 from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, parse_answer
 from lognode.client.batch import Batcher, Line, Lines, encoded, renumber
 from lognode.client.draft import Draft
@@ -22,7 +24,7 @@ from lognode.client.place import Address, usual_address
 from lognode.client.sync.session import Params, Session
 from lognode.client.sync.spans import Spans
 from lognode.client.sync.tail import Tail
-from lognode.core.errors import LognodeError
+from lognode.core.errors import LognodeError, NodeFault
 from lognode.core.limits import PAGE_SPANS_MAX
 
 PATIENCE_S: Final = 30.0
@@ -200,12 +202,16 @@ class Client:
     ) -> Iterator[Iterator[bytes]]:
         """The chunks of a bundle: what matches, with its proofs, or the entries [start, stop) of a feed.
 
-        They need not be whole until the last one is there; `lognode bundle verify` checks them.
+        They need not be whole until the last one is there; `lognode bundle verify` checks them. Raises
+        NodeFault("client.protocol") where the node breaks off, as it does when it finds its database damaged.
         """
         named = {"feed": feed, "start": start, "stop": stop, "include": "private" if include_private else None}
         params = [(name, str(value)) for name, value in named.items() if value is not None]
         with self._session.stream(f"{self._base}/bundle", where.params(live=True) + params, ()) as chunks:
-            yield chunks
+            try:
+                yield chunks
+            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+                raise NodeFault("client.protocol", "the node broke the bundle off; its log says why") from error
 
     def newest_cursor(self) -> str:
         """The cursor from which a live tail shows what comes from now on."""
