@@ -1,5 +1,6 @@
 """The writer: acknowledged is durable, one place has one span, and failures cost nothing that was said."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -263,6 +264,41 @@ async def test_a_writer_that_failed_goes_on_while_a_backup_reads_an_old_snapshot
             await engine.writer.append(engine.tenant, drafts(4))
             assert backup.execute("SELECT count(*) FROM spans").fetchone() == before
         assert len(await assert_sound(engine)) == 2 + 3 + 4
+
+
+async def test_what_a_killed_node_left_in_the_wal_is_made_durable_before_anything_follows(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    async with run_engine(tmp_path) as engine:
+        await engine.writer.append(engine.tenant, drafts(3))
+        for name in ("lognode.db", "lognode.db-wal"):
+            shutil.copy(tmp_path / name, killed)
+    count = "SELECT count(*) FROM spans"
+    async with run_engine(killed) as engine:
+        # Without the WAL, which may be in the page cache alone.
+        with closing(connect_reader(killed / "lognode.db", is_still=True)) as synced:
+            assert synced.execute(count).fetchone() == (5,)
+        await assert_sound(engine)
+
+
+async def test_a_node_starts_to_be_read_though_nothing_can_be_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        await engine.writer.append(engine.tenant, drafts(3))
+
+    def refuse(_: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_checkpoint", refuse)
+        async with run_engine(tmp_path) as engine:
+            with pytest.raises(NodeFault) as caught:
+                await engine.writer.append(engine.tenant, drafts(1))
+            assert caught.value.code == "writer.failed"
+            assert len(await assert_sound(engine)) == 5
+            patch.undo()
+            await engine.writer.append(engine.tenant, drafts(1))
 
 
 async def test_the_index_of_the_wal_is_held_while_the_writer_is_replaced(

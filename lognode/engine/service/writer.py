@@ -107,6 +107,12 @@ class Writer:
 
         A group that has begun is finished first.
         """
+        try:
+            # A killed daemon may have left a commit whose fsync had failed: seen by now, but not on the disk.
+            await self._recover()
+        except sqlite3.Error as error:
+            _log.warning("start_not_durable", error=str(error))  # it is to be read all the same
+            self._is_broken = True
         for tenant in set(self._store.tenants.values()):
             self._heads.publish(tenant.number, await self._store.write(newest_position, tenant.number))
             try:
