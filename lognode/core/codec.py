@@ -10,13 +10,14 @@ accepted here has the same meaning for every strict decoder, and what is refused
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import cbor2
 import msgspec
 
 from lognode.core.errors import CallerError
-from lognode.core.limits import DEPTH_MAX
+from lognode.core.limits import COPY_BYTES_MAX, DEPTH_MAX, DRAFT_LINE_BYTES_MAX
 
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
@@ -86,6 +87,21 @@ def decode_value(data: bytes) -> object:
     if cbor2.dumps(value) != data and _item_end(data, 0) != len(data):
         raise CallerError("cbor.malformed", "bytes follow the value")
     return value
+
+
+def check_copyable(values: Sequence[bytes], texts: object, room: int) -> None:
+    """Refuse CBOR `values` whose copy no line or body could hold: as JSON, they may take eight times as much.
+
+    Made of that JSON, CBOR has all floats in 64 bits; for these it may grow by `room` bytes. `texts` stand beside them.
+    Raises CallerError("draft.too_large").
+    """
+    read = [decode_value(value) for value in values]
+    size, size_max = len(msgspec.json.encode([read, texts])), DRAFT_LINE_BYTES_MAX - COPY_BYTES_MAX
+    if size > size_max:
+        raise CallerError("draft.too_large", f"about {size} bytes as JSON, at most {size_max}")
+    growth = sum(len(cbor2.dumps(value)) for value in read) - sum(map(len, values))
+    if growth > room:
+        raise CallerError("draft.too_large", f"{growth} bytes more with all floats in 64 bits, at most {room}")
 
 
 def _item_end(data: bytes, start: int) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from lognode.core.clock import HLC_MAX, hlc_ms, time_text
-from lognode.core.codec import check_keys, check_value, decode_array, decode_value, parse_json
+from lognode.core.codec import check_copyable, check_keys, check_value, decode_array, decode_value, parse_json
 from lognode.core.errors import CallerError
 from lognode.core.ids import (
     IDEM_BYTES,
@@ -250,8 +250,11 @@ def _check(draft: Draft) -> None:
         _check_origin(draft.origin)
     size = draft.content_bytes()
     size_max = BODY_BYTES_MAX - (ORIGIN_BYTES_MAX if draft.origin is None else 0)
-    if size * 4 > BODY_BYTES_MAX and _exact_bytes(draft) > size_max:
-        raise CallerError("draft.too_large", f"about {size} bytes, at most {size_max}")
+    if size * 4 > BODY_BYTES_MAX:
+        room = size_max - _exact_bytes(draft)
+        if room < 0:
+            raise CallerError("draft.too_large", f"about {size} bytes, at most {size_max}")
+        check_copyable((draft.data, draft.metadata), (texts, draft.tags), room)
 
 
 def _check_text(text: str, field: str) -> None:

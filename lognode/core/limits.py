@@ -18,6 +18,7 @@ KIND_BYTES_MAX: Final = 64
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB
+COPY_BYTES_MAX: Final = 8 * KIB  # of a line: left free by the JSON form of a draft for place and origin of its copies
 TAGS_MAX: Final = 64
 RELATED_MAX: Final = 64
 ORIGIN_VIA_MAX: Final = 16  # copies of copies that an origin names; each is a row to be found by

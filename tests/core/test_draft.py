@@ -3,10 +3,12 @@
 import json
 
 import cbor2
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lognode.core.codec import decode_value
 from lognode.core.draft import (
     Draft,
     annotations_of,
@@ -196,10 +198,13 @@ def test_a_copy_of_a_copy_keeps_the_first_origin_and_names_the_copies_between() 
     assert origin.spans == (first.id, *ids[2:])
 
 
-def test_every_span_leaves_room_for_the_longest_origin_of_its_copies() -> None:
-    via = [b32encode(bytes([n]) * 24) for n in range(ORIGIN_VIA_MAX)]
-    origin = ORIGIN | {"seq": 2**63 - 1, "as": "replay", "via": via, "run": "r" * RUN_NAME_BYTES_MAX}
+LONGEST = ORIGIN | {
+    "seq": 2**63 - 1, "as": "replay", "via": [b32encode(bytes([n]) * 24) for n in range(ORIGIN_VIA_MAX)],
+    "run": "r" * RUN_NAME_BYTES_MAX,
+}  # fmt: skip
 
+
+def test_every_span_leaves_room_for_the_longest_origin_of_its_copies() -> None:
     def is_taken(size: int, **more: object) -> bool:
         try:
             parse_json_draft(json.dumps({"kind": "a", "data": "x" * size, **more}).encode())
@@ -209,7 +214,33 @@ def test_every_span_leaves_room_for_the_longest_origin_of_its_copies() -> None:
 
     largest = next(size for size in range(BODY_BYTES_MAX, 0, -16) if is_taken(size))
     assert largest > BODY_BYTES_MAX - 2048
-    assert is_taken(largest, origin=origin)
+    assert is_taken(largest, origin=LONGEST)
+
+
+@pytest.mark.parametrize(("item", "count"), [(b"1e15", 109_000), (b"false", 340_000), (b"1e8", 90_000)], ids=str)
+def test_what_is_taken_can_be_copied_as_a_line_of_json(item: bytes, count: int) -> None:
+    taken, _ = parse_json_draft(b'{"kind":"a","data":[%s]}' % b",".join([item] * count))
+    line = msgspec.json.encode({"kind": "a", "data": decode_value(taken.data), "origin": LONGEST})
+    assert parse_json_draft(line)[0].data == taken.data
+
+
+def test_what_no_line_of_json_could_hold_is_refused() -> None:
+    with pytest.raises(CallerError) as caught:
+        parse_json_draft(b'{"kind":"a","data":[%s]}' % b",".join([b"1e15"] * 113_000))
+    assert caught.value.code == "draft.too_large"
+    assert "bytes as JSON" in (caught.value.detail or "")
+
+
+def test_floats_of_sixteen_bits_are_taken_while_their_copies_of_64_bits_find_room() -> None:
+    def draft(count: int) -> bytes:
+        data = b"\x9a" + count.to_bytes(4, "big") + b"\xf9\x3c\x00" * count
+        return cbor2.dumps([None, 0, "a", None, data, [], None, None, None, None, [], b"", 1, None, None, None])
+
+    taken, _ = parse_cbor_draft(draft(110_000))
+    parse_json_draft(msgspec.json.encode({"kind": "a", "data": decode_value(taken.data), "origin": LONGEST}))
+    with pytest.raises(CallerError) as caught:
+        parse_cbor_draft(draft(120_000))
+    assert caught.value.code == "draft.too_large"
 
 
 def test_null_and_absent_are_the_same_draft() -> None:
