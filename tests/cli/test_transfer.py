@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -330,16 +331,20 @@ def test_a_run_of_replays_too_never_replays_what_it_made(new_node: NewNode) -> N
     assert len(exported(one, "--kind", "note.*")) == 4
 
 
-def test_a_killed_replay_goes_on_under_its_name_and_doubles_nothing(new_node: NewNode) -> None:
+def test_a_replay_that_was_stopped_or_killed_goes_on_under_its_name_and_doubles_nothing(new_node: NewNode) -> None:
     one = new_node("one")
     one.text("import", str(RECORDS / "web-requests.ndjson.gz"))
     held = exported(one)
-    replay = one.start("replay", "--run", "r")
-    with http_client(one) as http:
-        while http.get("/v1/tenants/default/stats").json()["spans"] == len(held):
-            assert replay.poll() is None, "it ended before anything of it was seen"
-    replay.kill()
-    replay.communicate()
+    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+        before = len(exported(one))
+        replay = one.start("replay", "--run", "r", "--kind", "http.request")
+        with http_client(one) as http:
+            while http.get("/v1/tenants/default/stats").json()["spans"] == before:
+                assert replay.poll() is None, "it ended before anything of it was seen"
+        replay.send_signal(number)
+        _, messages = replay.communicate()
+        assert replay.returncode == code
+        assert (b"Stopped. For certain in: " in messages) == (b"--run r" in messages) == (code == 130)
 
     done = one.json("replay", "--run", "r", "--kind", "http.request")
 

@@ -104,23 +104,32 @@ def replay(
         say(f"This is {name}; if it is interrupted, go on with --run {name}.")
     tally = Tally(is_dry=simulate)
     with target.client() as client:
-        tenant, newest = tenant_id(client, target.tenant_name()), newest_position(client)
-        with progress(newest, "spans") as show:
-            replayed = CopySender(client, tally)
-            for span in spans_up_to(client, which, newest):
-                reason = left_out(span) or _left_out_of(name, span, replays=replays)
-                if reason is not None:
-                    tally.add_others([LeftOut(reason)])
-                else:
-                    key = f"replay:{name}:{span['id']}"
-                    origin = origin_of_copy(span, tenant, "replay", name)
-                    replayed.add(span["id"], copy_line(span, origin, key=key))
-                show(tally.total, span["position"])
-            replayed.finish()
+        try:
+            _replay(client, tenant_id(client, target.tenant_name()), name, which, tally, replays=replays)
+        except KeyboardInterrupt:
+            if not simulate:
+                say(f"Stopped. For certain in: {tally.text('span', 'spans')}. Run it again with --run {name} to go on.")
+            raise
     if target.json:
         print_json({"run": name, **tally.answer("spans")})
     else:
         print_text(tally.text("span", "spans"))
+
+
+def _replay(client: "Client", tenant: str, run: str, which: Which, tally: Tally, *, replays: bool) -> None:
+    newest = newest_position(client)
+    with progress(newest, "spans") as show:
+        replayed = CopySender(client, tally)
+        for span in spans_up_to(client, which, newest):
+            reason = left_out(span) or _left_out_of(run, span, replays=replays)
+            if reason is not None:
+                tally.add_others([LeftOut(reason)])
+            else:
+                key = f"replay:{run}:{span['id']}"
+                origin = origin_of_copy(span, tenant, "replay", run)
+                replayed.add(span["id"], copy_line(span, origin, key=key))
+            show(tally.total, span["position"])
+        replayed.finish()
 
 
 def _left_out_of(run: str, span: "Span", *, replays: bool) -> str | None:
