@@ -44,7 +44,8 @@ class Given(NamedTuple):
     def refused(self, takes: str) -> CallerError:
         """That this setting has a value which it cannot have."""
         try:
-            shown = f"{self.value!r:.80}"
+            value = str(self.value) if isinstance(self.value, Path) else self.value
+            shown = f"{value!r:.80}"
         except (ValueError, RecursionError):  # a number of too many digits, a table in tables
             shown = "a value too large to show"
         return self.error("settings.invalid", f"{shown} given, but it takes {takes}")
@@ -95,7 +96,7 @@ def _is_loopback(host: str) -> bool:
 def read_text(given: Given) -> str:
     """Text that is not empty."""
     if not isinstance(given.value, str | Path) or not str(given.value):
-        raise given.refused("text")
+        raise given.refused("text that is not empty")
     return str(given.value)
 
 

@@ -14,7 +14,7 @@ import trio
 
 from lognode.api.services import Services
 from lognode.core.errors import LognodeError, NodeFault
-from lognode.core.limits import BUSY_RETRY_S, DISK_FREE_BYTES_MIN, READY_S_MAX
+from lognode.core.limits import BUSY_RETRY_S, DISK_FREE_BYTES_MIN, MIB, READY_S_MAX
 from lognode.timeline.store.write import write_heartbeat
 
 VALID_S: Final = 1.0  # how long an answer stands for those who ask next
@@ -58,7 +58,7 @@ class Readiness:
         try:
             free = await services.store.write(_write_and_measure, services.settings.data_dir, services.world.now_ms())
             self._detail = (
-                None if free >= DISK_FREE_BYTES_MIN else f"less than {DISK_FREE_BYTES_MIN} bytes of disk are free"
+                None if free >= DISK_FREE_BYTES_MIN else f"less than {DISK_FREE_BYTES_MIN // MIB} MiB of disk are free"
             )
         except (LognodeError, sqlite3.Error, OSError) as error:
             _log.warning("the node is not ready", error=str(error))
