@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lognode.core.errors import CallerError, NodeFault
+from lognode.core.limits import SECRET_BYTES_MAX
 
 API_URL_NAME: Final = "api.url"
 LOCK_NAME: Final = "lognode.lock"  # which a daemon holds as long as it lives
@@ -61,10 +62,10 @@ class Address:
     token_file: Path | None = None
 
     def place(self) -> Place:
-        """The place as the files name it now. Raises as `current_url` does."""
+        """The place as the files name it now. Raises as `current_url` does, and CallerError("token.missing")."""
         url = self.current_url()
         token_file = self.token_file or (self.data_dir / ADMIN_TOKEN_NAME if self.data_dir else None)
-        return Place(url=url, token=_read_line(token_file) if token_file else None)
+        return Place(url=url, token=_read_token(token_file) if token_file else None)
 
     def current_url(self) -> str:
         """The URL to ask now.
@@ -136,3 +137,20 @@ def _read_line(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise CallerError("file.unreadable", f"{path}: {reason}") from error
+
+
+def _read_token(path: Path) -> str:
+    """The token in a file. No error shows what else is there: it may be any secret, whose file was named by mistake."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(SECRET_BYTES_MAX + 1)
+    except OSError as error:
+        raise CallerError("file.unreadable", f"{path}: {error.strerror}") from error
+    if len(content) > SECRET_BYTES_MAX:
+        raise CallerError("file.unreadable", f"{path}: more than {SECRET_BYTES_MAX} bytes, so it is no token")
+    token = content.strip()
+    if not token:
+        raise CallerError("token.missing", "the file is empty", place=str(path))
+    if not all(0x20 < char < 0x7F for char in token):
+        raise CallerError("token.missing", "the file holds more than one line of visible ASCII", place=str(path))
+    return token.decode("ascii")

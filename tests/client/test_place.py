@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from traceback import format_exception
 from typing import Final
 
 import pytest
 
 from lognode.cli.options import Target
 from lognode.client.place import Address, Route, usual_address
+from lognode.core.errors import CallerError
+from lognode.core.limits import SECRET_BYTES_MAX
 from tests.client.forms import Connect
 from tests.client.node_stub import Answer, stub
 
@@ -70,3 +73,39 @@ def test_a_url_says_how_to_connect(url: str, route: Route, base_url: str) -> Non
     place = Address(url=url).place()
 
     assert (place.route, place.base_url, place.token) == (route, base_url, None)
+
+
+NO_TOKENS: Final = {
+    "a second line": (b"secret\nsecret2\n", "token.missing"),
+    "another file": (b"root:secret:0:0:root:/root:/bin/sh\ndaemon:secret:1:1::/:/bin/sh\n", "token.missing"),
+    "a space": (b"secret and more", "token.missing"),
+    "beyond ASCII": ("secret\u00e9".encode(), "token.missing"),
+    "bytes": (b"secret\xff\x00", "token.missing"),
+    "empty": (b" \n", "token.missing"),
+    "large": (b"secret" * SECRET_BYTES_MAX, "file.unreadable"),
+}
+
+
+@pytest.mark.parametrize("case", NO_TOKENS)
+async def test_a_file_that_holds_no_token_is_named_and_its_content_neither_shown_nor_sent(
+    connect: Connect, case: str, tmp_path: Path
+) -> None:
+    content, code = NO_TOKENS[case]
+    (tmp_path / "named").write_bytes(content)
+    async with stub(Answer(200, b"{}")) as node, connect(url=node.url, token_file=tmp_path / "named") as client:
+        with pytest.raises(CallerError) as caught:
+            await client.node()
+
+        error = caught.value
+        assert error.code == code
+        assert str(tmp_path / "named") in (error.place or error.detail)
+        assert "secret" not in "".join(format_exception(error)).replace(str(tmp_path), "")
+        assert node.asked == []
+
+
+async def test_a_token_may_have_white_space_around_it(connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\n secret\r\n")
+    async with stub(Answer(200, b"{}")) as node, connect(url=node.url, token_file=tmp_path / "token") as client:
+        await client.node()
+
+        assert node.asked[0].headers["authorization"] == "Bearer secret"

@@ -59,6 +59,16 @@ async def test_a_given_idempotency_key_is_the_one_that_is_sent(connect: Connect)
         assert node.asked[0].headers["idempotency-key"] == "order-17"
 
 
+async def test_a_header_that_http_cannot_carry_is_not_quoted(connect: Connect) -> None:
+    async with stub(STORED) as node, connect(url=node.url) as client:
+        with pytest.raises(NodeFault, match="header") as caught:
+            await client.append(Draft(kind="a.b"), idempotency_key="se\ncret")
+
+        assert caught.value.code == "client.protocol"
+        assert "cret" not in repr((caught.value, caught.value.__cause__))
+        assert node.asked == []
+
+
 async def test_a_node_that_stays_busy_is_given_up_when_patience_ends(connect: Connect) -> None:
     async with stub(BUSY) as node, connect(url=node.url, patience_s=0.3) as client:
         with pytest.raises(NodeFault) as caught:

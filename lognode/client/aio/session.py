@@ -183,7 +183,10 @@ class AsyncSession:
                 yield answer
             finally:
                 await answer.aclose()
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.DecodingError) as error:
+        except httpx.LocalProtocolError:
+            # Neither its text nor the cause: they quote headers, one of which is the token.
+            raise NodeFault("client.protocol", f"{place.url}: HTTP cannot carry a header of the request") from None
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.DecodingError) as error:
             raise NodeFault("client.protocol", f"{place.url}: {error}") from error
         except httpx.TransportError as error:
             # A connection that broke had somebody at its other end, who may come back at another port.
