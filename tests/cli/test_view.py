@@ -2,10 +2,12 @@
 
 import json
 import re
+import signal
 import time
 from datetime import UTC, datetime
 from io import StringIO
-from typing import Final, cast
+from subprocess import Popen
+from typing import Any, Final, cast
 
 import pytest
 from rich.console import Console
@@ -13,9 +15,10 @@ from rich.text import Text
 
 from lognode.cli.options import parse_moment
 from lognode.cli.output import print_problem, safe, say, wants_color
+from lognode.cli.view import pager
 from lognode.cli.view.columns import TIME_CELLS, Columns, time_text
 from lognode.cli.view.fields import parse_fields, pick, tsv_line
-from lognode.cli.view.pager import pager_command
+from lognode.cli.view.pager import paged, pager_command
 from lognode.cli.view.span import why_tree
 from lognode.client.answers import Span, Walk
 from lognode.core.errors import CallerError
@@ -176,6 +179,24 @@ def test_the_pager_is_the_one_of_lognode_then_the_one_of_the_user_then_less(
     environ: dict[str, str], words: list[str]
 ) -> None:
     assert pager_command(environ)[0] == words
+
+
+def test_ctrl_c_belongs_to_the_pager_from_its_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_and_interrupt(*words: Any, **how: Any) -> Popen[bytes]:
+        process = Popen(*words, **how)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            pytest.fail("it ends the command below its pager")
+        return process
+
+    monkeypatch.setenv("LOGNODE_PAGER", "true")
+    monkeypatch.setattr(pager, "Popen", start_and_interrupt)
+    with paged() as screen:
+        screen.write("x")
+
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_fields_are_text_as_it_is_and_other_values_as_json() -> None:

@@ -32,12 +32,14 @@ def pager_command(environ: Mapping[str, str]) -> tuple[list[str], bool]:
 @contextmanager
 def paged() -> Iterator[TextIO]:
     """Where to write: into a pager, or straight to stdout where there is none."""
+    # Ctrl-C belongs to the pager: it ends a search there, and must not end us below it. It is heard and passed over,
+    # since a pager would inherit that it is ignored.
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     process = _started()
     if process is None or process.stdin is None:
+        signal.signal(signal.SIGINT, before)
         yield sys.stdout
         return
-    # Ctrl-C belongs to the pager: it ends a search there, and must not end us below it.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     writing = io.TextIOWrapper(process.stdin, "utf-8", errors="replace")
     try:
         with suppress(BrokenPipeError):
