@@ -31,11 +31,15 @@ def say_lost(error: LognodeError) -> None:
     print(f"waiting for the node: {error.detail}", file=sys.stderr)
 
 
+def say_back() -> None:
+    print("the node is back", file=sys.stderr)
+
+
 async def follow(kinds: tuple[str, ...], cursor_file: Path) -> None:
     where, after = Filter(kinds=kinds), load_cursor(cursor_file)
     # Patience without end: a node that is down over night is waited for.
     client = connect_async(patience_s=float("inf"))
-    async with client, client.tail(where, after=after, on_lost=say_lost) as tail:
+    async with client, client.tail(where, after=after, on_lost=say_lost, on_back=say_back) as tail:
         # The first run begins now; whatever comes from here on is for it or for the next one.
         save_cursor(cursor_file, tail.cursor)
         async for cursor, span in tail:

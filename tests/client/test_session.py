@@ -292,6 +292,21 @@ async def test_a_tail_goes_on_after_an_id_that_came_without_a_span(connect: Conn
         assert node.asked[2].headers["last-event-id"] == "c9"
 
 
+async def test_a_tail_tells_of_each_outage_once_and_of_its_end(connect: Connect) -> None:
+    stopping = problem("node.stopping", 503)
+    back = stream(b"retry: 1\nid: c1\n\n")
+    answers = (stream(event("c1", 1)), CUT, stopping, CUT, back, CUT, CUT, stream(event("c2", 2)))
+    said = list[str]()
+    async with stub(*answers) as node, connect(url=node.url) as client:
+        tail = client.tail(
+            after="c", on_lost=lambda error: said.append(error.code), on_back=lambda: said.append("back")
+        )
+        assert [(await anext(tail)).span["id"] for _ in range(2)] == ["1", "2"]
+
+        assert said == ["client.unreachable", "back"] * 2
+        assert len(node.asked) == len(answers)
+
+
 async def test_a_tail_that_is_refused_ends(connect: Connect) -> None:
     async with stub(EMPTY_PAGE, problem("filter.invalid", 400)) as node, connect(url=node.url) as client:
         with pytest.raises(CallerError):

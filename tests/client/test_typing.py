@@ -27,7 +27,7 @@ with connect(patience_s=1.0) as client:
     titles = [span.get("title") for span in client.spans(Filter(kinds=("order.*",)), limit=10)]
     known: list[str | None] = titles
     added: list[Appended] = list(client.append_lines([b"{}", Draft(kind="a.b")]))
-    with client.tail(after="c", on_lost=lambda error: print(error.code)) as tail:
+    with client.tail(after="c", on_lost=lambda error: print(error.code), on_back=print) as tail:
         for cursor, span in tail:
             place: tuple[str, str] = cursor, span["kind"]
     try:

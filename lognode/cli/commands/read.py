@@ -224,7 +224,7 @@ def tail(
             write(span)
         flush()
         if follow:
-            for arrival in client.tail(where, after=cursor, on_lost=_say_lost):
+            for arrival in client.tail(where, after=cursor, on_lost=_say_lost, on_back=_say_back):
                 write(arrival.span)
                 flush()
 
@@ -235,3 +235,7 @@ def _line_printer(columns: "Columns", screen: "Console") -> "Callable[[Span], No
 
 def _say_lost(error: LognodeError) -> None:
     say(f"Connection lost ({error.detail or error.spec.title}); waiting for the node.")
+
+
+def _say_back() -> None:
+    say("Connected again.")

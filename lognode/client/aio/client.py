@@ -223,11 +223,13 @@ class AsyncClient:
         *,
         after: str | None = None,
         on_lost: Callable[[LognodeError], None] | None = None,
+        on_back: Callable[[], None] | None = None,
     ) -> AsyncTail:
         """New spans as they arrive, without end: each once, none left out, also across restarts of the node.
 
-        Starts after the cursor `after`, else when it is entered. Calls `on_lost` each time the connection was lost,
-        then connects again; raises what `on_lost` got when the node stays away longer than the client's patience.
+        Starts after the cursor `after`, else when it is entered. When the connection is lost it calls `on_lost`, tries
+        again, and calls `on_back` at the first sign of life: each once, however many tries that takes. Raises what the
+        last try ended with when the node stays away longer than the client's patience.
         """
         tail = AsyncTail(
             self._session.another(),
@@ -236,6 +238,7 @@ class AsyncClient:
             after=after,
             newest_cursor=self.newest_cursor,
             on_lost=on_lost,
+            on_back=on_back,
             on_close=self._tails.discard,
         )
         self._tails.add(tail)

@@ -33,6 +33,7 @@ class AsyncTail:
         after: str | None,
         newest_cursor: Callable[[], Awaitable[str]],
         on_lost: Callable[[LognodeError], None] | None,
+        on_back: Callable[[], None] | None,
         on_close: Callable[["AsyncTail"], None],
     ) -> None:
         self.cursor = after or ""
@@ -42,8 +43,10 @@ class AsyncTail:
         self._params = params
         self._newest_cursor = newest_cursor
         self._on_lost = on_lost
+        self._on_back = on_back
         self._on_close = on_close
         self._patience = session.patience()
+        self._is_lost = False  # from the first failure to the next sign of life
         self._arrivals: AsyncGenerator[Arrival, None] | None = None
         self._is_closed = False
 
@@ -91,11 +94,18 @@ class AsyncTail:
         async with self._session.stream(self._path, self._params, headers) as chunks:
             async for chunk in chunks:
                 for event in events.feed(chunk):
-                    self._patience.renew()
+                    self._hear()
                     self.cursor = event.id or self.cursor
                     if event.name == "span":
                         yield Arrival(self.cursor, cast("Span", parse_answer(event.data)))
         raise NodeFault("client.unreachable", "the node closed the connection")
+
+    def _hear(self) -> None:
+        """Take note that the node lives."""
+        self._patience.renew()
+        was_lost, self._is_lost = self._is_lost, False
+        if was_lost and self._on_back is not None:
+            self._on_back()
 
     async def _recover(self, error: LognodeError) -> None:
         """Return when it is time for another connection; raise `error` when that is in vain."""
@@ -103,6 +113,7 @@ class AsyncTail:
             return
         if not self._session.is_worth_another_try(error):
             raise error
-        if self._on_lost is not None:
+        was_lost, self._is_lost = self._is_lost, True
+        if not was_lost and self._on_lost is not None:
             self._on_lost(error)
         await self._patience.wait(error)

@@ -34,6 +34,7 @@ class Tail:
         after: str | None,
         newest_cursor: Callable[[], str],
         on_lost: Callable[[LognodeError], None] | None,
+        on_back: Callable[[], None] | None,
         on_close: Callable[["Tail"], None],
     ) -> None:
         self.cursor = after or ""
@@ -43,8 +44,10 @@ class Tail:
         self._params = params
         self._newest_cursor = newest_cursor
         self._on_lost = on_lost
+        self._on_back = on_back
         self._on_close = on_close
         self._patience = session.patience()
+        self._is_lost = False  # from the first failure to the next sign of life
         self._arrivals: Generator[Arrival, None, None] | None = None
         self._is_closed = False
 
@@ -92,11 +95,18 @@ class Tail:
         with self._session.stream(self._path, self._params, headers) as chunks:
             for chunk in chunks:
                 for event in events.feed(chunk):
-                    self._patience.renew()
+                    self._hear()
                     self.cursor = event.id or self.cursor
                     if event.name == "span":
                         yield Arrival(self.cursor, cast("Span", parse_answer(event.data)))
         raise NodeFault("client.unreachable", "the node closed the connection")
+
+    def _hear(self) -> None:
+        """Take note that the node lives."""
+        self._patience.renew()
+        was_lost, self._is_lost = self._is_lost, False
+        if was_lost and self._on_back is not None:
+            self._on_back()
 
     def _recover(self, error: LognodeError) -> None:
         """Return when it is time for another connection; raise `error` when that is in vain."""
@@ -104,6 +114,7 @@ class Tail:
             return
         if not self._session.is_worth_another_try(error):
             raise error
-        if self._on_lost is not None:
+        was_lost, self._is_lost = self._is_lost, True
+        if not was_lost and self._on_lost is not None:
             self._on_lost(error)
         self._patience.wait(error)
