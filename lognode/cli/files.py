@@ -13,9 +13,11 @@ from stat import S_IFREG, S_ISDIR, S_ISREG
 from tempfile import TemporaryFile, gettempdir, mkstemp
 from typing import BinaryIO, Final, cast
 
+from lognode.cli.output import told_if_stopped
 from lognode.core.errors import CallerError, NodeFault
 
 CHUNK_BYTES: Final = 256 * 1024
+NOTHING_WRITTEN: Final = "Stopped; nothing was written."
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise NodeFault("system.failed", f"{path.parent}: {error.strerror}") from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with told_if_stopped(NOTHING_WRITTEN), os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

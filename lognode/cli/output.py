@@ -6,7 +6,7 @@ Invariant: text that others wrote never reaches a terminal with control characte
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -71,6 +71,17 @@ def flush() -> None:
 def say(text: str) -> None:
     """A message for people on stderr, on one line: what others wrote cannot look like another message."""
     sys.stderr.write(safe(text).replace("\n", _picture("\n")) + "\n")
+
+
+@contextmanager
+def told_if_stopped(text: str) -> Iterator[None]:
+    """While inside, Ctrl-C leaves this message."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(OSError):  # the terminal may be gone
+            say(text)
+        raise
 
 
 def console(color: str = "auto", file: TextIO | None = None) -> "Console":

@@ -120,8 +120,12 @@ def large(node: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "node"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_and_what_else_ends_a_command_leaves_nothing(large: Path, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 130), (signal.SIGHUP, 130)]
+)
+def test_ctrl_c_and_what_else_ends_a_command_leaves_nothing(
+    large: Path, tmp_path: Path, number: int, code: int
+) -> None:
     deadline = time.monotonic() + WAIT_S_MAX
     with Lognode(tmp_path, large).start("backup", "create", "backup") as process:
         while not list(tmp_path.glob(".backup.*/lognode.db")):
@@ -130,7 +134,7 @@ def test_ctrl_c_and_what_else_ends_a_command_leaves_nothing(large: Path, tmp_pat
             time.sleep(0.001)
         process.send_signal(number)
         out, err = process.communicate()
-    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (process.returncode, out, err) == (code, b"", b"Stopped; nothing was written.\n")
     assert list(tmp_path.iterdir()) == []
 
 

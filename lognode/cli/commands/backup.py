@@ -13,14 +13,16 @@ import msgspec
 from lognode import __version__
 from lognode.cli.commands.daemon import next_commands
 from lognode.cli.commands.evidence import EXIT_DAMAGED, print_finding
+from lognode.cli.files import NOTHING_WRITTEN
 from lognode.cli.options import DataDir, Flag, Json, read_file
-from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say
+from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say, told_if_stopped
 from lognode.settings import check_settings, find_data_dir
 
 if TYPE_CHECKING:
     from lognode.timeline.store.backup.manifest import Manifest
 
 MB: Final = 1_000_000
+EXIT_INTERRUPTED: Final = 130  # as after Ctrl-C
 
 
 def backup_create(folder: Path, /, *, data_dir: DataDir = None, json: Json = False) -> None:
@@ -72,7 +74,7 @@ def backup_verify(folder: Path, /, *, json: Flag = False) -> int:
     from lognode.timeline.store.backup.verification import read_manifest, verify_backup
 
     manifest = read_manifest(folder)
-    with progress("Verifying") as show:
+    with told_if_stopped("Stopped; the backup is not verified."), progress("Verifying") as show:
         findings = verify_backup(folder, manifest, show)
     for finding in findings:
         print_finding(finding, as_json=json)
@@ -122,17 +124,24 @@ def _interruptible() -> Iterator[None]:
     """While inside, what ends a process is as Ctrl-C, so that no copy of a key stays behind."""
     # One that is ignored stays so, as SIGHUP under nohup.
     ending = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    came = list[int]()
+
+    def as_ctrl_c(number: int, _frame: object) -> None:
+        came.append(number)
+        signal.raise_signal(signal.SIGINT)
+
     for number in ending:
-        signal.signal(number, _as_ctrl_c)
+        signal.signal(number, as_ctrl_c)
     try:
-        yield
+        with told_if_stopped(NOTHING_WRITTEN):
+            yield
+    except KeyboardInterrupt:
+        if came:
+            raise SystemExit(EXIT_INTERRUPTED) from None  # nobody pressed Ctrl-C: do not die of it
+        raise
     finally:
         for number in ending:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _as_ctrl_c(_number: int, _frame: object) -> None:
-    signal.raise_signal(signal.SIGINT)
 
 
 def _data_dir(given: Path | None) -> Path:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 from cyclopts import Group, Parameter
 
 from lognode.cli.commands.transfer import CopySender, holds, tenant_id
-from lognode.cli.files import chunks_of, open_input, open_twice, replacing
+from lognode.cli.files import NOTHING_WRITTEN, chunks_of, open_input, open_twice, replacing
 from lognode.cli.lines import tally as tallies
 from lognode.cli.lines.copies import Imports, LeftOut
 from lognode.cli.lines.verdict import feed_line, node_text, verdict_json, verdict_rows
 from lognode.cli.options import ALL, HERE, File, Flag, Target, Texts, Which
-from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say
+from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say, told_if_stopped
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.ids import LogLineKind, parse_logline
 
@@ -193,7 +193,9 @@ def bundle_import(file: File, /, *, dry_run: Flag = False, trust: Trust = NOBODY
         try:
             _append(client, target.tenant_name(), source, verdict, tally)
         except KeyboardInterrupt:
-            if not dry_run:
+            if dry_run:
+                say(NOTHING_WRITTEN)
+            else:
                 say(f"Stopped. For certain in: {tally.text('span', 'spans')}. Run it again to go on.")
             raise
         except LognodeError as error:
@@ -234,7 +236,7 @@ def _verified(source: BinaryIO) -> "Verdict":
     from lognode.timeline.bundle.reader import verify_bundle
 
     size = os.fstat(source.fileno()).st_size
-    with progress("Verifying") as show:
+    with told_if_stopped("Stopped; the bundle is not verified."), progress("Verifying") as show:
         return verify_bundle(_counted(chunks_of(source), lambda done: show(done, max(size, done))))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from lognode.cli.options import HERE, File, Flag, Target
-from lognode.cli.output import print_json, print_rows, print_text, progress, say
+from lognode.cli.output import print_json, print_rows, print_text, progress, say, told_if_stopped
 from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
 
@@ -141,7 +141,7 @@ def _audit(database: Path, node_public: bytes | None, *, quick: bool) -> tuple["
     from lognode.timeline.store.audit import audit_file
 
     spans = 0
-    with progress("Verifying") as show:
+    with told_if_stopped("Stopped; the history is not verified."), progress("Verifying") as show:
 
         def count(done: int, total: int) -> None:
             nonlocal spans

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from cyclopts import Parameter
 
 from lognode.cli.commands.transfer import holds, tenant_id
-from lognode.cli.files import open_input
+from lognode.cli.files import NOTHING_WRITTEN, open_input
 from lognode.cli.lines.copies import Imports, tell_conflict
 from lognode.cli.lines.ndjson import Batch, read_batches, unpacked
 from lognode.cli.lines.tally import Tally, progress
@@ -175,7 +175,9 @@ def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) 
             say(f"{tally.text('line', 'lines')} before it. Run it again when that is mended: nothing is added twice.")
         raise
     except KeyboardInterrupt:
-        if not dry_run:
+        if dry_run:
+            say(NOTHING_WRITTEN)
+        else:
             in_ = tally.text("line", "lines")
             say(f"Stopped. For certain in: {in_}. Run it again to go on: nothing is added twice.")
         raise
