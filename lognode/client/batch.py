@@ -5,13 +5,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Final
 
 from lognode.client.draft import Draft
-from lognode.core.errors import LognodeError
+from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import GROUP_BYTES_MAX, GROUP_SPANS_MAX
 
 BATCH_BYTES_MAX: Final = GROUP_BYTES_MAX  # held in memory until answered, so that it can be sent again
 BATCH_LINES_MAX: Final = 8 * GROUP_SPANS_MAX  # some commits for each round trip
 
-Line = bytes | Draft
+Line = bytes | str | Draft
 Lines = Iterable[Line]
 AsyncLines = Iterable[Line] | AsyncIterable[Line]
 
@@ -58,8 +58,17 @@ class Each:
 
 
 def encoded(line: Line) -> bytes:
-    """A line as it is sent."""
-    return line.line() if isinstance(line, Draft) else line
+    """A line as it is sent. Raises CallerError("json.not_utf8") for text that UTF-8 cannot hold."""
+    if isinstance(line, Draft):
+        return line.line()
+    if isinstance(line, bytes):
+        return line
+    if isinstance(line, str):
+        try:
+            return line.encode()
+        except UnicodeEncodeError as error:
+            raise CallerError("json.not_utf8", error.reason) from error
+    raise TypeError(f"a line is a Draft or its JSON as text or bytes, not {type(line).__name__}")
 
 
 def renumber(error: LognodeError, numbers: Sequence[int]) -> None:

@@ -29,6 +29,17 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     order: Literal["timeline", "arrival"] = "timeline"
 
+    def __post_init__(self) -> None:
+        """Raise TypeError for what no type checker saw and every node would take for something else."""
+        texts: dict[str, object] = {"kinds": self.kinds, "tags": self.tags}
+        for name, several in texts.items():
+            if isinstance(several, str):
+                raise TypeError(f"{name} is a tuple of texts, such as ({several!r},), not one text")
+        moments: dict[str, object] = {"since": self.since, "until": self.until}
+        for name, moment in moments.items():
+            if moment is not None and not isinstance(moment, datetime):
+                raise TypeError(f"{name} is a datetime with a time zone, not {type(moment).__name__}")
+
     def params(self, *, live: bool = False) -> list[tuple[str, str]]:
         """The URL parameters; a live tail has one order only, so it takes none."""
         named = [

@@ -1,6 +1,7 @@
 """Which node a program talks to that names none: the one of the `lognode` command."""
 
 from collections.abc import Mapping
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from traceback import format_exception
 from typing import Final
@@ -58,6 +59,19 @@ async def test_a_client_without_arguments_asks_the_node_of_its_environment(
         async with connect(token_file=tmp_path / "token") as client:
             assert await client.newest_cursor() == "c"
         assert node.asked[0].headers["authorization"] == "Bearer secret"
+
+
+async def test_paths_may_be_text(connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "admin.token").write_text("secret")
+    (tmp_path / "other").write_text("other")
+    async with stub(Answer(200, b"{}")) as node:
+        (tmp_path / "api.url").write_text(node.url)
+        with (tmp_path / "lognode.lock").open("w") as lock:
+            flock(lock, LOCK_EX)
+            for named in ({}, {"token_file": str(tmp_path / "other")}):
+                async with connect(data_dir=str(tmp_path), **named) as client:
+                    await client.node()
+        assert [asked.headers["authorization"] for asked in node.asked] == ["Bearer secret", "Bearer other"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 
 PROGRAM: Final = """
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import trio
 
@@ -21,12 +22,13 @@ from lognode.client import (
     Appended, Arrival, AsyncClient, CallerError, Draft, Filter, LognodeError, Receipt, connect, connect_async
 )
 
+connect(data_dir="/var/lib/lognode"), connect(url="unix:/s", token_file=Path("token"))
 with connect(patience_s=1.0) as client:
     receipt: Receipt = client.append(Draft(kind="order.paid", tags=("a",)))
     position: int = receipt["position"]
     titles = [span.get("title") for span in client.spans(Filter(kinds=("order.*",)), limit=10)]
     known: list[str | None] = titles
-    added: list[Appended] = list(client.append_lines([b"{}", Draft(kind="a.b")]))
+    added: list[Appended] = list(client.append_lines([b"{}", "{}", Draft(kind="a.b")]))
     with client.tail(after="c", on_lost=lambda error: print(error.code), on_back=print) as tail:
         for cursor, span in tail:
             place: tuple[str, str] = cursor, span["kind"]
@@ -54,7 +56,10 @@ MISTAKES: Final = {
     'client.append(Draft(kind="order.paid"), key="k")': "call-arg",
     "client.append(b'{}')": "arg-type",
     'client.span("s")["titel"]': "typeddict-item",
+    'client.append_lines([{"kind": "a.b"}])': "list-item",
     "Draft(kind=1)": "arg-type",
+    'Filter(kinds="order.*")': "arg-type",
+    'Filter(since="2h")': "arg-type",
     "from lognode.client import Clinet": "attr-defined",
     "for span in client.spans():\n    span.title": "attr-defined",
     "for span in connect_async().spans():\n    pass": "attr-defined",

@@ -18,6 +18,8 @@ class AsyncSpans:
     def __init__(
         self, page_at: Callable[[str | None, int], Awaitable[Page]], *, newest_first: bool, limit: int | None
     ) -> None:
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit is {limit}; it counts spans, and None means all")
         self._page_at = page_at
         self._newest_first = newest_first
         self._left = sys.maxsize if limit is None else limit

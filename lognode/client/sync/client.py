@@ -35,9 +35,9 @@ _KEY_BYTES: Final = 18
 
 def connect(
     *,
-    data_dir: Path | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     url: str | None = None,
-    token_file: Path | None = None,
+    token_file: str | os.PathLike[str] | None = None,
     tenant: str = "default",
     patience_s: float = PATIENCE_S,
     timeout_s: float = TIMEOUT_S,
@@ -49,9 +49,10 @@ def connect(
     one that was there and went away, is asked again; `timeout_s` how long one try waits for its answer. Nothing is
     sent, nor any error raised, before the first request.
     """
-    address = Address(data_dir=data_dir, url=url, token_file=token_file)
+    token = None if token_file is None else Path(token_file)
+    address = Address(data_dir=None if data_dir is None else Path(data_dir), url=url, token_file=token)
     if data_dir is None and url is None:
-        address = usual_address(os.environ, token_file)
+        address = usual_address(os.environ, token)
     return Client(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
@@ -109,6 +110,8 @@ class Client:
         `duplicate`. Give a key where the program may die, or be cancelled, between sending and hearing the answer.
         Raises CallerError("idempotency.mismatch") for another span under a key that was used.
         """
+        if not isinstance(draft, Draft):
+            raise TypeError(f"append takes a Draft, not {type(draft).__name__}; append_lines takes JSON too")
         return cast("Receipt", self._post(draft.line(), "application/json", idempotency_key))
 
     def append_batch(
@@ -116,7 +119,8 @@ class Client:
     ) -> Appended:
         """What became of some lines, sent as one request and held in memory until it is answered.
 
-        A line is a Draft, or its JSON. One without a key of its own gets one from `idempotency_key` and its number.
+        A line is a Draft, or its JSON as text or bytes. One without a key of its own gets one from `idempotency_key`
+        and its number.
         An error's `extra` holds `line` (counted from 1), `appended`, `duplicates` and `last`: what is in before it.
         With `dry_run` nothing is written, and the answer or error says what would have become of them.
         """
