@@ -1,13 +1,14 @@
 """The daemon's log: one line an event on stderr, for people, for a collector or for the journal.
 
 Owns form and level. Knows nothing of what is logged. Invariants: a traceback never holds the values of variables,
-which may be keys and tokens; a log that cannot be written changes nothing.
+which may be keys and tokens; a log that cannot be written changes nothing, and nobody waits for one that is not read.
 """
 
 import logging
 import os
+import select
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, Final, TextIO, cast
 
@@ -27,7 +28,6 @@ def configure_log(level: str, log_format: str, environ: Mapping[str, str]) -> No
     number = logging.getLevelNamesMapping()[level.upper()]
     is_journal = is_journal_stream(environ.get("JOURNAL_STREAM", ""))
     is_json = log_format == "json" or (log_format == "auto" and is_journal)
-    stderr = cast("TextIO", _Stderr())
     render = (
         structlog.processors.JSONRenderer() if is_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -37,6 +37,14 @@ def configure_log(level: str, log_format: str, environ: Mapping[str, str]) -> No
         _trace_without_values if is_json else structlog.processors.format_exc_info,
         _with_priority(render) if is_journal else render,
     ]
+
+    def tell(dropped: int) -> str:
+        event: Any = {"event": "log_dropped", "entries": dropped}
+        for process in processors:
+            event = process(None, "error", event)
+        return f"{event}\n"
+
+    stderr = cast("TextIO", _Stderr(tell))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -64,16 +72,45 @@ def is_journal_stream(stream: str) -> bool:
 
 
 class _Stderr:
-    """Stderr whose failure is nobody's: a closed terminal must not turn a commit into an error."""
+    """Stderr whose failure is nobody's: a closed terminal must not turn a commit into an error.
+
+    Nor may a pipe that nobody reads stop the event loop: what it does not take at once is dropped, and counted. It is
+    never set to non-blocking, which all processes that share it would share too. `tell` makes an entry of a count of
+    dropped ones.
+    """
+
+    def __init__(self, tell: Callable[[int], str]) -> None:
+        self._tell = tell
+        self._dropped = 0  # entries
+        self._is_torn = False  # the last one ended in its middle
 
     def write(self, text: str) -> None:
+        """Write one entry."""
         with suppress(OSError, ValueError):
-            # Not into Python's buffer: what stays there fails again at the end, and makes a clean exit a code 120.
-            os.write(sys.stderr.fileno(), text.encode("utf-8", "backslashreplace"))
+            handle = sys.stderr.fileno()
+            if self._dropped and self._write(handle, self._tell(self._dropped)):
+                self._dropped = 0
+            self._dropped += not self._write(handle, text)
+
+    def _write(self, handle: int, text: str) -> bool:
+        """Whether all of an entry was written."""
+        rest = memoryview(b"\n" * self._is_torn + text.encode("utf-8", "backslashreplace"))
+        # Not into Python's buffer: what stays there fails again at the end, and makes a clean exit a code 120.
+        while rest and _is_writable(handle):
+            rest = rest[os.write(handle, rest[: select.PIPE_BUF]) :]  # so much fits where anything does
+            self._is_torn = bool(rest)
+        return not rest
 
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
+
+
+def _is_writable(handle: int) -> bool:
+    """Whether writing can go on, or fail, at once."""
+    poll = select.poll()
+    poll.register(handle, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 # Tracebacks without the values of local variables: those hold keys and tokens.

@@ -3,15 +3,20 @@
 import json
 import logging
 import os
+import select
 import sys
-from contextlib import redirect_stderr
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
+from typing import Final
 
 import pytest
 import structlog
 
 from lognode.service.log import configure_log
 
+HANG_S_MAX: Final = 30
 SECRET = "0secret0token0that0no0log0may0hold0"
 
 
@@ -42,6 +47,61 @@ def test_a_log_that_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatc
     configure_log("info", "auto", {})
     monkeypatch.setattr(sys, "stderr", closed)
     structlog.get_logger("test").error("nobody hears")
+
+
+@contextmanager
+def unread_pipe() -> Iterator[tuple[int, int]]:
+    """Both ends of a pipe that is full: the one to read, the one to write."""
+    theirs, ours = os.pipe()
+    try:
+        fill(ours)
+        yield theirs, ours
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def fill(handle: int) -> None:
+    os.set_blocking(handle, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(handle, b"." * select.PIPE_BUF)
+    os.set_blocking(handle, True)
+
+
+def empty(handle: int) -> str:
+    """All that is in a pipe."""
+    data = bytearray()
+    while select.select([handle], [], [], 0)[0]:
+        data += os.read(handle, 65536)
+    return data.decode().lstrip(".")
+
+
+def test_nobody_waits_for_a_log_that_nobody_reads_and_what_was_dropped_is_counted() -> None:
+    log = structlog.get_logger("test")
+
+    def log_much() -> None:
+        for number in range(100):
+            log.error("unheard", number=number, long="x" * 3 * select.PIPE_BUF)
+
+    with unread_pipe() as (theirs, ours), open(ours, "w", closefd=False) as stderr, redirect_stderr(stderr):
+        configure_log("error", "json", {})
+        thread = threading.Thread(target=log_much, daemon=True)
+        thread.start()
+        thread.join(HANG_S_MAX)
+        assert not thread.is_alive()
+        empty(theirs)
+        log_much()  # as many as find room, and the beginning of one more
+        told, *entries = empty(theirs).splitlines()
+        log.error("heard")
+        torn, told_again, heard = entries.pop(), *empty(theirs).splitlines()[1:]
+
+    assert json.loads(told)["entries"] == 100
+    assert [json.loads(entry)["number"] for entry in entries] == list(range(len(entries)))
+    assert torn.startswith("{")
+    assert json.loads(told_again)["event"] == "log_dropped"
+    assert json.loads(told_again)["entries"] == 100 - len(entries)
+    assert json.loads(heard)["event"] == "heard"
 
 
 def journal_lines(path: Path, level: str = "info", log_format: str = "auto") -> list[str]:

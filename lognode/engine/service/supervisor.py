@@ -118,7 +118,8 @@ class Supervisor:
         wait_s = backoff_s(failures, int.from_bytes(self._world.random_bytes(2)) / 0x1_0000)
         code, detail = _blame(subsystem.failure)
         self._meters.subsystem_failures.labels(sort_of(name)).inc()
-        _log.error("subsystem_failed", subsystem=name, code=code, detail=detail, retry_s=wait_s, exc_info=error)
+        trace = None if isinstance(subsystem.failure, LognodeError) else error  # a code says it all
+        _log.error("subsystem_failed", subsystem=name, code=code, detail=detail, retry_s=wait_s, exc_info=trace)
         if not subsystem.is_last:
             subsystem.retry_at = trio.current_time() + wait_s
             with trio.CancelScope() as subsystem.pause:
