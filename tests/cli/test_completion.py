@@ -37,6 +37,7 @@ TYPED: Final = {
     "lognode log --vis": ["log", "--visibility"],
     "lognode log --visibility pri": ["log", "--visibility", "private"],
     "lognode log --visibility=pri": ["log", "--visibility=private"],
+    "lognode log --color ch": ["log", "--color", "ch"],  # no choice
     "lognode tail -n 3 --ord": ["tail", "-n", "3", "--ord"],  # an option of log, not of tail
     "lognode --data-dir elsewhere lo": ["--data-dir", "elsewhere", "log"],
     "lognode --data-dir=elsewhere --js": ["--data-dir=elsewhere", "--json"],

@@ -38,7 +38,10 @@ _lognode() {
     fi
     case $takes in
         file) compopt -o default ;;
-        choice:*) mapfile -t COMPREPLY < <(compgen -W "${takes//[:,]/ }" -- "$current") ;;
+        choice:*)
+            takes=${takes#choice:}
+            mapfile -t COMPREPLY < <(compgen -W "${takes//,/ }" -- "$current")
+            ;;
         '')
             while IFS=$'\t' read -r command word kind summary; do
                 [[ $command == "$so_far" && $word == "$current"* ]] || continue
