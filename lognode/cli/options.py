@@ -52,6 +52,13 @@ def _moment(_type: Any, tokens: Sequence[Token]) -> datetime:
     return parse_moment(tokens[0].value, datetime.now(UTC))
 
 
+def _path(_type: Any, tokens: Sequence[Token]) -> Path:
+    # Path("") is the current directory, and what an unset variable of the shell leaves is meant for none.
+    if not tokens[0].value:
+        raise ValueError("the path is empty")
+    return Path(tokens[0].value)
+
+
 def read_file(path: Path) -> bytes | None:
     """The bytes of a settings file, None where there is none."""
     try:
@@ -60,10 +67,13 @@ def read_file(path: Path) -> bytes | None:
         return None
 
 
+PathOption = Annotated[Path | None, Parameter(converter=_path)]
 DataDir = Annotated[
     Path | None,
     Parameter(
-        group=NODE_GROUP, help="Where the node keeps its files (LOGNODE_DATA_DIR; default: ~/.local/share/lognode)."
+        group=NODE_GROUP,
+        converter=_path,
+        help="Where the node keeps its files (LOGNODE_DATA_DIR; default: ~/.local/share/lognode).",
     ),
 ]
 Json = Annotated[Flag, Parameter(group=NODE_GROUP, help="Answer as JSON, errors too.")]
@@ -78,13 +88,13 @@ class Flags:
     """Whether the node answers requests at all."""
     listen: str | None = None
     """Loopback address and port of the API, 127.0.0.1:7480 by default; port 0 takes a free one."""
-    unix_socket: Path | None = None
+    unix_socket: PathOption = None
     """Unix socket for the API besides."""
-    config: Path | None = None
+    config: PathOption = None
     """Settings file; lognode.toml in the data directory by default."""
     allowed_hosts: str | None = None
     """Host names that requests may carry besides loopback ones, with commas between them."""
-    mirror_dir: Path | None = None
+    mirror_dir: PathOption = None
     """Directory in which all spans are kept as NDJSON files besides."""
     search: str | None = None
     """Tenants that are searched by full text, with commas between them."""
@@ -102,11 +112,11 @@ NO_FLAGS: Final = Flags()
 class Target:
     """The node and tenant that a command talks to, and the form of its answer."""
 
-    data_dir: Path | None = None
+    data_dir: PathOption = None
     """Data directory of a node on this machine (LOGNODE_DATA_DIR; default: ~/.local/share/lognode)."""
     url: str | None = None
     """URL of a node, http://HOST:PORT or unix:/PATH (LOGNODE_URL); default: the one in the data directory."""
-    token_file: Path | None = None
+    token_file: PathOption = None
     """File that holds the token (LOGNODE_TOKEN_FILE); default: admin.token in the data directory."""
     tenant: str | None = None
     """Tenant by id or name (LOGNODE_TENANT; default: default)."""

@@ -81,7 +81,7 @@ def test_import_stops_at_a_bad_line_and_says_what_is_in(lognode: Lognode, tmp_pa
 
     assert done.returncode == 1
     assert done.stdout == b""
-    assert b"6 lines: 6 added, 0 already there before it" in done.stderr
+    assert b"Before the error: 6 lines: 6 added, 0 already there. " in done.stderr
     assert b"error: Malformed JSON: line 8: " in done.stderr
     problem = json.loads(told.stderr)
     assert (problem["code"], problem["line"], problem["appended"], problem["duplicates"]) == ("json.malformed", 8, 0, 6)

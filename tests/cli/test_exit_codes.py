@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from lognode.cli.lines.ndjson import IMPORT_LINES_MAX
 from lognode.cli.main import run
-from tests.client.node_stub import problem, stub_node
+from tests.client.node_stub import Answer, problem, stub_node
 from tests.daemon import Daemon
 
 
@@ -195,6 +196,53 @@ def test_the_node_is_found_by_flag_environment_and_url(daemon: Daemon, call: Cal
     for flags, environ in ways:
         for arguments in (["status", *flags], [*flags, "status"]):
             assert call(*arguments, "--json", environ=environ).json["node"]["node"] == node_id
+
+
+def test_an_import_that_failed_at_no_line_says_at_least_what_is_in(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / "lines.ndjson"
+    file.write_bytes(b'{"kind":"a.b"}\n' * (IMPORT_LINES_MAX + 1))
+    taken = Answer(body=json.dumps({"appended": IMPORT_LINES_MAX, "duplicates": 0}).encode())
+
+    with stub_node(taken, problem("database.damaged", 500)) as node:
+        done = call("import", str(file), "--url", node.url)
+
+    counts = f"{IMPORT_LINES_MAX} lines: {IMPORT_LINES_MAX} added, 0 already there"
+    assert done.code == 1
+    assert done.err.startswith(f"Before the error: at least {counts}. ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("log", "--fields", ""),
+        ("log", "--fields", "id,"),
+        ("status", "--data-dir", ""),
+        ("--data-dir=", "init"),
+        ("backup", "create", "backup", "--data-dir", ""),
+        ("up", "--data-dir", "node", "--config", ""),
+        ("up", "--data-dir", "node", "--mirror-dir", ""),
+    ],
+)
+def test_an_empty_option_as_an_unset_variable_leaves_it_is_refused(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call(*arguments, "--json")
+
+    assert (done.code, done.problem["code"]) == (2, "usage.invalid")
+    assert "a span has no field ''" in done.err or "the path is empty" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_variable_is_not_the_current_directory(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    done = call("config", "show", "--json", environ={"LOGNODE_DATA_DIR": ""})
+
+    assert str(tmp_path / ".local/share/lognode") in done.out
 
 
 def test_a_url_alone_is_not_given_the_token_of_the_default_data_directory(

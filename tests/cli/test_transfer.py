@@ -200,7 +200,7 @@ def test_drafts_and_spans_may_stand_in_one_file_and_a_line_that_is_neither_stops
     told = two.run("import", "-", "--json", stdin=file)
 
     assert done.returncode == 1
-    assert b"2 lines: 2 added, 0 already there before it" in done.stderr
+    assert b"Before the error: 2 lines: 2 added, 0 already there. " in done.stderr
     assert b"line 4: " in done.stderr
     problem = json.loads(told.stderr)
     assert (problem["code"], problem["line"], problem["duplicates"]) == ("draft.invalid", 4, 2)

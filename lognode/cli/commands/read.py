@@ -84,8 +84,8 @@ def _writer(look: Look, *, as_json: bool) -> "Callable[[Span], None] | None":
 
     form = "json" if as_json else look.format
     if form is None:
-        form = "tsv" if look.fields else "text" if is_terminal() else "json"
-    names = parse_fields(look.fields) if look.fields else None
+        form = "tsv" if look.fields is not None else "text" if is_terminal() else "json"
+    names = parse_fields(look.fields) if look.fields is not None else None
     if form == "text" and names:
         raise CallerError("usage.invalid", "it goes with --format tsv and json", place="--fields")
     if form == "tsv":

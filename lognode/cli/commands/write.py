@@ -172,7 +172,10 @@ def import_file(file: File, /, *, dry_run: Flag = False, target: Target = HERE) 
     except LognodeError as error:
         error.extra |= {"appended": tally.added, "duplicates": tally.already_there}
         if tally.total and not target.json:
-            say(f"{tally.text('line', 'lines')} before it. Run it again when that is mended: nothing is added twice.")
+            # Of a batch that was refused for no line of it, more may be in.
+            about = "" if "line" in error.extra else "at least "
+            in_ = tally.text("line", "lines")
+            say(f"Before the error: {about}{in_}. Run it again when it is mended: nothing is added twice.")
         raise
     except KeyboardInterrupt:
         if dry_run:
