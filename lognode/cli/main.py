@@ -41,9 +41,9 @@ EXIT_PIPE: Final = 141  # 128 + SIGPIPE
 _USAGE_CODES: Final = frozenset(
     {"usage.invalid", "filter.invalid", "settings.invalid", "settings.unknown", "listen.invalid"}
 )
-# Of a value on the command line, unless the error names a line of a file.
+# Of a value on the command line, unless the error names a file or a line of one.
 _VALUE_CODES: Final = frozenset(
-    {"id.malformed", "kind.invalid", "kind.reserved", "draft.invalid", "idempotency.invalid"}
+    {"id.malformed", "kind.invalid", "kind.reserved", "draft.invalid", "idempotency.invalid", "vkey.malformed"}
     | {code for code in ERRORS if code.startswith("json.")}
 )
 # Options that may also stand before the command, and whether a value follows them.
@@ -163,7 +163,7 @@ def exit_code(error: LognodeError) -> int:
     """What the exit code says of an error."""
     if error.code == "client.unreachable":
         return EXIT_NOT_RUNNING
-    if error.code in _USAGE_CODES or (error.code in _VALUE_CODES and "line" not in error.extra):
+    if error.code in _USAGE_CODES or (error.code in _VALUE_CODES and not {"line", "file"} & error.extra.keys()):
         return EXIT_USAGE
     if error.spec.status in (401, 403):
         return EXIT_NOT_ALLOWED

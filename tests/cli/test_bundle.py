@@ -121,7 +121,16 @@ def test_whoever_verifies_has_to_say_whose_signature_counts(
         assert json.loads(elsewhere.run("bundle", "verify", str(path), *known, "--json").stderr)["sealed_by"] == who
     for wrong in (["--node", "alice"], ["--node", who.replace("node/", "person/")]):
         assert elsewhere.run("bundle", "verify", str(path), *wrong).returncode == 2
-    assert b"vkey.malformed" in elsewhere.run("bundle", "verify", str(path), "--vkey", "x").stderr
+    vkey.with_name("bad").write_text("x")
+    for given, code, said in (
+        ("x", 2, "--vkey: it has not the form"),
+        (str(vkey), 2, f"write @{vkey} to read it"),
+        (f"@{vkey.with_name('bad')}", 1, "bad: it has not the form"),
+    ):
+        for command in (("bundle", "verify"), ("check-proof",)):
+            malformed = elsewhere.run(*command, str(path), "--vkey", given)
+            assert (malformed.returncode, b"[vkey.malformed]" in malformed.stderr) == (code, True)
+            assert said.encode() in malformed.stderr
     assert b"file.unreadable" in elsewhere.run("bundle", "verify", "nowhere").stderr
 
 

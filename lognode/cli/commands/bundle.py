@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 from cyclopts import Group, Parameter
 
+from lognode.cli.commands.evidence import read_vkey
 from lognode.cli.commands.transfer import CopySender, holds, tenant_id
 from lognode.cli.files import NOTHING_WRITTEN, chunks_of, open_input, open_twice, replacing
 from lognode.cli.lines import tally as tallies
@@ -47,7 +48,7 @@ class Trust:
         Raises CallerError id.malformed, vkey.malformed or file.unreadable itself, before anything is read.
         """
         nodes = {_node_key(text) for text in self.node}
-        vkeys = {_vkey(text) for text in self.vkey}
+        vkeys = {read_vkey(text) for text in self.vkey}
 
         def check(verdict: "Verdict") -> None:
             strangers = verdict.strangers(nodes, vkeys)
@@ -270,13 +271,3 @@ def _node_key(text: str) -> bytes:
     if found[0] != LogLineKind.NODE:
         raise CallerError("id.malformed", f"{text!r:.120} names no node", place="--node")
     return found[1:]
-
-
-def _vkey(text: str) -> str:
-    from lognode.timeline.proof.checkpoint import parse_vkey
-
-    if text.startswith("@"):
-        with open_input(text[1:]) as source:
-            text = source.read().decode("utf-8", "replace").strip()
-    parse_vkey(text)
-    return text

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -80,8 +81,7 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
     from lognode.core.clock import hlc_ms, time_text
     from lognode.timeline.proof import tlogproof
 
-    vkey_text = _read(vkey[1:]).decode("utf-8", "replace") if vkey.startswith("@") else vkey
-    proof = tlogproof.check_proof(_read(file), vkey_text.strip())
+    proof = tlogproof.check_proof(_read(file), read_vkey(vkey))
     fields = {
         "span": b32encode(proof.span_id),
         "at": time_text(hlc_ms(int.from_bytes(proof.span_id[:8], "big"))),
@@ -97,6 +97,24 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
         return
     print_text("The proof holds.")
     print_rows(fields)
+
+
+def read_vkey(text: str) -> str:
+    """The verifier key that --vkey gives, or names as @FILE. Raises CallerError vkey.malformed or file.unreadable."""
+    from lognode.timeline.proof.checkpoint import parse_vkey
+
+    file = text[1:] if text.startswith("@") else None
+    key = (text if file is None else _read(file).decode("utf-8", "replace")).strip()
+    try:
+        parse_vkey(key)
+    except CallerError as error:
+        if file is not None:
+            raise CallerError(error.code, error.detail, place=file, extra={"file": file}) from error
+        with suppress(OSError):  # a name too long to be one
+            if Path(text).is_file():
+                error.detail = f"it is the name of a file; write @{text} to read it"
+        raise CallerError(error.code, error.detail, place="--vkey") from error
+    return key
 
 
 def verify(*, quick: Flag = False, target: Target = HERE) -> int:
