@@ -63,7 +63,7 @@ ERRORS: Final = _table(
         401,
         False,
         "Token missing",
-        "Send 'Authorization: Bearer TOKEN'; the token is in admin.token of the data directory.",
+        "Name the token's file with --token-file or LOGNODE_TOKEN_FILE, or send 'Authorization: Bearer TOKEN'.",
     ),
     (
         "token.wrong",

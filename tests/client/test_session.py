@@ -4,15 +4,15 @@ import fcntl
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from ssl import SSLCertVerificationError, SSLEOFError, SSLError
 
 import msgspec
 import pytest
 
 from lognode.client import AsyncClient, Draft, Filter
-from lognode.client.batch import BATCH_LINES_MAX, Line
+from lognode.client.batch import BATCH_LINES_MAX
+from lognode.client.problem import tls_failure
 from lognode.core.errors import CallerError, LognodeError, NodeFault
 from tests.client.forms import Connect
 from tests.client.node_stub import CUT, SILENCE, Answer, problem, stub
@@ -71,56 +71,50 @@ async def test_a_header_that_http_cannot_carry_is_not_quoted(connect: Connect) -
         assert node.asked == []
 
 
-ADDED = Answer(200, b'{"appended":1,"duplicates":0}')
+async def test_a_node_that_speaks_no_tls_is_not_taken_for_one_that_does_not_run(connect: Connect) -> None:
+    async with stub(STORED) as node, connect(url=node.url.replace("http:", "https:")) as client:
+        with pytest.raises(NodeFault, match="speaks no TLS; try http://") as caught:
+            await client.node()
 
+        assert caught.value.code == "client.protocol"
+    async with connect(url=free_url().replace("http:", "https:")) as client:
+        with pytest.raises(NodeFault) as caught:
+            await client.node()
 
-async def test_a_json_line_may_be_text_or_bytes(connect: Connect) -> None:
-    async with stub(ADDED) as node, connect(url=node.url) as client:
-        lines: list[Line] = [
-            '{"kind":"a.b","title":"\u00e9"}',
-            '{"kind":"a.b","title":"\u00e9"}'.encode(),
-            Draft(kind="a.b", title="\u00e9"),
-        ]
-        await client.append_batch(lines)
-        async for _ in client.append_lines(lines):
-            pass
-
-        assert len(node.asked) == 2
-        for asked in node.asked:
-            assert asked.body.split(b"\n") == [lines[1]] * 3
-
-
-async def test_what_is_no_line_is_named_before_anything_is_sent(connect: Connect) -> None:
-    async with stub(ADDED) as node, connect(url=node.url) as client:
-        with pytest.raises(TypeError, match="append takes a Draft, not dict"):
-            await client.append(cast("Draft", {"kind": "a.b"}))
-        with pytest.raises(TypeError, match="a line is a Draft or its JSON as text or bytes, not dict"):
-            await client.append_batch([cast("Draft", {"kind": "a.b"})])
-        with pytest.raises(CallerError) as caught:
-            await client.append_batch(['{"kind":"\ud800"}'])
-
-        assert caught.value.code == "json.not_utf8"
-        assert node.asked == []
-
-
-async def test_a_negative_limit_is_refused(connect: Connect) -> None:
-    async with connect(url=free_url()) as client:
-        with pytest.raises(ValueError, match="limit is -1"):
-            client.spans(limit=-1)
+        assert caught.value.code == "client.unreachable"
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("cause", "said"),
     [
-        ({"kinds": "order.*"}, r"kinds is a tuple of texts, such as \('order\.\*',\)"),
-        ({"tags": "paid"}, "tags is a tuple of texts"),
-        ({"since": "2h"}, "since is a datetime with a time zone, not str"),
-        ({"until": date(2026, 1, 31)}, "until is a datetime with a time zone, not date"),
+        (SSLCertVerificationError(1, "self-signed certificate"), "TLS failed: self-signed certificate"),
+        (SSLError(1, "handshake failure"), "TLS failed: handshake failure"),
+        (SSLEOFError(8, "EOF occurred in violation of protocol"), None),
+        (ConnectionResetError(), None),
     ],
+    ids=["certificate", "handshake", "cut", "no TLS"],
 )
-def test_a_field_of_a_filter_that_means_something_else_is_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(TypeError, match=said):
-        Filter(**fields)
+def test_a_failure_of_tls_is_told_from_a_connection_that_was_cut(cause: OSError, said: str | None) -> None:
+    error = OSError()
+    error.__cause__ = cause
+
+    assert tls_failure(error) == said
+
+
+async def test_a_detail_that_repeats_the_title_is_left_out_and_the_tenant_named(connect: Connect) -> None:
+    unknown = problem("tenant.unknown", 404, title="No such tenant", detail="No such tenant")
+    missing = problem("token.missing", 401, title="Token missing", detail="Token missing")
+    async with stub(unknown, unknown, missing) as node, connect(url=node.url, tenant="shop") as client:
+        told = list[str]()
+        for _ in range(2):
+            with pytest.raises(CallerError) as caught:
+                await (anext(client.tail(after="c")) if told else client.stats())
+            told.append(str(caught.value))
+        assert told == ["No such tenant: 'shop'"] * 2
+        with pytest.raises(CallerError) as caught:
+            await client.stats()
+        assert str(caught.value) == "Token missing"
+        assert caught.value.problem()["detail"] == "Token missing"
 
 
 async def test_a_node_that_stays_busy_is_given_up_when_patience_ends(connect: Connect) -> None:

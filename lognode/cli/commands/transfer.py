@@ -184,7 +184,7 @@ def tenant_id(client: "Client", name: str) -> str:
     for tenant in client.node()["tenants"]:
         if name in (tenant["id"], tenant["alias"]):
             return tenant["id"]
-    raise CallerError("tenant.unknown")
+    raise CallerError("tenant.unknown", f"{name!r}")
 
 
 def holds(client: "Client", span_id: str) -> bool:

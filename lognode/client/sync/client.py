@@ -71,7 +71,7 @@ class Client:
         patience_s: float = PATIENCE_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self._session = Session(address, patience_s=patience_s, timeout_s=timeout_s)
+        self._session = Session(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
         self._base = f"/v1/tenants/{quote(tenant, safe='')}"
         self._tails = set[Tail]()
 

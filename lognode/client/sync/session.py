@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 
 from lognode.client.place import Address, Route
-from lognode.client.problem import error_from
+from lognode.client.problem import error_from, tls_failure
 from lognode.core.errors import LognodeError, NodeFault
 from lognode.core.limits import TAIL_HEARTBEAT_S
 
@@ -83,9 +83,16 @@ class Session:
     """Finds its node again when it moved, and sends again what had no answer."""
 
     def __init__(
-        self, address: Address, *, patience_s: float, timeout_s: float, acquaintance: Acquaintance | None = None
+        self,
+        address: Address,
+        *,
+        tenant: str,
+        patience_s: float,
+        timeout_s: float,
+        acquaintance: Acquaintance | None = None,
     ) -> None:
         self._address = address
+        self._tenant = tenant
         self._patience_s = patience_s
         self._timeout_s = timeout_s
         self._acquaintance = acquaintance or Acquaintance()
@@ -95,6 +102,7 @@ class Session:
         """A session with the same node and connections of its own."""
         return Session(
             self._address,
+            tenant=self._tenant,
             patience_s=self._patience_s,
             timeout_s=self._timeout_s,
             acquaintance=self._acquaintance,
@@ -178,7 +186,8 @@ class Session:
             try:
                 self._acquaintance.met = True
                 if answer.is_error:
-                    raise error_from(answer.status_code, answer.read(), answer.headers.get("retry-after"))
+                    retry_after = answer.headers.get("retry-after")
+                    raise error_from(answer.status_code, answer.read(), retry_after, tenant=self._tenant)
                 yield answer
             finally:
                 answer.close()
@@ -188,6 +197,8 @@ class Session:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.DecodingError) as error:
             raise NodeFault("client.protocol", f"{place.url}: {error}") from error
         except httpx.TransportError as error:
+            if isinstance(error, httpx.ConnectError) and (reason := tls_failure(error)):
+                raise NodeFault("client.protocol", f"{place.url}: {reason}") from error
             # A connection that broke had somebody at its other end, who may come back at another port.
             self._acquaintance.met |= not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             detail = f"{place.url} does not answer: {str(error) or type(error).__name__}"
