@@ -134,6 +134,23 @@ def test_whoever_verifies_has_to_say_whose_signature_counts(
     assert b"file.unreadable" in elsewhere.run("bundle", "verify", "nowhere").stderr
 
 
+def test_a_file_of_another_kind_is_named_as_such(lognode: Lognode, tmp_path: Path) -> None:
+    path = tmp_path / "all.bundle"
+    lognode.text("bundle", "create", "-o", str(path))
+    for raw, said in (
+        (gzip.compress(path.read_bytes()), b"it is gzip; unpack it first"),
+        (b'{"kind":"a.b"}\n', b"this is no bundle"),
+        (b"", b"this is no bundle"),
+    ):
+        for command in ("verify", "import"):
+            refused = lognode.run("bundle", command, "-", "--any-node", stdin=raw)
+            assert (refused.returncode, said in refused.stderr) == (1, True)
+            assert b"[bundle.invalid]" in refused.stderr
+
+    imported = lognode.run("import", str(path))
+    assert (imported.returncode, b"use 'lognode bundle import'" in imported.stderr) == (2, True)
+
+
 def test_a_range_of_a_feed_and_private_spans_are_bundled_on_request(lognode: Lognode, tmp_path: Path) -> None:
     feed = lognode.json("append", "--kind", "secret.kept", "--title", "another", "--visibility", "private")["feed"]
     path = str(tmp_path / "range.bundle")

@@ -93,6 +93,16 @@ def test_import_stops_at_a_bad_line_and_says_what_is_in(lognode: Lognode, tmp_pa
     ]
 
 
+def test_json_over_several_lines_is_told_to_stand_on_one_and_a_byte_order_mark_is_none_of_it(lognode: Lognode) -> None:
+    for raw in (b'{\n  "kind": "a.b"\n}\n', b'[\n{"kind":"a.b"}\n]\n'):
+        assert b"line 1: " in (told := lognode.run("import", "-", stdin=raw).stderr)
+        assert b"write one object a line" in told
+
+    raw = b'{"kind":"mark.led"}\n'
+    assert lognode.text("import", "-", stdin=b"\xef\xbb\xbf" + raw) == "1 line: 1 added, 0 already there"
+    assert lognode.text("import", "-", stdin=raw) == "1 line: 0 added, 1 already there"
+
+
 def test_equal_lines_of_one_file_are_all_recorded(lognode: Lognode) -> None:
     raw = b'{"kind":"twice.said"}\n' * 3
 

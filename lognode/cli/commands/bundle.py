@@ -16,6 +16,7 @@ from lognode.cli.commands.transfer import CopySender, holds, tenant_id
 from lognode.cli.files import NOTHING_WRITTEN, chunks_of, open_input, open_twice, replacing
 from lognode.cli.lines import tally as tallies
 from lognode.cli.lines.copies import Imports, LeftOut
+from lognode.cli.lines.ndjson import GZIP_MAGIC, begins_as_bundle
 from lognode.cli.lines.verdict import feed_line, node_text, verdict_json, verdict_rows
 from lognode.cli.options import ALL, HERE, File, Flag, Target, Texts, Which
 from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say, told_if_stopped
@@ -238,7 +239,19 @@ def _verified(source: BinaryIO) -> "Verdict":
 
     size = os.fstat(source.fileno()).st_size
     with told_if_stopped("Stopped; the bundle is not verified."), progress("Verifying") as show:
-        return verify_bundle(_counted(chunks_of(source), lambda done: show(done, max(size, done))))
+        return verify_bundle(_counted(_bundle_chunks(source), lambda done: show(done, max(size, done))))
+
+
+def _bundle_chunks(source: BinaryIO) -> Iterator[bytes]:
+    """The pieces of a file that begins as a bundle. Raises CallerError("bundle.invalid") for any other."""
+    chunks = chunks_of(source)
+    first = next(chunks, b"")
+    if first.startswith(GZIP_MAGIC):
+        raise CallerError("bundle.invalid", "it is gzip; unpack it first")
+    if not begins_as_bundle(first):
+        raise CallerError("bundle.invalid", "this is no bundle")
+    yield first
+    yield from chunks
 
 
 def _counted(chunks: Iterable[bytes], show: Callable[[int], None]) -> Iterator[bytes]:

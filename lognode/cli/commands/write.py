@@ -4,7 +4,7 @@ import os
 import select
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -199,10 +199,18 @@ def _send(client: "Client", batch: Batch, tally: Tally) -> None:
         answer = client.append_batch(batch.lines, dry_run=tally.is_dry)
     except LognodeError as error:
         tell_conflict(error, batch.lines)
+        _tell_layout(error, batch.lines)
         renumber(error, batch.numbers)
         tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
         raise
     tally.add(answer["appended"], answer["duplicates"])
+
+
+def _tell_layout(error: LognodeError, lines: Sequence[bytes]) -> None:
+    """Where JSON goes on in the next line, let the error say that it must not."""
+    line = error.extra.get("line")
+    if error.code == "json.malformed" and isinstance(line, int) and lines[line - 1].strip() in {b"{", b"["}:
+        error.detail = f"{error.detail}; write one object a line (jq -c does)"
 
 
 def _is_waiting(source: BufferedReader) -> bool:

@@ -21,7 +21,10 @@ from lognode.core.limits import DRAFT_LINE_BYTES_MAX, GROUP_BYTES_MAX, GROUP_SPA
 IMPORT_BYTES_MAX: Final = GROUP_BYTES_MAX
 IMPORT_LINES_MAX: Final = 4 * GROUP_SPANS_MAX  # often enough for a progress bar to move
 CHUNK_BYTES: Final = 256 * 1024
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+GZIP_MAGIC: Final = b"\x1f\x8b"
+_BOM: Final = b"\xef\xbb\xbf"  # which editors and spreadsheets put before UTF-8
+_BUNDLE_MAGIC: Final = b"lognode.bundle"
+_BUNDLE_MAGIC_WITHIN: Final = 32  # behind the heads of its item, its array and itself
 _KEY_FIELD: Final = "idempotency_key"
 
 
@@ -42,8 +45,19 @@ class Batch(NamedTuple):
 
 
 def unpacked(stream: BufferedReader) -> BufferedIOBase:
-    """The stream itself, or what a gzip stream holds; told by its first bytes, not by its name."""
-    return GzipFile(fileobj=stream) if stream.peek(2)[:2] == _GZIP_MAGIC else stream
+    """The stream itself, or what a gzip stream holds; told by its first bytes, not by its name.
+
+    Raises CallerError("usage.invalid") for a bundle.
+    """
+    first = stream.peek(_BUNDLE_MAGIC_WITHIN)
+    if begins_as_bundle(first):
+        raise CallerError("usage.invalid", "it is a bundle; use 'lognode bundle import'")
+    return GzipFile(fileobj=stream) if first[:2] == GZIP_MAGIC else stream
+
+
+def begins_as_bundle(first: bytes) -> bool:
+    """Whether these are the first bytes of a bundle, of whatever version."""
+    return first[:1] != b"{" and _BUNDLE_MAGIC in first[:_BUNDLE_MAGIC_WITHIN]
 
 
 def read_batches(
@@ -61,8 +75,9 @@ def read_batches(
     fault: LognodeError | None = None
     try:
         for lines in _line_groups(stream):
-            for line in lines:
+            for raw in lines:
                 number += 1
+                line = raw.removeprefix(_BOM) if number == 1 else raw
                 if not line or line.isspace():
                     continue
                 draft = _at_line(number, to_draft, line)
