@@ -11,27 +11,14 @@ import pytest
 import trio
 import trio.testing
 
-from lognode.api.about import metrics
-from lognode.api.about import routes as about
 from lognode.api.access import PUBLIC_PATHS
 from lognode.api.app import ApiApp, Docs, create_app
-from lognode.api.evidence import bundle
-from lognode.api.live import events, socket
 from lognode.api.services import Services
-from lognode.api.spans import append, reads
 from lognode.core.access import Action
 from lognode.core.errors import ERRORS
 from lognode.core.limits import DISK_FREE_BYTES_MIN
+from lognode.node import REGISTRATIONS
 
-REGISTRATIONS: Final = (
-    about.register,
-    metrics.register,
-    append.register,
-    reads.register,
-    bundle.register,
-    events.register,
-    socket.register,
-)
 TENANT: Final = "/v1/tenants/{tenant}"
 # Exactly these.
 OPERATIONS: Final = {
