@@ -22,9 +22,9 @@ from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence import check_proof, prove, verify
-from lognode.cli.commands.read import log, show, tail, why
-from lognode.cli.commands.transfer import export, replay
-from lognode.cli.commands.write import append, import_file
+from lognode.cli.commands.spans.read import log, show, tail, why
+from lognode.cli.commands.spans.transfer import export, replay
+from lognode.cli.commands.spans.write import append, import_file
 from lognode.cli.manual import epilogue_of, examples_of, examples_text, help_of
 from lognode.cli.output import flush, print_problem
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault

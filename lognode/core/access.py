@@ -21,6 +21,15 @@ class Role(IntEnum):
     OWNER = 4
 
 
+class Level(IntEnum):
+    """What a member node may do in a tenant; each includes the ones below."""
+
+    BLOCKED = 0
+    OBSERVER = 1  # read; it has no feed
+    TRUSTED = 2  # write
+    ROOT = 3  # admit, remove, set policy
+
+
 class Action(StrEnum):
     """What a route or frame does."""
 

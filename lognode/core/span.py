@@ -34,6 +34,7 @@ STATUSES: Final = ("executed", "simulated")
 EXECUTED, SIMULATED = range(2)
 
 ENTRY_BYTES: Final = FEED_ID_BYTES + 8 + 8 + 1 + 32
+_HASH_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 CONTROL_PREFIXES: Final = frozenset({"feed", "tenant", "member", "invite", "identity", "quorum"})
 RESERVED_PREFIXES: Final = CONTROL_PREFIXES | {"timeline", "span", "rule", "conflict", "lease", "task"}
@@ -231,3 +232,54 @@ def leaf_hash(entry: bytes) -> bytes:
 def span_id(hlc: int, leaf: bytes) -> SpanId:
     """hlc (8 bytes) || first 16 bytes of the leaf hash: sorts by time and proves its content."""
     return SpanId(hlc.to_bytes(8, "big") + leaf[:16])
+
+
+class Entry(NamedTuple):
+    """An entry as it travels between nodes: a span at the depth that its receiver may have.
+
+    `header` is its encoding, or its 32-byte hash where it is withheld; no header is so short.
+    """
+
+    hlc: int
+    visibility: int
+    header: bytes
+    body: bytes | None
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether no more than the stub is here."""
+        return len(self.header) == _HASH_BYTES
+
+    @property
+    def header_sha256(self) -> bytes:
+        """The hash that the feed's tree commits to."""
+        return self.header if self.is_withheld else sha256(self.header).digest()
+
+    @property
+    def weight(self) -> int:
+        """Bytes of header and body."""
+        return len(self.header) + (len(self.body) if self.body else 0)
+
+
+class Range(NamedTuple):
+    """The entries [start, start + len(entries)) of a feed, and the checkpoint at their end, which proves them."""
+
+    feed: FeedId
+    start: int
+    entries: Sequence[Entry]
+    note: bytes
+
+    @property
+    def stop(self) -> int:
+        """The size of the feed's tree with these entries."""
+        return self.start + len(self.entries)
+
+
+class Foretold(NamedTuple):
+    """A control span ahead of the range that holds it: entry `seq` of a feed, proven against a checkpoint."""
+
+    feed: FeedId
+    seq: int
+    entry: Entry
+    note: bytes
+    path: Sequence[bytes]  # of RFC 6962, the leaf's sibling first

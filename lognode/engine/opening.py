@@ -14,7 +14,7 @@ from lognode.core.ids import NONCE_BYTES, SpanId
 from lognode.core.span import PUBLIC, decode_body, decode_header
 from lognode.engine.commit import AppendPlan, plan_append
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.control import (
+from lognode.timeline.control.founding import (
     FeedOpen,
     TenantCreate,
     feed_id,

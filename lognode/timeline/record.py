@@ -30,7 +30,7 @@ from lognode.core.span import (
     span_id,
 )
 from lognode.identity.keys import verify_signature
-from lognode.timeline.control import control_json
+from lognode.timeline.control.shown import control_json
 
 # Fields of the labels table.
 TAG, SUBJECT, CONTRACT, WORKFLOW, FLOW, ORIGIN = range(6)

@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from lognode.api.access import PUBLIC_PATHS
 from lognode.api.app import ApiApp, Docs, create_app
+from lognode.api.door.access import PUBLIC_PATHS
 from lognode.api.services import Services
 from lognode.core.access import Action
 from lognode.core.errors import ERRORS

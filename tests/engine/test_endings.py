@@ -8,7 +8,7 @@ from lognode.core.draft import Draft, idem_key
 from lognode.core.errors import NodeFault
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import decode_body
-from lognode.timeline.control import parse_feed_open
+from lognode.timeline.control.founding import parse_feed_open
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.record import leaf_of
 from lognode.timeline.state import RESTORED

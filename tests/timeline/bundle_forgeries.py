@@ -21,7 +21,7 @@ from lognode.core.span import (
 )
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.bundle.items import FeedItem, Seal, SpanItem, StubItem
-from lognode.timeline.control import feed_id, feed_open_data
+from lognode.timeline.control.founding import feed_id, feed_open_data
 from lognode.timeline.proof.checkpoint import parse_note, sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from tests.timeline.bundles import KEYS, items_of, joined

@@ -10,7 +10,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
-from lognode.timeline.control import (
+from lognode.timeline.control.founding import (
     FeedOpen,
     TenantCreate,
     check_feed_open,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 from cyclopts import Group, Parameter
 
 from lognode.cli.commands.evidence import read_vkey
-from lognode.cli.commands.transfer import CopySender, holds, tenant_id
+from lognode.cli.commands.spans.transfer import CopySender, holds, tenant_id
 from lognode.cli.files import NOTHING_WRITTEN, chunks_of, open_input, open_twice, replacing
 from lognode.cli.lines import tally as tallies
 from lognode.cli.lines.copies import Imports, LeftOut

@@ -38,7 +38,7 @@ from lognode.timeline.bundle.items import (
 )
 from lognode.timeline.bundle.seal import check_seal
 from lognode.timeline.bundle.verdict import BundledFeed, BundledSpan, Verdict
-from lognode.timeline.control import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
+from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import verify_inclusion
 from lognode.timeline.record import is_signed

@@ -23,7 +23,7 @@ from lognode.core.span import (
     is_reserved,
     leaf_hash,
 )
-from lognode.timeline.control import (
+from lognode.timeline.control.founding import (
     FeedOpen,
     check_feed_open,
     check_tenant_create,

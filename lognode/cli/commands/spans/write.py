@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from cyclopts import Parameter
 
-from lognode.cli.commands.transfer import holds, tenant_id
+from lognode.cli.commands.spans.transfer import holds, tenant_id
 from lognode.cli.files import NOTHING_WRITTEN, open_input
 from lognode.cli.lines.copies import Imports, tell_conflict
 from lognode.cli.lines.ndjson import Batch, read_batches, unpacked

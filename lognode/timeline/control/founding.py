@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from lognode.core.codec import decode_array, encode
+from lognode.core.codec import encode
 from lognode.core.errors import CallerError
 from lognode.core.ids import (
     FEED_ID_BYTES,
     KEY_BYTES,
     NONCE_BYTES,
-    SPAN_ID_BYTES,
     TENANT_ID_BYTES,
     FeedId,
     SpanId,
@@ -25,6 +24,7 @@ from lognode.core.limits import FORMAT_VERSION, SIZE_MAX
 from lognode.core.span import SIGNATURE_BYTES, is_kind
 from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
+from lognode.timeline.control.shape import elements, fault_of_after, fault_of_bytes
 from lognode.timeline.proof.tree import HASH_BYTES
 
 
@@ -86,16 +86,16 @@ def feed_open_data(
 
 def parse_feed_open(data: bytes) -> FeedOpen:
     """The parts of `feed.open`, no binding checked. Raises CallerError("body.malformed")."""
-    opened = FeedOpen(*_elements("feed.open", data, len(FeedOpen._fields)))  # type: ignore[arg-type]
+    opened = FeedOpen(*elements("feed.open", data, len(FeedOpen._fields)))  # type: ignore[arg-type]
     parent = opened[4:7]
     fault = (
-        _fault_of_after(opened.after)
-        or _fault_of_bytes("node key", opened.node_key, KEY_BYTES)
-        or _fault_of_bytes("nonce", opened.nonce, NONCE_BYTES)
-        or _fault_of_bytes("log key", opened.log_key, KEY_BYTES)
+        fault_of_after(opened.after)
+        or fault_of_bytes("node key", opened.node_key, KEY_BYTES)
+        or fault_of_bytes("nonce", opened.nonce, NONCE_BYTES)
+        or fault_of_bytes("log key", opened.log_key, KEY_BYTES)
         or (None if parent == (None, None, None) else _fault_of_parent(*parent))
         or (None if opened.reason.__class__ is str and is_kind(opened.reason) else "reason")
-        or _fault_of_bytes("signature", opened.signature, SIGNATURE_BYTES)
+        or fault_of_bytes("signature", opened.signature, SIGNATURE_BYTES)
     )
     if fault:
         raise CallerError("body.malformed", f"feed.open: {fault}")
@@ -123,15 +123,15 @@ def tenant_create_data(node_keys: NodeKeys, tenant: TenantId, nonce: bytes, afte
 
 def parse_tenant_create(data: bytes) -> TenantCreate:
     """The parts of `tenant.create`, no binding checked. Raises CallerError("body.malformed")."""
-    created = TenantCreate(*_elements("tenant.create", data, len(TenantCreate._fields)))  # type: ignore[arg-type]
+    created = TenantCreate(*elements("tenant.create", data, len(TenantCreate._fields)))  # type: ignore[arg-type]
     fault = (
-        _fault_of_after(created.after)
+        fault_of_after(created.after)
         or (None if created.version.__class__ is int else "version")
-        or _fault_of_bytes("nonce", created.nonce, NONCE_BYTES)
-        or _fault_of_bytes("node key", created.node_key, KEY_BYTES)
+        or fault_of_bytes("nonce", created.nonce, NONCE_BYTES)
+        or fault_of_bytes("node key", created.node_key, KEY_BYTES)
         or (None if created.certificate.__class__ is bytes else "certificate")
-        or _fault_of_bytes("witness key", created.witness_key, KEY_BYTES)
-        or _fault_of_bytes("signature", created.signature, SIGNATURE_BYTES)
+        or fault_of_bytes("witness key", created.witness_key, KEY_BYTES)
+        or fault_of_bytes("signature", created.signature, SIGNATURE_BYTES)
     )
     if fault:
         raise CallerError("body.malformed", f"tenant.create: {fault}")
@@ -149,21 +149,6 @@ def check_tenant_create(tenant: TenantId, created: TenantCreate) -> None:
         raise CallerError("binding.invalid", "the node key did not sign this tenant.create")
 
 
-def control_json(kind: str, data: bytes) -> object:
-    """The data of a control span for people, its byte strings in hex. Raises CallerError("body.malformed")."""
-    shapes: dict[str, tuple[str, ...]] = {"feed.open": FeedOpen._fields, "tenant.create": TenantCreate._fields}
-    if kind not in shapes:
-        return data.hex()
-    fields = shapes[kind]
-    return {name: _shown(value) for name, value in zip(fields, _elements(kind, data, len(fields)), strict=True)}
-
-
-def _shown(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex()
-    return [_shown(item) for item in value] if isinstance(value, list) else value
-
-
 def _feed_message(tenant: TenantId, feed: FeedId, bound: list[object]) -> bytes:
     return b"lognode feed open v1" + tenant + feed + encode(bound)
 
@@ -172,24 +157,7 @@ def _founder_message(tenant: TenantId, bound: list[object]) -> bytes:
     return b"lognode founder v1" + tenant + encode(bound)
 
 
-def _elements(kind: str, data: bytes, length: int) -> list[object]:
-    try:
-        return decode_array(data, length)
-    except CallerError as error:
-        raise CallerError("body.malformed", f"{kind}: {error.detail}") from error
-
-
-def _fault_of_after(after: object) -> str | None:
-    if not isinstance(after, list) or any(_fault_of_bytes("", item, SPAN_ID_BYTES) for item in after):
-        return "after is no list of span ids"
-    return None if sorted(set(after)) == after else "after is not sorted without duplicates"
-
-
-def _fault_of_bytes(name: str, value: object, size: int) -> str | None:
-    return None if isinstance(value, bytes) and len(value) == size else f"{name} is not {size} bytes"
-
-
 def _fault_of_parent(feed: object, size: object, root: object) -> str | None:
     if type(size) is not int or not 0 < size <= SIZE_MAX:
         return "parent size"
-    return _fault_of_bytes("parent feed", feed, FEED_ID_BYTES) or _fault_of_bytes("parent root", root, HASH_BYTES)
+    return fault_of_bytes("parent feed", feed, FEED_ID_BYTES) or fault_of_bytes("parent root", root, HASH_BYTES)

@@ -1,0 +1,91 @@
+"""Errors of settings, keys and files."""
+
+from typing import Final
+
+from lognode.core.errors.spec import Row
+
+ROWS: Final[tuple[Row, ...]] = (
+    ("settings.unknown", "caller", 400, False, "Unknown setting", "'lognode config show' lists every setting."),
+    (
+        "settings.invalid",
+        "caller",
+        400,
+        False,
+        "Setting not valid",
+        "'lognode config check' finds all mistakes at once.",
+    ),
+    ("key.missing", "caller", 404, False, "No node key", "Run 'lognode init' or 'lognode up' first."),
+    ("key.exists", "caller", 409, False, "Node key exists", "Use another data directory; a key is never overwritten."),
+    ("key.malformed", "caller", 422, False, "Node key file damaged", "Restore node.key from your backup."),
+    (
+        "key.passphrase",
+        "caller",
+        403,
+        False,
+        "Passphrase missing or wrong",
+        "Put it in a file and name that in LOGNODE_KEY_PASSPHRASE_FILE.",
+    ),
+    ("key.permissions", "caller", 403, False, "Key file readable by others", "Run 'chmod 600' on it."),
+    (
+        "key.foreign",
+        "node",
+        409,
+        False,
+        "Key and database do not belong together",
+        "Restore node.key and lognode.db from one backup, or use another data directory.",
+    ),
+    ("usage.invalid", "caller", 400, False, "Wrong usage", "Add --help to the command to see how."),
+    ("system.failed", "node", 500, False, "The system refused", "See what it says of the file or device named."),
+    ("file.unreadable", "caller", 400, False, "File not readable", "Check its path and permissions."),
+    (
+        "data_dir.unwritable",
+        "node",
+        500,
+        False,
+        "Data directory not writable",
+        "Check owner, permissions and mount, or choose another with --data-dir.",
+    ),
+    (
+        "data_dir.locked",
+        "node",
+        409,
+        False,
+        "Another daemon uses this data directory",
+        "Stop it first, or choose another with --data-dir.",
+    ),
+    (
+        "data_dir.taken",
+        "node",
+        409,
+        False,
+        "Data directory holds a node",
+        "Name an empty or new directory with --data-dir; a node is never overwritten.",
+    ),
+    (
+        "backup.exists",
+        "caller",
+        409,
+        False,
+        "Something is there already",
+        "Name a directory that does not exist yet; a backup is never overwritten.",
+    ),
+    (
+        "backup.damaged",
+        "caller",
+        422,
+        False,
+        "Backup damaged",
+        "See 'lognode backup verify' for all that is wrong, and use another backup.",
+    ),
+    (
+        "listen.taken",
+        "node",
+        409,
+        False,
+        "Address already in use",
+        "Stop the other program, or choose a port with --listen 127.0.0.1:0.",
+    ),
+    ("listen.invalid", "caller", 400, False, "Address not usable", "Use a loopback address such as 127.0.0.1:7480."),
+    ("database.newer", "node", 409, False, "Database made by a newer lognode", "Upgrade lognode; nothing was changed."),
+    ("database.damaged", "node", 500, False, "Database damaged", "Run 'lognode verify', then restore from a backup."),
+)
