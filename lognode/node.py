@@ -38,6 +38,7 @@ from lognode.engine.service.meters import Meters, ProcessMeters
 from lognode.engine.service.mirror import Mirror
 from lognode.engine.service.supervisor import Supervisor, cause_of
 from lognode.engine.service.writer import Writer
+from lognode.federation.sync.service.notices import Notices
 from lognode.identity.keys import SEED_BYTES, NodeKeys
 from lognode.identity.store import (
     create_key_file,
@@ -118,6 +119,7 @@ class _Parts(NamedTuple):
     heads: Heads
     meters: Meters
     supervisor: Supervisor
+    notices: Notices
     indexer: Indexer
     searched: list[TenantRef]  # the tenants with full text
     keys: NodeKeys
@@ -196,6 +198,7 @@ def _serve(parts: _Parts, configuration: Configuration, listening: Listening | N
         heads=parts.heads,
         meters=parts.meters,
         supervisor=parts.supervisor,
+        notices=parts.notices,
         node_public=parts.keys.public,
         admin_token=parts.token,
         started_s=parts.world.monotonic_s(),
@@ -278,7 +281,9 @@ async def _open(settings: Settings, world: World) -> AsyncIterator[_Parts]:
             indexer = Indexer(store, heads, meters)
             searched = await indexer.choose(settings.search)
             supervisor = Supervisor(world, meters)
-            yield _Parts(world, store, writer, heads, meters, supervisor, indexer, searched, keys, token, info)
+            yield _Parts(
+                world, store, writer, heads, meters, supervisor, Notices(), indexer, searched, keys, token, info
+            )
 
 
 def _meters() -> Meters:

@@ -73,6 +73,7 @@ def registered_routes() -> list[RouteSeen]:
         writer=nothing,
         heads=nothing,
         supervisor=nothing,
+        notices=nothing,
         meters=Meters(CollectorRegistry()),
         node_public=bytes(32),
         admin_token=b"token",

@@ -87,6 +87,9 @@ TAIL_BATCH_STEPS_MAX: Final = 16
 TAIL_ROWS_MAX: Final = 10_000  # one look of a live tail: some milliseconds of a reader
 LEAD_ROWS_MAX: Final = 1024  # so many candidates are sorted sooner than an order is walked past what fails
 
+# Between nodes.
+NOTICES_WAITING_MAX: Final = 256  # of one live tail: news of nodes, some hundred bytes each; then the oldest go
+
 # Full text.
 INDEX_STEP_SPANS: Final = 200  # some milliseconds, for which a commit may have to wait
 INDEX_RETRY_S: Final = 5

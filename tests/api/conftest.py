@@ -16,6 +16,7 @@ from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.federation.sync.service.notices import Notices
 from lognode.identity.keys import NodeKeys
 from lognode.service.reload import Configuration
 from lognode.settings import Settings
@@ -41,6 +42,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             writer=writer,
             heads=heads,
             supervisor=Supervisor(world, meters),
+            notices=Notices(),
             meters=meters,
             node_public=keys.public,
             admin_token=TOKEN.encode(),

@@ -113,6 +113,7 @@ class EventClient:
         self._stream = stream
         self._http = h11.Connection(h11.CLIENT)
         self._text = b""
+        self.happened: list[tuple[str, dict[str, Any]]] = []  # what happened between nodes
 
     @classmethod
     async def connect(cls, services: Services, url: str, cursor: str | None, params: Mapping[str, str]) -> Self:
@@ -148,7 +149,10 @@ class EventClient:
         fields = dict(line.split(": ", 1) for line in event.decode().split("\n") if not line.startswith(":"))
         if "data" not in fields:
             return Told(fields.get("id"), None)
-        assert fields["event"] == "span"
+        if fields["event"] != "span":
+            assert "id" not in fields
+            self.happened.append((fields["event"], json.loads(fields["data"])))
+            return Told(None, None)
         return Told(fields["id"], msgspec.json.decode(fields["data"], type=dict[str, Any]))
 
     async def next_span(self) -> tuple[str, dict[str, Any]]:

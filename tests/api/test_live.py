@@ -14,6 +14,7 @@ from lognode.api.live import events
 from lognode.api.live.tail import Tail
 from lognode.api.services import Services
 from lognode.core.ids import b32encode
+from lognode.core.limits import NOTICES_WAITING_MAX
 from lognode.timeline.query import arrival_cursor, encode_cursor, lineage_of
 from tests.api.serving import LIVE, SPANS, EventClient, Told, append_kinds, http_client, serve, tenant_of
 
@@ -213,3 +214,27 @@ async def test_a_tail_by_text_needs_full_text(http: httpx.AsyncClient) -> None:
     answer = await http.get(LIVE, params={"text": "word"})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "search.off")
+
+
+async def test_what_happens_between_nodes_comes_beside_the_spans(services: Services, follow: Follow) -> None:
+    tenant = tenant_of(services).number
+    async with follow() as tail:
+        assert (await tail.next()).span is None
+        services.notices.tell(tenant + 1, "peer.up", node="of another tenant")
+        services.notices.tell(tenant, "peer.up", node="a")
+        assert await tail.next() == (None, None)
+        assert tail.happened == [("peer.up", {"node": "a"})]
+        await append_kinds(services, "a.new")
+        cursor, span = await tail.next_span()
+    assert span["kind"] == "a.new"
+    async with follow(cursor) as tail:
+        await append_kinds(services, "a.newer")
+        assert (await tail.next_span())[1]["kind"] == "a.newer"
+
+
+async def test_who_does_not_take_notices_keeps_the_newest_few(services: Services) -> None:
+    with services.notices.listen(1) as listener:
+        for number in range(2 * NOTICES_WAITING_MAX):
+            services.notices.tell(1, "sync.progress", number=number)
+        kept = [notice.content["number"] for notice in listener.take()]
+    assert kept == list(range(NOTICES_WAITING_MAX, 2 * NOTICES_WAITING_MAX))

@@ -292,3 +292,14 @@ async def test_a_stopping_node_answers_what_was_sent_and_says_goodbye(services: 
 
     assert goodbye == (1001, "node.stopping")
     assert len(await services.store.read(records_at, tenant, answered[0], answered[-1] + 1)) == 50
+
+
+async def test_what_happens_between_nodes_comes_to_each_subscription(connect: Connect, services: Services) -> None:
+    tenant = tenant_of(services).number
+    async with connect() as client:
+        await client.ask(type="subscribe", ref=1)
+        assert (await client.receive())["type"] == "subscribed"
+        await append_kinds(services, "a.b")
+        assert (await client.receive())["type"] == "span"  # it listens by now
+        services.notices.tell(tenant, "peer.down", node="a")
+        assert await client.receive() == {"type": "event", "ref": 1, "event": "peer.down", "content": {"node": "a"}}

@@ -102,3 +102,8 @@ def state_frame(state: str, ref: msgspec.Raw, cursor: str | None = None) -> str:
 def span_frame(ref: msgspec.Raw, cursor: str, span: bytes) -> str:
     """A span of a subscription, and the cursor to go on behind it."""
     return _encode({"type": "span", "ref": ref, "cursor": cursor, "span": msgspec.Raw(span)}).decode()
+
+
+def event_frame(ref: msgspec.Raw, name: str, content: Mapping[str, object]) -> str:
+    """What happened between nodes in a subscription's tenant."""
+    return _encode({"type": "event", "ref": ref, "event": name, "content": content}).decode()

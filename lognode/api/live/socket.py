@@ -17,6 +17,7 @@ from lognode.api.live.frames import (
     Request,
     Subscribe,
     error_frame,
+    event_frame,
     parse_frame,
     receipt_frame,
     ref_of,
@@ -32,6 +33,7 @@ from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import SOCKET_APPENDS_MAX, SUBSCRIPTIONS_MAX
 from lognode.engine.receipt import AppendStopped
+from lognode.federation.sync.service.notices import Listener
 
 GATHERING_MAX: Final = SOCKET_APPENDS_MAX // 2  # as many again are being committed
 GOING_AWAY: Final = 1001
@@ -53,8 +55,8 @@ async def open_socket() -> None:
 
     `{"type": "append", "ref", "draft", "idempotency_key"?}` answers `receipt` with the receipt, or `error` with
     the problem. `{"type": "subscribe", "ref", "filter": {query parameters}, "after": cursor or null}` answers
-    `subscribed` with a cursor, then a `span` with cursor and span for each. `{"type": "unsubscribe", "ref"}`
-    answers `unsubscribed`.
+    `subscribed` with a cursor, then a `span` with cursor and span for each, and an `event` with name and content for
+    what happens between nodes. `{"type": "unsubscribe", "ref"}` answers `unsubscribed`.
     """
     proxy: Any = websocket
     socket = proxy._get_current_object()  # noqa: SLF001 - looking it up again costs on each frame
@@ -163,22 +165,27 @@ class Session:
 
     async def _follow(self, ref: msgspec.Raw, tail: Tail, ended: trio.Event) -> None:
         try:
-            with self._meters.tails.track_inprogress():
-                await self._send_spans(ref, tail, ended)
+            notices, tenant = self._caller.services.notices, self._caller.tenant
+            with self._meters.tails.track_inprogress(), notices.listen(tenant.number) as listener:
+                await self._send_spans(ref, tail, ended, listener)
         except LognodeError as error:
             if not ended.is_set():
                 del self._following[bytes(ref)]
                 await self._refuse(ref, error)
 
-    async def _send_spans(self, ref: msgspec.Raw, tail: Tail, ended: trio.Event) -> None:
+    async def _send_spans(self, ref: msgspec.Raw, tail: Tail, ended: trio.Event, listener: Listener) -> None:
         while not ended.is_set():
+            for notice in listener.take():
+                if ended.is_set():
+                    return
+                await self._send(event_frame(ref, notice.name, notice.content))
             arrivals = await tail.read()
             for position, span in arrivals:
                 if ended.is_set():
                     return
                 await self._send(span_frame(ref, tail.cursor(position), span))
             if not arrivals:
-                await tail.wait(ended)
+                await tail.wait(ended, listener)
 
     async def _refuse(self, ref: msgspec.Raw, error: LognodeError) -> None:
         self._meters.count_error(error)

@@ -6,7 +6,7 @@ small batch, however slowly it is read.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ import trio
 from lognode.api.app import Caller
 from lognode.core.errors import CallerError
 from lognode.core.limits import TAIL_BATCH_BYTES_MAX, TAIL_BATCH_STEPS_MAX, TAIL_STEP_SPANS_MAX
+from lognode.federation.sync.service.notices import Listener
 from lognode.timeline.query import Lineage, Query, arrival_cursor, encode_cursor, lineage_of, parse_query
 from lognode.timeline.record import FeedRef, TenantRef, feed_of, span_json
 from lognode.timeline.store.read.lookup import find_place, records_at
@@ -53,10 +54,11 @@ class Tail:
         self._lineage = self._find_lineage()
         return arrivals
 
-    async def wait(self, ended: trio.Event) -> None:
-        """Return once there is something beyond `position`, or `ended` is set."""
+    async def wait(self, ended: trio.Event, listener: Listener) -> None:
+        """Return once there is something beyond `position` or for `listener`, or `ended` is set."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_after, nursery.cancel_scope, ended)
+            nursery.start_soon(_cancel_after, nursery.cancel_scope, ended.wait)
+            nursery.start_soon(_cancel_after, nursery.cancel_scope, listener.wait)
             await self._services.heads.wait_beyond(self._tenant.number, self.position)
             nursery.cancel_scope.cancel()
 
@@ -106,6 +108,6 @@ def _read_batch(
     return arrivals, position
 
 
-async def _cancel_after(scope: trio.CancelScope, event: trio.Event) -> None:
-    await event.wait()
+async def _cancel_after(scope: trio.CancelScope, wait: Callable[[], Awaitable[None]]) -> None:
+    await wait()
     scope.cancel()
