@@ -56,6 +56,14 @@ CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000
 SIZE_MAX: Final = 2**63 - 1  # entries of a feed
 NOTE_BYTES_MAX: Final = 128 * KIB
 PROOF_BYTES_MAX: Final = NOTE_BYTES_MAX + 4 * KIB  # 63 hashes of 45 bytes and three short lines
+# Checkpoints that are kept besides the newest, so that others can be told of a feed in ranges that are proven whole.
+MILESTONE_SPANS: Final = 1024  # between two kept ones, and a commit more
+MILESTONE_BYTES: Final = 4 * MIB  # of headers and bodies between them, and a commit more
+RANGE_SPANS_MAX: Final = (
+    3 * MILESTONE_SPANS
+)  # from any size to the second kept checkpoint behind it, so one is in reach
+RANGE_BYTES_MAX: Final = 16 * MIB  # the same of headers and bodies; both sides hold some ranges at once
+
 # Bundles. An item is a span or, the largest, a feed: its checkpoint and the body of its opening.
 BUNDLE_ITEM_BYTES_MAX: Final = BODY_BYTES_MAX + HEADER_BYTES_MAX + NOTE_BYTES_MAX + 4 * KIB
 BUNDLE_QUERY_BYTES_MAX: Final = 64 * KIB  # escaped, three bytes for one; a request line that comes whole may be longer

@@ -25,6 +25,7 @@ from lognode.timeline.proof.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, gro
 from lognode.timeline.record import FeedRef, Record, body_of, header_of, id_of, labels_of, leaf_of, row_of
 from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
 
+_SPAN_COLUMNS, _HEADER = 11, 10
 _BYTE = [bytes([value]) for value in range(256)]
 
 # What a call of the mailbox comes to: the receipts of its drafts, up to the first one that was refused.
@@ -82,8 +83,10 @@ def plan_append(
     growth = grow(head.border, rows.leaves)
     tiles, tile_rows = fold_tiles(head, growth.nodes)
     size = growth.border.size
-    checkpoints = []
+    later, checkpoints, dropped = head, [], []
     if chosen.drafts:
+        later = head.extended(growth.border, tiles, rows.weight())
+        dropped = head.dropped(later)
         note = sign_checkpoint(log_key, state.tenant.tenant_id, head.feed.feed_id, size, root_of(growth.border))
         checkpoints.append((head.feed.number, size, note))
     receipts = rows.receipts(size)
@@ -94,11 +97,11 @@ def plan_append(
     after = state._replace(
         position=state.position + len(chosen.drafts),
         hlc=rows.hlc if chosen.drafts else state.hlc,
-        head=FeedState(head.feed, growth.border, tiles),
+        head=later,
         kinds=rows.kinds,
         actors=rows.actors,
     )
-    return AppendPlan(WritePlan(rows.tables, tile_rows, checkpoints), after, rows.numbers, outcomes)
+    return AppendPlan(WritePlan(rows.tables, tile_rows, checkpoints, dropped), after, rows.numbers, outcomes)
 
 
 def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds: Mapping[int, FeedRef]) -> Chosen:
@@ -224,6 +227,11 @@ class _Rows:
                 self.tables["idems"] += (tenant, idem, row)
             row, seq, at = row + 1, seq + 1, at + NONCE_BYTES
         self.hlc = hlc
+
+    def weight(self) -> int:
+        """Bytes of headers and bodies."""
+        headers, bodies = self.tables["spans"][_HEADER::_SPAN_COLUMNS], self.tables["bodies"][1::2]
+        return sum(map(len, headers)) + sum(map(len, bodies))
 
     def receipts(self, size: int) -> list[Receipt]:
         """The receipts of all placed drafts, once the size of the tree is known."""

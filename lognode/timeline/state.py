@@ -6,6 +6,7 @@ Plain values that plans are made from and that the store reads and writes. Knows
 from typing import Any, Final, NamedTuple
 
 from lognode.core.ids import LogLine
+from lognode.core.limits import MILESTONE_BYTES, MILESTONE_SPANS
 from lognode.timeline.proof.tree import Border
 from lognode.timeline.record import FeedRef, Record, TenantRef
 
@@ -15,11 +16,12 @@ ENDING_REASONS: Final = (RESTORED,)
 
 
 class WritePlan(NamedTuple):
-    """The rows of one transaction. `rows`: table -> its values, flat. Tiles and checkpoints replace older ones."""
+    """The rows of one transaction. `rows`: table -> its values, flat. Tiles replace older ones."""
 
     rows: dict[str, list[Any]]
     tiles: list[tuple[int, int, int, bytes]]  # feed, level, tile, hashes
     checkpoints: list[tuple[int, int, bytes]]  # feed, size, note
+    dropped: list[tuple[int, int]]  # feed and size of checkpoints that the new ones replace
 
     @property
     def bodies(self) -> list[bytes]:
@@ -28,11 +30,34 @@ class WritePlan(NamedTuple):
 
 
 class FeedState(NamedTuple):
-    """Where an own feed stands: its tree's border, and the partly filled tile of each level."""
+    """Where a feed stands: its tree's border, and the partly filled tile of each level.
+
+    `milestone` is the size of the newest checkpoint that is kept for good, 0 before the first. The one at the end is
+    not among them until a later one comes. `weight` is the bytes of headers and bodies since.
+    """
 
     feed: FeedRef
     border: Border
     tiles: dict[int, tuple[int, bytes]]  # level -> (tile, hashes)
+    milestone: int = 0
+    weight: int = 0
+
+    def extended(self, border: Border, tiles: dict[int, tuple[int, bytes]], weight: int) -> "FeedState":
+        """The feed with entries that weigh `weight` bytes and a checkpoint behind them.
+
+        From every size the next kept checkpoint is near: the one at the end so far is kept as a milestone where the
+        newest milestone would be too far from the new end.
+        """
+        size, total = self.border.size, self.weight + weight
+        is_far = border.size - self.milestone > MILESTONE_SPANS or total > MILESTONE_BYTES
+        if is_far and size > self.milestone:
+            return FeedState(self.feed, border, tiles, size, weight)
+        return FeedState(self.feed, border, tiles, self.milestone, total)
+
+    def dropped(self, later: "FeedState") -> list[tuple[int, int]]:
+        """Feed and size of the checkpoint at this end, where the one at a later end replaces it."""
+        size = self.border.size
+        return [] if size in (0, later.milestone) else [(self.feed.number, size)]
 
 
 class Held(NamedTuple):

@@ -27,9 +27,11 @@ from lognode.engine.service.meters import Meters
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.bundle.seal import sign_seal
 from lognode.timeline.bundle.writer import Total
+from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import Numbers, TenantState, WritePlan
 from lognode.timeline.store.database import Store
+from lognode.timeline.store.read.ranges import missing_milestones
 from lognode.timeline.store.write import (
     apply_write,
     find_control,
@@ -116,6 +118,7 @@ class Writer:
         for tenant in set(self._store.tenants.values()):
             self._heads.publish(tenant.number, await self._store.write(newest_position, tenant.number))
             try:
+                await self._sign_milestones(tenant)
                 await self._state(tenant)
             except NodeFault as fault:
                 # What it holds can still be read and verified; appends to it answer with this fault.
@@ -130,6 +133,22 @@ class Writer:
             self._is_stopping = True
             for job in self._mailbox.close():
                 job.finish([], NodeFault("node.stopping"))
+
+    async def _sign_milestones(self, tenant: TenantRef) -> None:
+        """Give the feeds that an earlier version wrote the checkpoints that others get them by, part by part."""
+        for feed in [feed for feed in self._store.feeds.values() if feed.own and feed.tenant == tenant.number]:
+            found = await self._store.write(missing_milestones, feed)
+            if found:
+                key = self._keys.log_key(feed.feed_id)
+                notes = [
+                    (feed.number, size, sign_checkpoint(key, tenant.tenant_id, feed.feed_id, size, root))
+                    for size, root in found
+                ]
+                try:
+                    await self._store.write(apply_write, WritePlan({}, [], notes, []))
+                except sqlite3.Error as error:  # the next start signs the same again
+                    _log.warning("milestones_not_stored", error=str(error))
+                    self._is_broken = True
 
     async def _serve(self, group: list[Job]) -> None:
         """Commit a group, then answer its jobs; or answer each with what went wrong."""
@@ -278,7 +297,8 @@ def _joined(writes: list[WritePlan]) -> WritePlan:
         for table, values in write.rows.items():
             rows.setdefault(table, []).extend(values)
     tiles = [row for write in writes for row in write.tiles]
-    return WritePlan(rows, tiles, [row for write in writes for row in write.checkpoints])
+    notes = [row for write in writes for row in write.checkpoints]
+    return WritePlan(rows, tiles, notes, [row for write in writes for row in write.dropped])
 
 
 def _fault(error: Exception) -> NodeFault:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, TenantId
+from lognode.core.span import Entry, leaf_hash, stub_entry
 from lognode.timeline.proof.checkpoint import Checkpoint, origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
@@ -42,8 +43,9 @@ def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
                 _insert(conn, table, width, values)
         if plan.tiles:
             conn.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", plan.tiles)
+        for feed, size in plan.dropped:
+            conn.execute("DELETE FROM checkpoints WHERE feed = ? AND size = ?", (feed, size))
         for feed, size, note in plan.checkpoints:
-            conn.execute("DELETE FROM checkpoints WHERE feed = ?", (feed,))
             conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (feed, size, note))
         conn.execute("COMMIT")
     except BaseException:
@@ -161,7 +163,23 @@ def load_feed(conn: sqlite3.Connection, feed: FeedRef) -> FeedState:
     border = Border(head.size, tuple(nodes))
     if root_of(border) != head.root:
         raise NodeFault("database.damaged", f"feed {feed.number} does not lead to its checkpoint")
-    return FeedState(feed, border, tiles)
+    milestone = newest_milestone(conn, feed, head.size)
+    return FeedState(feed, border, tiles, milestone, _weight_since(conn, feed, milestone))
+
+
+def newest_milestone(conn: sqlite3.Connection, feed: FeedRef, size: int) -> int:
+    """The size of the newest checkpoint that is kept before the one at `size`; 0 where there is none."""
+    sql = "SELECT coalesce(max(size), 0) FROM checkpoints WHERE feed = ? AND size < ?"
+    return conn.execute(sql, (feed.number, size)).fetchone()[0]  # type: ignore[no-any-return]
+
+
+def _weight_since(conn: sqlite3.Connection, feed: FeedRef, start: int) -> int:
+    """Bytes of the headers and bodies of a feed's entries from `start` on."""
+    sql = "SELECT coalesce(sum(length(header) + coalesce(length(body), 0)), 0) FROM {} WHERE feed = ? AND seq >= ?"
+    return sum(
+        conn.execute(sql.format(table), (feed.number, start)).fetchone()[0]
+        for table in ("spans LEFT JOIN bodies USING (row)", "inert")
+    )
 
 
 def newest_checkpoint(conn: sqlite3.Connection, feed: FeedRef) -> Checkpoint | None:
@@ -189,7 +207,15 @@ def _tenant_id(conn: sqlite3.Connection, tenant: int) -> TenantId:
 def leaves_of(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[bytes]:
     """Leaf hashes of entries [start, stop) of a feed, recomputed from their rows."""
     sql = f"SELECT {_LEAF_COLUMNS} FROM spans s WHERE feed = ? AND seq >= ? AND seq < ? ORDER BY seq"
-    return [leaf_of(Record(*row), feed.feed_id) for row in conn.execute(sql, (feed.number, start, stop))]
+    records = [Record(*row) for row in conn.execute(sql, (feed.number, start, stop))]
+    if feed.own:
+        return [leaf_of(record, feed.feed_id) for record in records]
+    found = [(record.seq, leaf_of(record, feed.feed_id)) for record in records]
+    sql = "SELECT seq, hlc, visibility, header, body FROM inert WHERE feed = ? AND seq >= ? AND seq < ?"
+    for seq, *values in conn.execute(sql, (feed.number, start, stop)):
+        entry = Entry(*values)
+        found.append((seq, leaf_hash(stub_entry(feed.feed_id, seq, entry.hlc, entry.visibility, entry.header_sha256))))
+    return [leaf for _, leaf in sorted(found)]
 
 
 def find_idems(conn: sqlite3.Connection, tenant: int, idems: Sequence[bytes]) -> dict[bytes, Held]:
