@@ -15,6 +15,8 @@ HEADER_BYTES_MAX: Final = KIB
 BODY_BYTES_MAX: Final = MIB
 DEPTH_MAX: Final = 16  # nesting of arrays and maps in data, metadata and annotations
 KIND_BYTES_MAX: Final = 64
+CUTS_MAX: Final = 10_000  # feeds that one removal names, some 60 bytes each; a node has one more with each restore
+INVITE_USES_MAX: Final = 10_000  # joiners of one invite
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB

@@ -38,6 +38,7 @@ from cyclopts import App
 
 from lognode.cli.main import build_app
 from lognode.core.errors import ERRORS
+from lognode.timeline.control.shown import FIELDS as CONTROL_KINDS
 from tests.docs.document import ROOT, blocks_of, parse_blocks
 from tests.docs.reader import Reader, matches
 
@@ -81,7 +82,7 @@ def test_the_map_shows_every_module_and_no_other() -> None:
 def test_the_walks_name_what_is_there() -> None:
     names = set(re.findall(rf"`((?:{LAYERS})(?:\.\w+)+)`", read("docs/ARCHITECTURE.md")))
 
-    for name in names - ERRORS.keys() - {"node.py", "settings.py"}:
+    for name in names - ERRORS.keys() - CONTROL_KINDS.keys() - {"node.py", "settings.py"}:
         assert resolve(name) is not None
 
 

@@ -24,7 +24,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "Use the line that 'lognode id show --vkey' prints.",
     ),
     ("proof.invalid", "caller", 422, False, "Proof not valid", "Do not trust the span; get the proof again."),
-    ("binding.invalid", "caller", 422, False, "Key binding not valid", "The feed or tenant was not made by that node."),
+    (
+        "binding.invalid",
+        "caller",
+        422,
+        False,
+        "Key binding not valid",
+        "What it says was not made by the nodes that it names.",
+    ),
     (
         "bundle.invalid",
         "caller",
