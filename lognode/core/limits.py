@@ -120,3 +120,9 @@ MIRROR_CLOSE_S_MAX: Final = 1  # so long a node that ends waits for what has beg
 LOCK_RETRY_S: Final = 0.05
 READERS: Final = 3  # two cores, plus one so that a long scan leaves a reader free
 TENANT_SHIFT_BITS: Final = 40  # row = tenant << 40 | position: 10^12 spans a tenant, 8 million tenants
+
+# Invites and joining. What a stranger may send is small; what a node keeps for strangers is counted.
+INVITE_SERVERS_MAX: Final = 4  # root members that an invite names: more makes its QR code hard to read
+INVITE_CHARS_MAX: Final = 32 * KIB  # of its text: the longest one is half of that
+ADDRESS_CHARS_MAX: Final = 261  # the longest host name, a colon and a port
+ADDRESSES_MAX: Final = 8  # of one node: of some interfaces, in IPv4 and IPv6

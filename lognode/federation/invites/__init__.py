@@ -1,0 +1,1 @@
+"""Invites: the text that lets a node in, what a joiner and a root say to each other, what a root does about it."""
