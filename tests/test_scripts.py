@@ -228,7 +228,7 @@ def test_a_wheel_holds_all_that_a_daemon_needs(tmp_path: Path) -> None:
         env=environ,
         text=True,
     )
-    assert Path(origin.strip()) == tmp_path / "installed/lognode/node.py"
+    assert Path(origin.strip()) == tmp_path / "installed/lognode/node/__init__.py"
 
     daemon = Daemon(tmp_path / "node", environ=environ)
     daemon.restart()

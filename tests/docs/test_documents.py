@@ -82,7 +82,7 @@ def test_the_map_shows_every_module_and_no_other() -> None:
 def test_the_walks_name_what_is_there() -> None:
     names = set(re.findall(rf"`((?:{LAYERS})(?:\.\w+)+)`", read("docs/ARCHITECTURE.md")))
 
-    for name in names - ERRORS.keys() - CONTROL_KINDS.keys() - {"node.py", "settings.py"}:
+    for name in names - ERRORS.keys() - CONTROL_KINDS.keys() - {"settings.py"}:
         assert resolve(name) is not None
 
 

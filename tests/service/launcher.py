@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import trio
 
-import lognode.node
 from lognode.__main__ import main
 from lognode.api.app import ApiApp
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening
 from lognode.engine.service.indexer import Indexer
+from lognode.node import subsystems
 from lognode.service.watchdog import Watchdog
 
 PR_SET_PTRACER: Final = 0x59616D61
@@ -50,7 +50,7 @@ def stumbling_api() -> None:
                 raise RuntimeError("the server fell")
 
     ApiApp.__call__ = fall  # type: ignore[assignment, method-assign]
-    lognode.node.serve_api = serve_until_fallen  # type: ignore[attr-defined]
+    subsystems.serve_api = serve_until_fallen  # type: ignore[attr-defined]
 
 
 def traceable() -> None:

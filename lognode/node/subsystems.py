@@ -1,0 +1,115 @@
+"""What a node does besides writing: each a subsystem that may fail and is started again.
+
+Says which there are with which settings, and changes that when the settings change.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from socket import socket as Socket  # noqa: N812 - `socket` is a module of the API here
+from typing import Final
+
+import trio
+
+from lognode import __version__
+from lognode.api.about import metrics
+from lognode.api.about import routes as about
+from lognode.api.app import create_app
+from lognode.api.evidence import bundle
+from lognode.api.live import events, socket
+from lognode.api.server.serve import serve_api
+from lognode.api.server.sockets import Listening, open_listening
+from lognode.api.services import Services
+from lognode.api.spans import append, reads
+from lognode.core.ids import b32encode
+from lognode.engine.service.mirror import Mirror
+from lognode.node.parts import Parts
+from lognode.service.log import configure_log
+from lognode.service.reload import Configuration
+from lognode.settings import Settings, parse_listen
+from lognode.timeline.record import TenantRef
+
+# Every route of the API, a module each.
+REGISTRATIONS: Final = (
+    about.register,
+    metrics.register,
+    append.register,
+    reads.register,
+    bundle.register,
+    events.register,
+    socket.register,
+)
+
+
+def open_api(settings: Settings, handed: Sequence[Socket], closing: ExitStack) -> Listening | None:
+    """What the API is served on, closed with `closing`; None where it is switched off."""
+    for sock in handed:
+        closing.callback(sock.close)
+    if not settings.api:
+        return None
+    listen = parse_listen(settings.listen)
+    listening = open_listening(listen.host, listen.port, settings.unix_socket, handed)
+    closing.callback(listening.close)
+    return listening
+
+
+def start_api(parts: Parts, configuration: Configuration, listening: Listening | None, stopping: trio.Event) -> None:
+    """Have the API served, if there is something to serve it on."""
+    if listening is None:
+        parts.supervisor.switch_off("api")
+        return
+    services = Services(
+        world=parts.world,
+        settings=configuration,
+        store=parts.store,
+        writer=parts.writer,
+        heads=parts.heads,
+        meters=parts.meters,
+        supervisor=parts.supervisor,
+        notices=parts.notices,
+        node_public=parts.keys.public,
+        admin_token=parts.token,
+        started_s=parts.world.monotonic_s(),
+        version=__version__,
+        stopping=stopping,
+    )
+    app = create_app(services, REGISTRATIONS)
+    parts.supervisor.start("api", partial(serve_api, app, listening, stopping))
+
+
+def start_indexes(parts: Parts) -> None:
+    """Have every searched tenant's index follow its timeline."""
+    for tenant in parts.searched:
+        parts.supervisor.start(f"search.{_name(tenant)}", partial(parts.indexer.run, tenant))
+
+
+def start_mirrors(parts: Parts, settings: Settings) -> None:
+    """Have the files of every tenant follow its timeline, where there is a directory for them."""
+    if settings.mirror_dir is None:
+        return
+    mirror = Mirror(parts.store, parts.heads, settings.mirror_dir)
+    for tenant in set(parts.store.tenants.values()):
+        parts.supervisor.start(f"mirror.{_name(tenant)}", partial(mirror.run, tenant))
+
+
+def _name(tenant: TenantRef) -> str:
+    return tenant.alias or b32encode(tenant.tenant_id)
+
+
+async def apply_settings(parts: Parts, configuration: Configuration, settings: Settings) -> None:
+    """Make new settings take effect, or raise and change nothing."""
+    if settings.search != configuration.settings.search:
+        await parts.supervisor.stop("search")
+        try:
+            parts.searched[:] = await parts.indexer.choose(settings.search)
+        finally:
+            start_indexes(parts)
+    if settings.mirror_dir != configuration.settings.mirror_dir:
+        await parts.supervisor.stop("mirror")
+        start_mirrors(parts, settings)
+    log_as(settings)
+
+
+def log_as(settings: Settings) -> None:
+    configure_log(settings.log_level, settings.log_format, os.environ)
