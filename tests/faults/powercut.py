@@ -25,10 +25,10 @@ from typing import Final, NamedTuple
 import cbor2
 import trio
 
-from lognode import node
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
 from lognode.identity.store import read_public
+from lognode.node import parts as node
 from lognode.settings import Settings
 from lognode.timeline.store.audit import audit_file
 from tests.faults.disk import Disk, Event, Rename, Sent, Sync, write_image
@@ -169,7 +169,7 @@ async def _go_on(data_dir: Path) -> tuple[bytes, list[Row], list[str]]:
     """Key and spans of a node that starts on a directory, and what is wrong with them; then it appends a span."""
     mask = os.umask(0o077)  # a node sets its own
     try:
-        async with node._open(Settings(data_dir=data_dir), node.real_world()) as parts:
+        async with node.open_parts(Settings(data_dir=data_dir), node.real_world()) as parts:
             rows, findings = database_rows(data_dir), _damage(data_dir)
             async with trio.open_nursery() as nursery:
                 await nursery.start(parts.writer.run)
