@@ -69,9 +69,17 @@ def decode_array(data: bytes, length: int) -> list[object]:
 
     Raises CallerError("cbor.malformed") for any other bytes, also for another encoding of the same array.
     """
+    value = decode_any_array(data)
+    if len(value) != length:
+        raise CallerError("cbor.malformed", f"not an array of {length} but of {len(value)}")
+    return value
+
+
+def decode_any_array(data: bytes) -> list[object]:
+    """The array that `data` encodes deterministically, whatever its length. Raises CallerError("cbor.malformed")."""
     value = _load(data, DEPTH_MAX)
-    if not isinstance(value, list) or len(value) != length or cbor2.dumps(value) != data:
-        raise CallerError("cbor.malformed", f"not the deterministic encoding of an array of {length}")
+    if not isinstance(value, list) or cbor2.dumps(value) != data:
+        raise CallerError("cbor.malformed", "not the deterministic encoding of an array")
     return value
 
 

@@ -126,3 +126,12 @@ INVITE_SERVERS_MAX: Final = 4  # root members that an invite names: more makes i
 INVITE_CHARS_MAX: Final = 32 * KIB  # of its text: the longest one is half of that
 ADDRESS_CHARS_MAX: Final = 261  # the longest host name, a colon and a port
 ADDRESSES_MAX: Final = 8  # of one node: of some interfaces, in IPv4 and IPv6
+
+# Between nodes. Both sides of a link hold a message or two at once.
+VERSIONS_MAX: Final = 8  # that a node says it speaks; it is one, or two
+MESSAGE_HEAD_BYTES_MAX: Final = MIB  # of its structure, which a decoder blows up to eight times as much
+MESSAGE_BYTES_MAX: Final = RANGE_BYTES_MAX + 2 * MIB  # one range however large, and what is around it
+BATCH_BYTES_MAX: Final = 4 * MIB  # of headers and bodies in a message, unless one range or control span has more
+BATCH_ITEMS_MAX: Final = 1024  # ranges, control spans or feeds in a message
+EXPAND_PREFIXES_MAX: Final = 256  # in a message: an answer of 250 kB
+EXPAND_HEADS_MAX: Final = 16  # below this many feeds, naming them is shorter than fingerprints
