@@ -52,20 +52,31 @@ class Node(TypedDict):
 
 
 class Feed(TypedDict):
-    """A feed, the key that its checkpoints verify under, and its newest one; `open` where the node writes now."""
+    """A feed, the key that its checkpoints verify under, and its newest one; `open` where the node writes now.
+
+    Of its `size` entries so many are `void`, and `withheld` from this node. `own` where this node wrote it.
+    """
 
     feed: str
     node: str
     vkey: str
     size: int
     root: str
+    own: bool
     open: bool
+    void: int
+    withheld: int
 
 
 class Stats(TypedDict):
-    """What a tenant's timeline amounts to; `kinds` counts spans, `state` is the state hash."""
+    """What a tenant's timeline amounts to; `kinds` counts spans, `state` is the state hash.
+
+    `spans` have effect; entries that are `void` or `withheld` from this node are counted besides.
+    """
 
     spans: int
+    void: int
+    withheld: int
     first_at: str | None
     last_at: str | None
     kinds: dict[str, int]
@@ -86,7 +97,10 @@ class Receipt(TypedDict):
 
 
 class Span(TypedDict):
-    """A recorded action. Where the body is not held or malformed, `body` says so and its fields are left out."""
+    """A recorded action. Where the body is not held or malformed, `body` says so and its fields are left out.
+
+    Without effect where it says why it is `void`.
+    """
 
     id: str
     kind: str

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sqlite3
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -50,9 +51,11 @@ def mirrored(folder: Path) -> bytes:
 async def wanted(engine: Engine) -> bytes:
     """What the mirror of the whole timeline holds."""
     tenant = b32encode(engine.tenant.tenant_id)
+    void = await engine.store.read(void_rows)
     spans = [
         {**span_json(record, engine.store.feeds[record.feed]), "tenant": tenant}
         for record in await engine.store.read(all_records)
+        if record.position not in void
     ]
     return b"".join(json.dumps(span, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for span in spans)
 
@@ -91,6 +94,29 @@ async def test_a_mirror_holds_every_span_in_segments_for_its_owner_alone(tmp_pat
             assert file.name == f"{first['position']:012d}.ndjson"
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+
+
+async def test_what_is_void_has_no_line_and_the_mirror_goes_on_behind_it(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        await append(engine, 20)
+        await engine.store.write(make_void, [1, 2, 9, 10, 20, 21, 22, 23])
+        for _ in range(2):
+            async with mirroring(engine, tmp_path):
+                pass
+        async with mirroring(engine, tmp_path):
+            await append(engine, 7)
+        folder = folder_of(engine, tmp_path)
+        found = [json.loads(line)["position"] for line in mirrored(folder).splitlines()]
+        assert found == [*range(3, 9), *range(11, 20), *range(24, 31)]
+        assert segments(folder)[0].name == f"{3:012d}.ndjson"
+
+
+def make_void(conn: sqlite3.Connection, rows: list[int]) -> None:
+    conn.executemany("INSERT INTO voids VALUES (?, 'unauthorised')", [(row,) for row in rows])
+
+
+def void_rows(conn: sqlite3.Connection) -> set[int]:
+    return {row for (row,) in conn.execute("SELECT row FROM voids")}
 
 
 async def test_a_segment_with_a_successor_never_changes_again(tmp_path: Path) -> None:

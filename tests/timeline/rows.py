@@ -13,20 +13,23 @@ from lognode.core.span import (
     EXECUTED,
     ORGANIZATION,
     Body,
+    Entry,
     Header,
     encode_body,
     encode_header,
     entry_bytes,
     leaf_hash,
     span_id,
+    stub_entry,
 )
-from lognode.identity.keys import NodeKeys
+from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.record import FeedRef, TenantRef, row_of
 from lognode.timeline.store.migrate import apply_migrations
 
 KEYS = NodeKeys.from_seed(bytes(32))
+BOB = NodeKeys.from_seed(bytes(31) + b"\x01")  # another node
 
 
 class Row(NamedTuple):
@@ -61,6 +64,7 @@ class Rows:
         self.feeds: dict[int, FeedRef] = {}
         self.rows: dict[int, list[Row]] = {}
         self.leaves: dict[int, list[bytes]] = {}
+        self._keys: dict[int, KeyPair] = {}
 
     def add_tenant(self) -> TenantRef:
         number = len(self.rows)
@@ -69,10 +73,12 @@ class Rows:
         self.rows[number] = []
         return tenant
 
-    def add_feed(self, tenant: TenantRef, *, own: bool = True) -> FeedRef:
+    def add_feed(self, tenant: TenantRef, keys: NodeKeys = KEYS) -> FeedRef:
+        """A feed of the node with these keys."""
         number = len(self.feeds) + 1
         feed_id = FeedId(sha256(b"feed %d" % number).digest()[:16])
-        feed = FeedRef(number, tenant.number, feed_id, KEYS.public, KEYS.log_key(feed_id).public, own)
+        self._keys[number] = keys.log_key(feed_id)
+        feed = FeedRef(number, tenant.number, feed_id, keys.public, self._keys[number].public, keys is KEYS)
         self.conn.execute("INSERT INTO feeds VALUES (?, ?, ?, ?, ?, ?)", feed)
         self.feeds[number] = feed
         self.leaves[number] = []
@@ -111,13 +117,32 @@ class Rows:
         rows.append(row)
         return row
 
+    def add_inert(
+        self, feed: FeedRef, hlc: int, header: bytes, reason: str, *, visibility: int = 0, body: bytes | None = None
+    ) -> None:
+        """Store an entry of a feed that is no span; of what is withheld `header` is the hash."""
+        leaves = self.leaves[feed.number]
+        entry = Entry(hlc, visibility, header, body)
+        values = (feed.number, len(leaves), hlc, visibility, header, body, reason)
+        self.conn.execute("INSERT INTO inert VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        leaves.append(leaf_hash(stub_entry(feed.feed_id, len(leaves), hlc, visibility, entry.header_sha256)))
+
+    def cut(self, feed: FeedRef, size: int, reason: str = "member.removed") -> None:
+        """Make the entries of a feed from `size` on void."""
+        self.conn.execute("INSERT OR REPLACE INTO cuts VALUES (?, ?, ?)", (feed.number, size, reason))
+
+    def void(self, tenant: TenantRef, row: Row, reason: str = "control.unauthorised") -> None:
+        """Make a span void."""
+        self.conn.execute("INSERT INTO voids VALUES (?, ?)", (row_of(tenant.number, row.position), reason))
+
     def sign(self, tenant: TenantRef) -> None:
-        """Write the newest checkpoint of each feed of the tenant."""
+        """Write a checkpoint of each feed of the tenant as it is now, beside those before."""
         for feed in self.feeds.values():
             if feed.tenant == tenant.number:
                 leaves = self.leaves[feed.number]
                 root = root_of(grow(EMPTY, leaves).border)
-                note = sign_checkpoint(KEYS.log_key(feed.feed_id), tenant.tenant_id, feed.feed_id, len(leaves), root)
+                key = self._keys[feed.number]
+                note = sign_checkpoint(key, tenant.tenant_id, feed.feed_id, len(leaves), root)
                 self.conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (feed.number, len(leaves), note))
 
     def _number_of(self, table: str, column: str, tenant: int, value: object) -> int:

@@ -1,16 +1,11 @@
-"""Spans by id, what led to them and what followed, and what a timeline amounts to."""
-
-from hashlib import sha256
+"""Spans by id, what led to them and what followed."""
 
 import pytest
 
-from lognode.core.clock import Clock, hlc_from_ms, state_hash
 from lognode.core.draft import Origin
 from lognode.core.errors import CallerError, NodeFault
-from lognode.core.ids import FeedId, SpanId, b32encode, format_logline
-from lognode.timeline.proof.checkpoint import verify_checkpoint
-from lognode.timeline.proof.tree import EMPTY, grow, root_of
-from lognode.timeline.record import FeedRef, Record, id_of
+from lognode.core.ids import SpanId, b32encode, format_logline
+from lognode.timeline.record import Record, id_of
 from lognode.timeline.store.read import lookup, pages
 from lognode.timeline.store.read.lookup import (
     Walk,
@@ -20,10 +15,9 @@ from lognode.timeline.store.read.lookup import (
     find_span,
     find_span_or_copy,
     records_at,
-    statistics,
 )
-from lognode.timeline.store.read.proofs import latest_note
-from tests.timeline.rows import KEYS, Row, Rows
+from lognode.timeline.store.read.voids import void_reason
+from tests.timeline.rows import BOB, KEYS, Row, Rows
 
 UNKNOWN = SpanId(bytes(24))
 ELSEWHERE = [SpanId(bytes(23) + bytes([n])) for n in range(1, 6)]
@@ -35,7 +29,7 @@ class Timeline(Rows):
     def __init__(self) -> None:
         super().__init__()
         self.other, self.tenant = self.add_tenant(), self.add_tenant()
-        self.feed, self.second = self.add_feed(self.tenant), self.add_feed(self.tenant, own=False)
+        self.feed, self.second = self.add_feed(self.tenant), self.add_feed(self.tenant, BOB)
         self.hlc = 0
 
     def follow(self, cause: Row | None = None) -> Row:
@@ -258,64 +252,19 @@ def test_a_walk_ends_where_origins_make_a_circle() -> None:
     assert timeline.causes(itself.id) == timeline.effects(itself.id) == Walk([], [], truncated=False)
 
 
-def test_statistics_count_one_tenant_and_give_its_feeds_heads_under_their_keys() -> None:
+def test_what_is_void_is_found_by_its_id_with_the_reason_and_has_no_place_among_effects() -> None:
     timeline = Timeline()
-    for number, kind in enumerate(("note", "note", "order.paid")):
-        timeline.add(timeline.feed, hlc_from_ms(1760000000000 + number), kind)
-    timeline.add(timeline.second, hlc_from_ms(1750000000000))
-    timeline.add(timeline.add_feed(timeline.other), 1, "secret")
-    timeline.sign(timeline.tenant)
-    stats = statistics(timeline.conn, timeline.tenant, timeline.feeds)
-    roots = {
-        feed: root_of(grow(EMPTY, timeline.leaves[feed.number]).border) for feed in (timeline.feed, timeline.second)
-    }
-    heads = {feed.feed_id: (len(timeline.leaves[feed.number]), root) for feed, root in roots.items()}
-    vkeys = [feed.pop("vkey") for feed in stats["feeds"]]
-    assert stats == {
-        "spans": 4,
-        "first_at": "2025-06-15T15:06:40.000Z",
-        "last_at": "2025-10-09T08:53:20.002Z",
-        "kinds": {"note": 3, "order.paid": 1},
-        "feeds": [
-            {
-                "feed": b32encode(feed.feed_id), "node": format_logline(KEYS.logline), "size": size,
-                "root": roots[feed].hex(), "open": feed.own,
-            }
-            for feed, size in ((timeline.feed, 3), (timeline.second, 1))
-        ],
-        "state": state_hash(Clock(heads)).hex(),
-    }  # fmt: skip
-    for feed, vkey in zip((timeline.feed, timeline.second), vkeys, strict=True):
-        assert verify_checkpoint(latest_note(timeline.conn, feed), vkey).root == roots[feed]
-
-
-def test_only_the_newest_own_feed_is_open() -> None:
-    timeline = Timeline()
-    newest = timeline.add_feed(timeline.tenant)
-    for feed in (timeline.feed, timeline.second, newest):
-        timeline.add(feed, 1)
-    timeline.sign(timeline.tenant)
-    stats = statistics(timeline.conn, timeline.tenant, timeline.feeds)
-    assert [feed["open"] for feed in stats["feeds"]] == [False, False, True]
-
-
-def test_a_feed_that_is_known_before_its_first_commit_counts_from_then_on() -> None:
-    timeline = Timeline()
-    for feed in (timeline.feed, timeline.second):
-        timeline.add(feed, 1)
-    timeline.sign(timeline.tenant)
-    opening = FeedRef(9, timeline.tenant.number, FeedId(bytes(16)), KEYS.public, KEYS.public, own=True)
-
-    before = statistics(timeline.conn, timeline.tenant, timeline.feeds)
-    meanwhile = statistics(timeline.conn, timeline.tenant, {**timeline.feeds, 9: opening})
-
-    assert meanwhile == before
-    assert [feed["open"] for feed in meanwhile["feeds"]] == [True, False]
-
-
-def test_an_empty_tenant_has_statistics() -> None:
-    rows = Rows()
-    stats = statistics(rows.conn, rows.add_tenant(), rows.feeds)
-    assert stats == {
-        "spans": 0, "first_at": None, "last_at": None, "kinds": {}, "feeds": [], "state": sha256().hexdigest()
-    }  # fmt: skip
+    first = timeline.follow()
+    beyond = timeline.add(timeline.second, 5, caused_by=first.id)
+    voided = timeline.follow(first)
+    last = timeline.follow(beyond)
+    timeline.cut(timeline.second, 0, "member.removed")
+    timeline.void(timeline.tenant, voided, "control.unauthorised")
+    found = {}
+    for row in (first, beyond, voided, last):
+        record = find_span(timeline.conn, timeline.tenant, timeline.feeds, row.id)
+        assert record is not None
+        found[row.position] = void_reason(timeline.conn, timeline.tenant, record)
+    assert found == {1: None, 2: "member.removed", 3: "control.unauthorised", 4: None}
+    assert timeline.shown(timeline.effects(first.id)) == []
+    assert timeline.shown(timeline.causes(last.id)) == [(1, 2), (2, 1)]

@@ -1,8 +1,5 @@
 """Every walk by cursors gives exactly what a plain filter over all spans gives, and by the right index."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,151 +7,12 @@ from hypothesis import strategies as st
 
 from lognode.core.clock import hlc_from_ms
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLineKind, SpanId, logline
 from lognode.core.limits import FILTER_KINDS_MAX, PAGE_BYTES_MAX
-from lognode.timeline.query import ORDERS, Cursor, Order, Query, arrival_cursor, timeline_cursor
-from lognode.timeline.record import Record
+from lognode.timeline.query import ORDERS, Order, Query, arrival_cursor, timeline_cursor
 from lognode.timeline.store.read import pages
-from lognode.timeline.store.read.pages import Page, select_new, select_page
-from lognode.timeline.store.read.search import index_next, search_enable
-from tests.timeline.rows import Row, Rows
-
-ACTORS = [logline(LogLineKind.PERSON, bytes([number]) * 32) for number in range(2)]
-KINDS = ("note", "order.paid", "order.sent.late", "orders", "order")
-WORDS = ("red", "green", "blue")
-HALF_MS = 1 << 15  # the hlc counter has 16 bits, so two of these make a millisecond
-
-
-class Timeline(Rows):
-    """Two tenants with spans alike; the queries are for the second."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.other, self.tenant = self.add_tenant(), self.add_tenant()
-
-    def page(self, query: Query, **cursors: Cursor) -> Page:
-        return select_page(self.conn, self.tenant, self.feeds, query, **cursors)
-
-
-@st.composite
-def timelines(draw: st.DrawFn) -> Timeline:
-    timeline = Timeline()
-    text = st.sampled_from([None, "x", "y"])
-    spans = draw(
-        st.lists(
-            st.fixed_dictionaries(
-                {
-                    "feed": st.integers(0, 2),
-                    "gap": st.integers(1, 2),
-                    "kind": st.sampled_from(KINDS),
-                    "actor": st.sampled_from([None, *ACTORS]),
-                    "tags": st.sets(st.sampled_from(WORDS)),
-                    "title": st.sampled_from([None, "Red sky", "a GREEN-blue sea"]),
-                    "data": st.sampled_from([None, {"red": ["green", {"k": "blue"}], "n": 1}]),
-                    "subject": text,
-                    "contract_id": text,
-                    "workflow_id": text,
-                    "flow_id": text,
-                    "status": st.integers(0, 1),
-                    "visibility": st.integers(0, 2),
-                    "cause": st.sampled_from([None, 1, 2]),
-                }
-            ),
-            max_size=30,
-        )
-    )
-    for tenant in (timeline.other, timeline.tenant):
-        feeds = [timeline.add_feed(tenant) for _ in range(3)]
-        hlcs = [0, 0, 0]
-        for span in spans:
-            fields: dict[str, Any] = dict(span)
-            number, cause = fields.pop("feed"), fields.pop("cause")
-            hlcs[number] += fields.pop("gap")
-            rows = timeline.rows[tenant.number]
-            caused_by = rows[-cause].id if cause and cause <= len(rows) else None
-            timeline.add(feeds[number], hlcs[number] * HALF_MS, caused_by=caused_by, **fields)
-        search_enable(timeline.conn, tenant.number)
-        timeline.conn.execute("BEGIN")
-        while index_next(timeline.conn, tenant.number, 7):
-            pass
-        timeline.conn.execute("COMMIT")
-    return timeline
-
-
-@st.composite
-def queries(draw: st.DrawFn, timeline: Timeline) -> Query:
-    filters: dict[str, st.SearchStrategy[Any]] = {
-        "kinds": st.lists(st.sampled_from([*KINDS, "order.*", "order.sent.*", "none"]), max_size=3).map(tuple),
-        "actor": st.sampled_from(ACTORS),
-        "subject": st.sampled_from(["x", "y", "none"]),
-        "tags": st.lists(st.sampled_from(WORDS), max_size=2).map(tuple),
-        "status": st.integers(0, 1),
-        "visibility": st.integers(0, 2),
-        "since_ms": st.integers(0, 4),
-        "until_ms": st.integers(1, 6),
-        "caused_by": st.sampled_from([row.id for row in timeline.rows[1][:5]] or [SpanId(bytes(24))]),
-        "contract_id": st.sampled_from(["x", "y"]),
-        "workflow_id": st.sampled_from(["x", "y"]),
-        "flow_id": st.sampled_from(["x", "y"]),
-        "text": st.sampled_from(["red", "green blue", "SKY", '"green blue"', "gre*"]),
-    }
-    names = draw(st.lists(st.sampled_from(sorted(filters)), max_size=3, unique=True))
-    chosen: dict[str, Any] = {name: draw(filters[name]) for name in names}
-    order = draw(st.sampled_from(ORDERS))
-    return Query(**chosen, order=order, descending=draw(st.booleans()), limit=draw(st.integers(1, 5)))
-
-
-def matching(rows: Sequence[Row], query: Query) -> list[Row]:
-    """What the query means, in a few plain lines."""
-    found = [row for row in rows if _passes(row, query)]
-    found.sort(key=lambda row: (row.hlc, row.leaf) if query.order == "timeline" else (row.position, b""))
-    return found[::-1] if query.descending else found
-
-
-def _passes(row: Row, query: Query) -> bool:
-    ms = row.hlc >> 16
-    same = all(
-        getattr(query, name) in (None, getattr(row, name))
-        for name in ("actor", "subject", "status", "visibility", "caused_by", "contract_id", "workflow_id", "flow_id")
-    )
-    kinds = not query.kinds or any(
-        row.kind.startswith(kind[:-1]) if kind.endswith(".*") else row.kind == kind for kind in query.kinds
-    )
-    times = (query.since_ms or 0) <= ms and (query.until_ms is None or ms < query.until_ms)
-    return same and kinds and times and set(query.tags) <= set(row.tags) and _says(row, query.text)
-
-
-def _says(row: Row, text: str | None) -> bool:
-    if text is None:
-        return True
-    said = f"{row.title or ''} {row.subject or ''} {' '.join(sorted(row.tags))} {'green blue' if row.data else ''}"
-    words = said.lower().replace("-", " ").split()
-    if text.startswith('"'):
-        return text.strip('"') in " ".join(words)
-    return all(any(word == want or (want[-1] == "*" and word.startswith(want[:-1])) for word in words)
-               for want in text.lower().split())  # fmt: skip
-
-
-def positions(records: Sequence[Record]) -> list[int]:
-    return [record.position for record in records]
-
-
-def down(timeline: Timeline, query: Query) -> Iterator[list[int]]:
-    page = timeline.page(msgspec.structs.replace(query, descending=True))
-    yield positions(page.records)
-    while page.older:
-        page = timeline.page(query, before=page.older)
-        found = positions(page.records)
-        yield found if query.descending else found[::-1]
-
-
-def up(timeline: Timeline, query: Query) -> Iterator[list[int]]:
-    page = timeline.page(msgspec.structs.replace(query, descending=False))
-    yield positions(page.records)
-    while page.records:
-        page = timeline.page(query, after=page.newer)
-        found = positions(page.records)
-        yield found[::-1] if query.descending else found
+from lognode.timeline.store.read.pages import select_new
+from lognode.timeline.store.read.search import search_enable
+from tests.timeline.walks import Timeline, down, matching, positions, queries, timelines, up
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
@@ -162,7 +20,7 @@ def up(timeline: Timeline, query: Query) -> Iterator[list[int]]:
 def test_walks_in_both_directions_give_the_brute_force_answer_each_span_once(data: st.DataObject) -> None:
     timeline = data.draw(timelines())
     query = data.draw(queries(timeline))
-    expected = [row.position for row in matching(timeline.rows[1], query)]
+    expected = [row.position for row in matching(timeline.valid(), query)]
     falling = expected if query.descending else expected[::-1]
     with pytest.MonkeyPatch.context() as patch:
         # Small timelines, so that each index is at times one that has too many candidates to be sorted.
@@ -180,7 +38,7 @@ def test_walks_in_both_directions_give_the_brute_force_answer_each_span_once(dat
 def test_pages_that_end_early_by_their_bytes_still_give_each_span_once(data: st.DataObject) -> None:
     timeline = data.draw(timelines())
     query = data.draw(queries(timeline))
-    rising = [row.position for row in matching(timeline.rows[1], msgspec.structs.replace(query, descending=False))]
+    rising = [row.position for row in matching(timeline.valid(), msgspec.structs.replace(query, descending=False))]
     bytes_max = data.draw(st.integers(0, 400))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages, "LEAD_ROWS_MAX", data.draw(st.sampled_from([1, 1024])))
@@ -199,7 +57,7 @@ def test_pages_that_end_early_by_their_bytes_still_give_each_span_once(data: st.
 def test_one_can_turn_round_on_every_page(data: st.DataObject) -> None:
     timeline = data.draw(timelines())
     query = data.draw(queries(timeline))
-    rising = [row.position for row in matching(timeline.rows[1], msgspec.structs.replace(query, descending=False))]
+    rising = [row.position for row in matching(timeline.valid(), msgspec.structs.replace(query, descending=False))]
     query = msgspec.structs.replace(query, descending=False)
     page = timeline.page(query)
     low, high = 0, len(page.records)
@@ -222,7 +80,7 @@ def test_the_place_of_any_span_serves_any_filter(data: st.DataObject) -> None:
     at = data.draw(st.sampled_from(timeline.rows[1]))
     by_time = query.order == "timeline"
     cursor = timeline_cursor(at.hlc, at.leaf) if by_time else arrival_cursor(at.position)
-    rising = matching(timeline.rows[1], msgspec.structs.replace(query, descending=False))
+    rising = matching(timeline.valid(), msgspec.structs.replace(query, descending=False))
     keys = [((row.hlc, row.leaf) if by_time else (row.position, b""), row.position) for row in rising]
     place = (at.hlc, at.leaf) if by_time else (at.position, b"")
     below = [position for key, position in keys if key < place][-query.limit :]
@@ -238,7 +96,7 @@ def test_a_live_tail_gives_every_match_once_whatever_it_asks_at_a_time(data: st.
     timeline = data.draw(timelines())
     query = data.draw(queries(timeline))
     rows = timeline.rows[1]
-    expected = sorted(row.position for row in matching(rows, query))
+    expected = sorted(row.position for row in matching(timeline.valid(), query))
     start = data.draw(st.integers(0, len(rows)))
     position, found = start, []
     with pytest.MonkeyPatch.context() as patch:
@@ -254,6 +112,28 @@ def test_a_live_tail_gives_every_match_once_whatever_it_asks_at_a_time(data: st.
             position = scanned_to
         assert select_new(timeline.conn, timeline.tenant, query, position, 1) == ([], position)
     assert found == [position for position in expected if position > start]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(st.data())
+def test_a_walk_while_cuts_change_gives_what_is_never_void_once_and_what_is_always_void_never(
+    data: st.DataObject,
+) -> None:
+    timeline = data.draw(timelines())
+    query = data.draw(queries(timeline))
+    query = msgspec.structs.replace(query, descending=data.draw(st.booleans()))
+    page = timeline.page(query)
+    found = positions(page.records)
+    meanings = [{row.position for row in matching(timeline.valid(), query)}]
+    while page.older if query.descending else page.records:
+        timeline.make_void(data.draw)
+        meanings.append({row.position for row in matching(timeline.valid(), query)})
+        page = timeline.page(
+            query, **({"before": page.older} if page.older and query.descending else {"after": page.newer})
+        )
+        found += positions(page.records)
+    assert len(found) == len(set(found))
+    assert set.intersection(*meanings) <= set(found) <= set.union(*meanings)
 
 
 def tied() -> tuple[Timeline, list[int]]:

@@ -19,7 +19,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
 from lognode.core.limits import SIZE_MAX, WALK_SPANS_MAX
 from lognode.timeline.query import PageRequest, encode_cursor, lineage_of, parse_query
-from lognode.timeline.record import FeedRef, TenantRef, entry_of, feed_of, id_of, span_json
+from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, feed_of, id_of, span_json
 from lognode.timeline.store.read.lookup import (
     Walk,
     causes,
@@ -28,10 +28,11 @@ from lognode.timeline.store.read.lookup import (
     find_place,
     find_span,
     find_span_or_copy,
-    statistics,
 )
 from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import growth_proof, latest_note, span_proof
+from lognode.timeline.store.read.statistics import statistics
+from lognode.timeline.store.read.voids import void_reason
 
 JSON_MEDIA: Final = "application/json"
 TEXT_MEDIA: Final = "text/plain; charset=utf-8"
@@ -91,7 +92,7 @@ async def show_span(span_id: str) -> Response:
     """Show one span, with the entry bytes that its feed's tree hashes.
 
     Where the span is not here and a copy of it is, the copy is shown: its `id` is another, and its `annotations` name
-    the origin.
+    the origin. A span without effect, which no page shows, says why it is `void`.
     """
     caller, wanted = current(), parse_span_id(span_id)
     store = caller.services.store
@@ -109,7 +110,10 @@ async def prove_span(span_id: str) -> Response:
 
 
 async def list_causes(span_id: str) -> Response:
-    """List what led to a span: its cause, the cause of that, and so on."""
+    """List what led to a span: its cause, the cause of that, and so on.
+
+    A cause without effect says why it is `void`.
+    """
     return await _walk(causes, span_id)
 
 
@@ -136,7 +140,7 @@ async def show_checkpoint() -> Response:
 
 
 async def show_stats() -> Response:
-    """Show what the timeline amounts to: spans, kinds, feeds with size and root, state hash."""
+    """Show what the timeline amounts to: spans, kinds, feeds of all nodes with size and root, state hash."""
     caller = current()
     store = caller.services.store
     stats = await store.read(statistics, caller.tenant, store.feeds)
@@ -201,8 +205,15 @@ def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: Sp
     record = find_span_or_copy(conn, tenant, feeds, span_id)
     if record is None:
         raise CallerError("span.unknown", b32encode(span_id))
-    feed = feed_of(record, feeds)
-    return _encode({**span_json(record, feed), "entry": entry_of(record, feed.feed_id).hex()})
+    entry = entry_of(record, feed_of(record, feeds).feed_id)
+    return _encode({**_named_span(conn, tenant, feeds, record), "entry": entry.hex()})
+
+
+def _named_span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, record: Record) -> dict[str, Any]:
+    """A span that somebody names: unlike those of pages it may be void, and says so."""
+    shown = span_json(record, feed_of(record, feeds))
+    reason = void_reason(conn, tenant, record)
+    return shown if reason is None else {**shown, "void": reason}
 
 
 def _proof(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
@@ -223,6 +234,6 @@ def _steps(
     limit: int,
 ) -> bytes:
     found = walk(conn, tenant, feeds, span_id, limit)
-    spans = [_raw({"depth": depth, **span_json(record, feed_of(record, feeds))}) for depth, record in found.steps]
+    spans = [_raw({"depth": depth, **_named_span(conn, tenant, feeds, record)}) for depth, record in found.steps]
     missing = [b32encode(missing_id) for missing_id in found.missing]
     return _encode({"spans": spans, "missing": missing, "truncated": found.truncated})

@@ -45,7 +45,10 @@ class UploadJson(msgspec.Struct, frozen=True):
 
 
 class SpanJson(msgspec.Struct, frozen=True):
-    """A recorded action. Where its body is not held or malformed, `body` says so and the body's fields are absent."""
+    """A recorded action. Where its body is not held or malformed, `body` says so and the body's fields are absent.
+
+    A span without effect says why it is `void`; it is shown only to who names it.
+    """
 
     id: str
     kind: str
@@ -72,6 +75,7 @@ class SpanJson(msgspec.Struct, frozen=True):
     annotations: Any = UNSET
     body: str | UnsetType = UNSET
     body_fault: str | UnsetType = UNSET
+    void: str | UnsetType = UNSET
 
 
 class OneSpanJson(SpanJson, frozen=True, kw_only=True):
@@ -114,20 +118,32 @@ class WalkJson(msgspec.Struct, frozen=True):
 
 
 class FeedJson(msgspec.Struct, frozen=True):
-    """A feed as far as this node holds it; `root` is hex, `vkey` verifies its checkpoints."""
+    """A feed as far as this node holds it; `root` is hex, `vkey` verifies its checkpoints, `node` writes it.
+
+    Of its `size` entries so many are `void` and `withheld` from this node. `own`: this node writes it.
+    """
 
     feed: str
     node: str
     vkey: str
     size: int
     root: str
+    own: bool
     open: bool
+    void: int
+    withheld: int
 
 
 class StatsJson(msgspec.Struct, frozen=True):
-    """What a tenant's timeline amounts to. Equal `state` (hex) on two nodes means equal feeds, byte for byte."""
+    """What a tenant's timeline amounts to. Equal `state` (hex) on two nodes means equal feeds, byte for byte.
+
+    `spans` and `kinds` are those that have effect. Besides them the feeds hold entries that are `void`, and stubs of
+    what is `withheld` from this node, such as private spans of others.
+    """
 
     spans: int
+    void: int
+    withheld: int
     first_at: str | None
     last_at: str | None
     kinds: dict[str, int]

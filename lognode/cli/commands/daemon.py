@@ -12,12 +12,13 @@ from lognode.core.errors import CallerError, LognodeError, NodeFault
 from lognode.core.ids import LogLineKind, format_logline, logline
 
 if TYPE_CHECKING:
-    from lognode.client.answers import Reload, Subsystem
+    from lognode.client.answers import Feed, Reload, Stats, Subsystem
     from lognode.node import NodeInfo
     from lognode.settings import Settings
 
 EXIT_NOT_READY: Final = 75
 KINDS_SHOWN: Final = 10
+NODE_CELLS: Final = 12  # of the key of another node: enough to tell members apart
 
 
 def init(*, data_dir: DataDir = None, json: Json = False) -> None:
@@ -181,15 +182,37 @@ def status(*, target: Target = HERE) -> int:
         "Spans": f"{stats['spans']:,}, from {stats['first_at']} to {stats['last_at']}" if stats["spans"] else "none",
         "State": stats["state"],
     }
-    print_rows(rows | _reload_rows(node["reload"]))
+    print_rows(rows | _effectless_rows(stats) | _reload_rows(node["reload"]))
     print_table(("subsystem", "state"), [(part["name"], _subsystem_state(part)) for part in node["subsystems"]])
-    feeds = [(feed["feed"], "open" if feed["open"] else "closed", feed["size"]) for feed in stats["feeds"]]
-    print_table(("feed", "state", "entries"), feeds)
+    _print_feeds(stats["feeds"])
     kinds = sorted(stats["kinds"].items(), key=lambda item: -item[1])
     print_table(("kind", "spans"), kinds[:KINDS_SHOWN])
     if len(kinds) > KINDS_SHOWN:
         print_text(f"and {len(kinds) - KINDS_SHOWN:,} kinds more; --json tells them all")
     return 0 if unready is None else EXIT_NOT_READY
+
+
+def _effectless_rows(stats: "Stats") -> dict[str, str]:
+    """What is held and shown nowhere."""
+    rows = dict[str, str]()
+    if stats["void"]:
+        rows["Void"] = f"{stats['void']:,} entries without effect; 'lognode show' says why"
+    if stats["withheld"]:
+        rows["Withheld"] = f"{stats['withheld']:,} entries of which this node may have no more than the hash"
+    return rows
+
+
+def _print_feeds(feeds: "list[Feed]") -> None:
+    """The feeds of all nodes; columns that only other nodes' feeds need are left out where there are none."""
+    states = ["open" if feed["open"] else "closed" if feed["own"] else "of another node" for feed in feeds]
+    rows = [(feed["feed"], state, feed["size"]) for feed, state in zip(feeds, states, strict=True)]
+    if all(feed["own"] and not feed["void"] for feed in feeds):
+        print_table(("feed", "state", "entries"), rows)
+        return
+    nodes = [feed["node"].rpartition("/")[2][:NODE_CELLS] for feed in feeds]
+    more = [(node, feed["void"], feed["withheld"]) for node, feed in zip(nodes, feeds, strict=True)]
+    titles = ("feed", "state", "entries", "node", "void", "withheld")
+    print_table(titles, [(*row, *rest) for row, rest in zip(rows, more, strict=True)])
 
 
 def _reload_rows(reload: "Reload") -> dict[str, str]:

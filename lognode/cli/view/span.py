@@ -17,6 +17,7 @@ ID_CELLS: Final = 39
 def about_text(span: Span) -> Text:
     """What a span says of itself in few words: marks, title or else subject or data, then tags."""
     marks = [mark for mark in (span["status"], span["visibility"]) if mark not in ("executed", "organization")]
+    marks += ["void"] * ("void" in span)
     text = Text()
     for mark in marks:
         text.append(f"[{mark}] ", "yellow")

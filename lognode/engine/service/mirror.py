@@ -1,8 +1,9 @@
 """Keeps each tenant's timeline as NDJSON files besides: what anybody can read, copy and import without a node.
 
 Follows the store from its own place, as a live tail does; nothing waits for it. Invariants: the lines of a mirror
-are those of an export, each position once and in order; it holds no more than one small batch; a segment that has
-a successor never changes again. A file system that hangs keeps a thread or two, and nobody waits for them.
+were those of an export when they were written, each position at most once and in order; it holds no more than one small
+batch; a segment that has a successor never changes again. A file system that hangs keeps a thread or two, and nobody
+waits for them.
 """
 
 import errno
@@ -84,15 +85,15 @@ class Mirror:
     async def _follow(self, tenant: TenantRef, segments: "Segments", position: int) -> None:
         sync_at = math.inf
         while True:
-            lines, reached = await self._store.read(_read_lines, tenant, self._store.feeds, position)
+            first, lines, reached = await self._store.read(_read_lines, tenant, self._store.feeds, position)
             if lines:
-                await _patiently(segments, segments.append, position + 1, lines)
-                position = reached
+                await _patiently(segments, segments.append, first, lines)
                 sync_at = min(sync_at, trio.current_time() + MIRROR_SYNC_S)
             if trio.current_time() >= sync_at:
                 await _patiently(segments, segments.sync)
                 sync_at = math.inf
-            if not lines:
+            position, before = reached, position
+            if position == before:
                 with trio.move_on_at(sync_at):
                     await self._heads.wait_beyond(tenant.number, position)
 
@@ -114,22 +115,37 @@ async def _in_thread(fn: Callable[[*Args], T], *args: *Args) -> T:
 
 def _read_lines(
     conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], position: int
-) -> tuple[bytes, int]:
-    """The next lines behind a position, a small batch of them, and the position of the last."""
+) -> tuple[int, bytes, int]:
+    """The next lines behind a position, a small batch of them: where the first stands, they, and how far was looked.
+
+    What is void has no line, so some positions are passed over.
+    """
     lines: list[bytes] = []
-    size, tenant_text = 0, b32encode(tenant.tenant_id)
+    first, size, tenant_text = 0, 0, b32encode(tenant.tenant_id)
     for _ in range(TAIL_BATCH_STEPS_MAX):
-        records, _ = select_new(conn, tenant, _EVERYTHING, position, TAIL_STEP_SPANS_MAX)
+        records, reached = select_new(conn, tenant, _EVERYTHING, position, TAIL_STEP_SPANS_MAX)
+        is_at_end = reached == position
         for record in records:
-            if record.position != position + 1:
-                raise NodeFault("database.damaged", "it is missing", place=f"position {position + 1}")
+            _check_passed(conn, tenant, position + 1, record.position)
             line = _encode({**span_json(record, feed_of(record, feeds)), "tenant": tenant_text}) + b"\n"
             lines.append(line)
+            first = first or record.position
             size += len(line)
-            position += 1
-        if not records or size > TAIL_BATCH_BYTES_MAX:
+            position = record.position
+        _check_passed(conn, tenant, position + 1, reached + 1)
+        position = reached
+        if is_at_end or size > TAIL_BATCH_BYTES_MAX:
             break
-    return b"".join(lines), position
+    return first, b"".join(lines), position
+
+
+def _check_passed(conn: sqlite3.Connection, tenant: TenantRef, start: int, stop: int) -> None:
+    """Pass if no span is missing at the positions [start, stop). Raises NodeFault("database.damaged")."""
+    if start < stop:
+        held = [record.position for record in records_at(conn, tenant, start, stop)]
+        if held != list(range(start, stop)):
+            lost = min(set(range(start, stop)).difference(held))
+            raise NodeFault("database.damaged", "it is missing", place=f"position {lost}")
 
 
 def _id_at(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], position: int) -> str | None:
@@ -264,8 +280,8 @@ def _sound_part(path: Path) -> tuple[Mirrored | None, int]:
                 line = _decode(raw)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 break
-            if line.position != position or not raw.endswith(b"\n"):
+            if line.position < position or not raw.endswith(b"\n"):
                 break
             last = Mirrored(line.position, line.id)
-            position, size = position + 1, size + len(raw)
+            position, size = line.position + 1, size + len(raw)
     return last, size

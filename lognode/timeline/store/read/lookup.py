@@ -1,22 +1,22 @@
-"""Single spans by id, the causal walk both ways, and what a tenant's timeline amounts to.
+"""Single spans by id, and the causal walk both ways.
 
 Synchronous functions for a reader's thread. Ids are not stored: a span is looked up by the hlc in its id and
 recognised by its leaf. An id that is not here may be the origin of a copy that is: walks go on there. Invariant:
 a walk ends, whatever `caused_by` and origins say, never shows a span twice, and holds no more than
-PAGE_BYTES_MAX of bodies, or one span.
+PAGE_BYTES_MAX of bodies, or one span. What is void is found by its id, and as somebody's cause; it has no place among
+effects.
 """
 
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from lognode.core.clock import HLC_MAX, Clock, hlc_ms, state_hash, time_text
+from lognode.core.clock import HLC_MAX
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline, parse_span_id
+from lognode.core.ids import SpanId, b32encode, parse_span_id
 from lognode.core.limits import PAGE_BYTES_MAX
-from lognode.timeline.proof.checkpoint import origin, parse_checkpoint, vkey
 from lognode.timeline.query import Cursor, Lineage, Query, decode_cursor
 from lognode.timeline.record import (
     ORIGIN,
@@ -33,8 +33,7 @@ from lognode.timeline.record import (
     row_of,
 )
 from lognode.timeline.store.read.pages import select_page
-from lognode.timeline.store.read.proofs import latest_note, span_proof
-from lognode.timeline.store.write import find_ending
+from lognode.timeline.store.read.proofs import span_proof
 
 _SPANS: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
 _COPIES: Final = "FROM labels WHERE tenant = ? AND field = ?"
@@ -185,47 +184,3 @@ def _stood_for(
         found = find_span_or_copy(conn, tenant, feeds, name)
         if found is not None and found.position == copy.position:
             yield name
-
-
-def statistics(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef]) -> dict[str, Any]:
-    """What the tenant's timeline amounts to, for JSON: spans, first and last time, kinds, feeds, state hash.
-
-    Counting kinds walks an index once: some 40 ms at a million spans. The rest does not grow with history.
-    """
-    (newest,) = conn.execute(
-        "SELECT max(row) FROM spans WHERE row BETWEEN ? AND ?",
-        (row_of(tenant.number, 1), row_of(tenant.number, POSITION_MASK)),
-    ).fetchone()
-    first, last = conn.execute(
-        "SELECT (SELECT min(hlc) FROM spans WHERE tenant = ?), (SELECT max(hlc) FROM spans WHERE tenant = ?)",
-        (tenant.number, tenant.number),
-    ).fetchone()
-    kinds = conn.execute(
-        "SELECT name, (SELECT count(*) FROM spans s WHERE s.kind = k.kind) AS spans FROM kinds k"
-        " WHERE k.tenant = ? ORDER BY name",
-        (tenant.number,),
-    ).fetchall()
-    # A feed is known here before the commit that opens it.
-    stored = {number for (number,) in conn.execute("SELECT feed FROM feeds WHERE tenant = ?", (tenant.number,))}
-    held = [feed for number, feed in sorted(feeds.items()) if number in stored]
-    heads = {feed.feed_id: parse_checkpoint(latest_note(conn, feed)) for feed in held}
-    newest_own = max((feed for feed in held if feed.own), default=None)
-    written = newest_own if newest_own and find_ending(conn, newest_own) is None else None
-    return {
-        "spans": newest & POSITION_MASK if newest else 0,
-        "first_at": None if first is None else time_text(hlc_ms(first)),
-        "last_at": None if last is None else time_text(hlc_ms(last)),
-        "kinds": dict(kinds),
-        "feeds": [
-            {
-                "feed": b32encode(feed.feed_id),
-                "node": format_logline(logline(LogLineKind.NODE, feed.node_key)),
-                "vkey": vkey(origin(tenant.tenant_id, feed.feed_id), feed.log_key),
-                "size": heads[feed.feed_id].size,
-                "root": heads[feed.feed_id].root.hex(),
-                "open": feed == written,
-            }
-            for feed in held
-        ],
-        "state": state_hash(Clock({feed: (head.size, head.root) for feed, head in heads.items()})).hex(),
-    }

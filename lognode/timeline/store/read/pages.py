@@ -17,30 +17,15 @@ import msgspec
 
 from lognode.core.clock import HLC_MAX, hlc_from_ms
 from lognode.core.errors import CallerError
-from lognode.core.limits import FILTER_KINDS_MAX, LEAD_ROWS_MAX, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX, TAIL_ROWS_MAX
-from lognode.core.span import EXECUTED
-from lognode.timeline.query import PREFIX, Cursor, Order, Query, page_ends, place_of
-from lognode.timeline.record import (
-    CONTRACT,
-    FLOW,
-    ORIGIN,
-    POSITION_MASK,
-    RECORD_COLUMNS,
-    SUBJECT,
-    TAG,
-    WORKFLOW,
-    FeedRef,
-    Record,
-    TenantRef,
-    fitting,
-    row_of,
-)
-from lognode.timeline.store.read.search import match_expression, matches, search_position
+from lognode.core.limits import LEAD_ROWS_MAX, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX, TAIL_ROWS_MAX
+from lognode.timeline.query import Cursor, Order, Query, page_ends, place_of
+from lognode.timeline.record import POSITION_MASK, RECORD_COLUMNS, FeedRef, Record, TenantRef, fitting, row_of
+from lognode.timeline.store.read.search import matches, search_position
+from lognode.timeline.store.read.terms import Index, Lead, Term, Values, terms_of, walk
 
 _NO_LIMIT: Final = -1
 _BODY: Final = Record._fields.index("body")
 
-Values = tuple[object, ...]
 Found = tuple[list["Record"], int]  # records, and no less than what their bodies weigh
 Bounds = tuple[int, int, int, int]  # lowest and highest hlc, lowest and highest row, both included
 
@@ -58,31 +43,6 @@ class Page(NamedTuple):
     is_cut: bool
 
 
-class _Index(NamedTuple):
-    """A way into the spans: a FROM clause, its condition, where it has hlc and row, the order that it yields."""
-
-    source: str
-    where: str
-    hlc: str
-    row: str
-    yields: Order | None
-
-
-class _Lead(NamedTuple):
-    """An index and what to bind for its condition; of several branches SQLite merges the candidates."""
-
-    via: _Index
-    branches: tuple[Values, ...]
-
-
-class _Term(NamedTuple):
-    """One filter: a condition on the span s and, where an index serves it, the lead that it can be instead."""
-
-    check: str
-    values: Values
-    lead: _Lead | None = None
-
-
 class _Statement(NamedTuple):
     """SQL, and what is bound in it beside bounds and limit."""
 
@@ -96,29 +56,6 @@ class _Statement(NamedTuple):
 _record: Final[Callable[[tuple[Any, ...]], Record]] = partial(tuple.__new__, Record)
 
 _BODIES: Final = "LEFT JOIN bodies b ON b.row = s.row"
-_KIND: Final = "s.kind = (SELECT kind FROM kinds WHERE tenant = ? AND name = ?)"
-_ACTOR: Final = "s.actor = (SELECT actor FROM actors WHERE tenant = ? AND logline = ?)"
-_LABEL: Final = (
-    "EXISTS (SELECT 1 FROM labels l"
-    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND l.hlc = s.hlc AND l.row = s.row)"
-)
-# Read once, not per candidate: each look into FTS5 costs as much as reading hundreds of its matches.
-_TEXT: Final = "s.row IN (SELECT rowid FROM search WHERE search MATCH ? AND rowid BETWEEN ? AND ?)"
-
-_BY_ROW: Final = _Index("spans s NOT INDEXED", "s.tenant = ?", "s.hlc", "s.row", "arrival")
-_BY_TIME: Final = _Index("spans s INDEXED BY spans_by_time", "s.tenant = ?", "s.hlc", "s.row", "timeline")
-_BY_KIND: Final = _Index("spans s INDEXED BY spans_by_kind", _KIND, "s.hlc", "s.row", "timeline")
-_BY_ACTOR: Final = _Index("spans s INDEXED BY spans_by_actor", _ACTOR, "s.hlc", "s.row", "timeline")
-# The first condition on status is that of the partial index, which a bound value cannot show to hold.
-_BY_STATUS: Final = _Index(
-    "spans s INDEXED BY spans_by_status",
-    "s.tenant = ? AND s.status <> 0 AND s.status = ?", "s.hlc", "s.row", "timeline",
-)  # fmt: skip
-_BY_CAUSE: Final = _Index(
-    "spans s INDEXED BY spans_by_cause", "s.tenant = ? AND s.caused_by = ?", "s.hlc", "s.row", "arrival"
-)
-_BY_LABEL: Final = _Index("labels l", "l.tenant = ? AND l.field = ? AND l.value = ?", "l.hlc", "l.row", "timeline")
-_BY_TEXT: Final = _Index("search", "search MATCH ?", "s.hlc", "search.rowid", "arrival")
 
 
 def select_page(
@@ -181,8 +118,8 @@ def select_new(
         return [], after_position
     stop = min(newest, start + TAIL_ROWS_MAX - 1)
     # The index may lag behind the newest spans, so a tail matches their texts itself.
-    terms = _terms(conn, number, msgspec.structs.replace(query, text=None, order="arrival"))
-    statement = _led_by(_walk(number, "arrival"), terms, "arrival", descending=False)
+    terms = terms_of(conn, number, msgspec.structs.replace(query, text=None, order="arrival"))
+    statement = _led_by(walk(number, "arrival"), terms, "arrival", descending=False)
     records, weight = _fetch(conn, statement, (low, high, start, stop), limit, bytes_max)
     is_cut = len(records) == limit or weight > bytes_max
     scanned_to = records[-1].position if is_cut else stop & POSITION_MASK
@@ -274,11 +211,11 @@ def _plan(conn: sqlite3.Connection, number: int, query: Query, bounds: Bounds, *
 
     An index that yields another order than the query's has its candidates sorted, so it leads only with few.
     """
-    terms = _terms(conn, number, query)
+    terms = terms_of(conn, number, query)
     leads = [term.lead for term in terms if term.lead]
     if len(leads) == 1 and leads[0].via.yields == query.order:
         return _led_by(leads[0], terms, query.order, descending=descending)
-    fewest, best = LEAD_ROWS_MAX + 1, _walk(number, query.order)
+    fewest, best = LEAD_ROWS_MAX + 1, walk(number, query.order)
     for lead in leads:
         count = _count(conn, lead, bounds)
         if count < fewest and (count < LEAD_ROWS_MAX or lead.via.yields == query.order):
@@ -286,13 +223,13 @@ def _plan(conn: sqlite3.Connection, number: int, query: Query, bounds: Bounds, *
     return _led_by(best, terms, query.order, descending=descending)
 
 
-def _led_by(lead: _Lead, terms: list[_Term], order: Order, *, descending: bool) -> _Statement:
+def _led_by(lead: Lead, terms: list[Term], order: Order, *, descending: bool) -> _Statement:
     checks = [term for term in terms if term.lead is not lead]
     sql = _page_sql(lead.via, len(lead.branches), tuple([term.check for term in checks]), order, descending=descending)
     return _Statement(sql, lead.branches, tuple([value for term in checks for value in term.values]), descending)
 
 
-def _count(conn: sqlite3.Connection, lead: _Lead, bounds: Bounds) -> int:
+def _count(conn: sqlite3.Connection, lead: Lead, bounds: Bounds) -> int:
     """How many candidates an index has, counted no further than LEAD_ROWS_MAX."""
     if not lead.branches:
         return 0
@@ -302,7 +239,7 @@ def _count(conn: sqlite3.Connection, lead: _Lead, bounds: Bounds) -> int:
 
 
 @lru_cache(maxsize=256)
-def _page_sql(index: _Index, branches: int, checks: tuple[str, ...], order: Order, *, descending: bool) -> str:
+def _page_sql(index: Index, branches: int, checks: tuple[str, ...], order: Order, *, descending: bool) -> str:
     """Records, straight from an index that yields their order; else first the rows of those few, and then they.
 
     CROSS JOIN keeps the order of what stands left of it.
@@ -318,83 +255,22 @@ def _page_sql(index: _Index, branches: int, checks: tuple[str, ...], order: Orde
 
 
 @lru_cache(maxsize=256)
-def _count_sql(index: _Index, branches: int) -> str:
+def _count_sql(index: Index, branches: int) -> str:
     return f"SELECT count(*) FROM ({_rows_sql(index, branches, ())} LIMIT ?)"
 
 
-def _rows_sql(index: _Index, branches: int, checks: tuple[str, ...]) -> str:
+def _rows_sql(index: Index, branches: int, checks: tuple[str, ...]) -> str:
     source = _source(index, needs_span=bool(checks))
     branch = f"SELECT {index.hlc} AS hlc, {index.row} AS row FROM {source} WHERE {_where(index, checks)}"
     return " UNION ALL ".join([branch] * branches)
 
 
-def _source(index: _Index, *, needs_span: bool) -> str:
+def _source(index: Index, *, needs_span: bool) -> str:
     if index.row != "s.row" and (needs_span or index.hlc == "s.hlc"):
         return f"{index.source} CROSS JOIN spans s ON s.row = {index.row}"
     return index.source
 
 
-def _where(index: _Index, checks: tuple[str, ...]) -> str:
+def _where(index: Index, checks: tuple[str, ...]) -> str:
     """Binds the values of a branch, four bounds, the values of the checks."""
     return " AND ".join((index.where, f"{index.hlc} BETWEEN ? AND ?", f"{index.row} BETWEEN ? AND ?", *checks))
-
-
-def _walk(number: int, order: Order) -> _Lead:
-    """The tenant's whole timeline, in its order."""
-    return _Lead(_BY_TIME if order == "timeline" else _BY_ROW, ((number,),))
-
-
-def _terms(conn: sqlite3.Connection, number: int, query: Query) -> list[_Term]:
-    """A query's filters, but for its time range; of two that count alike, the first leads."""
-    terms = []
-    labels = [
-        (ORIGIN, query.origin), (FLOW, query.flow_id), (WORKFLOW, query.workflow_id), (CONTRACT, query.contract_id),
-        (SUBJECT, query.subject), *[(TAG, tag) for tag in query.tags],
-    ]  # fmt: skip
-    for field, value in labels:
-        if value is not None:
-            terms.append(_term(_LABEL, (number, field, value), _BY_LABEL))
-    if query.caused_by is not None:
-        terms.append(_Term("s.caused_by = ?", (query.caused_by,), _Lead(_BY_CAUSE, ((number, query.caused_by),))))
-    if query.text is not None:
-        words, rows = match_expression(query.text), (row_of(number, 1), row_of(number, POSITION_MASK))
-        terms.append(_Term(_TEXT, (words, *rows), _Lead(_BY_TEXT, ((words,),))))
-    if query.actor is not None:
-        terms.append(_term(_ACTOR, (number, query.actor), _BY_ACTOR))
-    if query.kinds:
-        terms.append(_kind_term(conn, number, query))
-    if query.status is not None:
-        lead = None if query.status == EXECUTED else _Lead(_BY_STATUS, ((number, query.status),))
-        terms.append(_Term("s.status = ?", (query.status,), lead))
-    if query.visibility is not None:
-        terms.append(_Term("s.visibility = ?", (query.visibility,)))
-    return terms
-
-
-def _term(check: str, values: Values, index: _Index) -> _Term:
-    return _Term(check, values, _Lead(index, (values,)))
-
-
-def _kind_term(conn: sqlite3.Connection, number: int, query: Query) -> _Term:
-    """The filter by kinds. In timeline order each kind is a branch of its own, and SQLite merges their indexes."""
-    kinds = query.kinds
-    if len(kinds) == 1 and not kinds[0].endswith(PREFIX):
-        return _term(_KIND, (number, kinds[0]), _BY_KIND)
-    conditions: list[str] = []
-    values: list[object] = [number]
-    for kind in kinds:
-        if kind.endswith(PREFIX):
-            # Below "order." and before "order/", its next text: what begins with "order.".
-            conditions.append("name >= ? AND name < ?")
-            values += [kind[:-1], kind[:-2] + chr(ord(".") + 1)]
-        else:
-            conditions.append("name = ?")
-            values.append(kind)
-    among = f"FROM kinds WHERE tenant = ? AND ({' OR '.join(conditions)})"
-    check = f"s.kind IN (SELECT kind {among})"
-    if query.order == "arrival":
-        return _term(check, tuple(values), _BY_KIND._replace(where=check, yields=None))
-    names = conn.execute(f"SELECT name {among} LIMIT ?", [*values, FILTER_KINDS_MAX + 1]).fetchall()
-    if len(names) > FILTER_KINDS_MAX:
-        return _Term(check, tuple(values))
-    return _Term(check, tuple(values), _Lead(_BY_KIND, tuple((number, name) for (name,) in names)))
