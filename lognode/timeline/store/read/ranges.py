@@ -1,17 +1,212 @@
-"""Ranges of feeds for other nodes, and the kept checkpoints that they end at.
+"""Ranges and control spans of feeds for other nodes, the clock that says what there is, and where ranges end.
 
 Synchronous functions for a reader's thread. Invariant: nothing leaves that does not lead to the signed root at its end.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from itertools import pairwise
+from typing import Final
 
-from lognode.core.errors import NodeFault
-from lognode.core.limits import MILESTONE_BYTES, MILESTONE_SPANS
-from lognode.timeline.proof.tree import border_at, consistency_proof, root_of, verify_consistency
-from lognode.timeline.record import FeedRef
-from lognode.timeline.store.read.proofs import node_source
+from lognode.core.clock import Clock
+from lognode.core.codec import encode
+from lognode.core.errors import CallerError, NodeFault
+from lognode.core.ids import FeedId
+from lognode.core.limits import MILESTONE_BYTES, MILESTONE_SPANS, RANGE_BYTES_MAX, RANGE_SPANS_MAX
+from lognode.core.span import (
+    PRIVATE,
+    Entry,
+    Foretold,
+    Range,
+    is_control,
+    leaf_hash,
+    stub_entry,
+)
+from lognode.timeline.proof.tree import (
+    HASH_BYTES,
+    border_at,
+    consistency_proof,
+    grow,
+    inclusion_proof,
+    root_of,
+    verify_consistency,
+    verify_inclusion,
+)
+from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.store.read.proofs import checkpoint_of, latest_note, node_source
 from lognode.timeline.store.write import newest_checkpoint
+
+_DEPTHS: Final = "hlc, visibility, header, body"
+_SPANS: Final = f"SELECT seq, {_DEPTHS} FROM spans LEFT JOIN bodies USING (row)"
+_HERE: Final = "feed = ? AND seq >= ? AND seq < ?"
+_INERT: Final = f"SELECT seq, {_DEPTHS} FROM inert WHERE {_HERE}"
+_NEAR: Final = 4 * MILESTONE_SPANS  # so many entries are looked at sooner than all control spans of a tenant
+_WRONG: Final = (CallerError, TypeError, ValueError, AttributeError, OverflowError)  # what damage runs into
+
+
+def read_clock(conn: sqlite3.Connection, tenant: TenantRef) -> Clock:
+    """What this node holds of every feed of a tenant. Raises NodeFault("database.damaged")."""
+    sql = "SELECT feed_id, note, max(size) FROM feeds JOIN checkpoints USING (feed) WHERE tenant = ? GROUP BY feed"
+    heads = {}
+    for feed_id, note, _ in conn.execute(sql, (tenant.number,)):
+        head = checkpoint_of(note)
+        heads[FeedId(feed_id)] = (head.size, head.root)
+    return Clock(heads)
+
+
+def read_range(
+    conn: sqlite3.Connection,
+    feed: FeedRef,
+    start: int,
+    *,
+    spans_max: int = RANGE_SPANS_MAX,
+    bytes_max: int = RANGE_BYTES_MAX,
+) -> Range | None:
+    """Entries of a feed from `start` on, for others: private spans of this node are stubs. None where nothing is.
+
+    It ends at the furthest kept checkpoint within `spans_max` entries and `bytes_max` bytes of headers and bodies, or
+    at the nearest one where that is further. Raises NodeFault("database.damaged").
+    """
+    sql = "SELECT size, note FROM checkpoints WHERE feed = ? AND size > ? ORDER BY size LIMIT ?"
+    ends: list[tuple[int, bytes]] = conn.execute(sql, (feed.number, start, max(1, spans_max))).fetchall()
+    entries: list[Entry] = []
+    note, weight = b"", 0
+    for (stop, _), (size, later) in pairwise([(start, b""), *ends]):
+        if entries and size - start > spans_max:
+            break
+        part = _read_entries(conn, feed, stop, size)
+        weight += sum([entry.weight for entry in part])
+        if entries and weight > bytes_max:
+            break
+        entries += part
+        note = later
+    if not entries:
+        return None
+    found = Range(feed.feed_id, start, entries, note)
+    _prove(conn, feed, found)
+    return found
+
+
+def _read_entries(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[Entry]:
+    """Entries [start, stop) of a feed, as deep as others may have them."""
+    try:
+        found = [
+            (seq, _shared(hlc, visibility, header, body))
+            for seq, hlc, visibility, header, body in conn.execute(
+                f"{_SPANS} WHERE {_HERE} ORDER BY seq", (feed.number, start, stop)
+            )
+        ]
+    except _WRONG as error:
+        raise _damaged(feed, f"entries {start} to {stop - 1}: {error}") from error
+    inert = conn.execute(_INERT, (feed.number, start, stop)).fetchall()
+    if inert:
+        found = sorted([*found, *((seq, Entry(*depths)) for seq, *depths in inert)])
+    if [seq for seq, _ in found] != list(range(start, stop)):
+        raise _damaged(feed, f"entries {start} to {stop - 1} are not all there")
+    return [entry for _, entry in found]
+
+
+def _shared(hlc: int, visibility: int, header: bytes, body: bytes | None) -> Entry:
+    """A span as others may have it; its body must be the one that its header names."""
+    if visibility == PRIVATE:
+        return Entry(hlc, visibility, sha256(header).digest(), None)
+    if body is None:
+        raise ValueError("a body is missing")
+    digest = sha256(body).digest()
+    if not header.endswith(b"\x58\x20" + digest + _encode_size(len(body))):
+        raise ValueError("a body is not the one that its header names")
+    return Entry(hlc, visibility, header, body)
+
+
+@lru_cache(maxsize=4096)
+def _encode_size(size: int) -> bytes:
+    return encode(size)
+
+
+def leaves_in(feed: FeedId, start: int, entries: Sequence[Entry]) -> list[bytes]:
+    """The leaf hashes of entries from `start` on."""
+    return [
+        leaf_hash(stub_entry(feed, seq, entry.hlc, entry.visibility, entry.header_sha256))
+        for seq, entry in enumerate(entries, start)
+    ]
+
+
+def _prove(conn: sqlite3.Connection, feed: FeedRef, found: Range) -> None:
+    """Pass if a range leads from the tree before it to the root that was signed at its end."""
+    head = checkpoint_of(found.note)
+    before = border_at(found.start, node_source(conn, feed))
+    try:
+        leaves = leaves_in(feed.feed_id, found.start, found.entries)
+    except _WRONG as error:
+        raise _damaged(feed, f"entries from {found.start} on: {error}") from error
+    if (head.size, head.root) != (found.stop, root_of(grow(before, leaves).border)):
+        raise _damaged(feed, f"it does not lead to its checkpoint at {found.stop}")
+
+
+def read_foretold(
+    conn: sqlite3.Connection,
+    tenant: TenantRef,
+    feed_id: FeedId,
+    from_seq: int,
+    *,
+    spans_max: int = RANGE_SPANS_MAX,
+) -> list[Foretold]:
+    """Control spans of a feed from `from_seq` on, by seq: those held, and those known ahead of their ranges.
+
+    Each is proven against a checkpoint, those held against the newest. Raises NodeFault("database.damaged").
+    """
+    sql = "SELECT feed, tenant, feed_id, node_key, log_key, own FROM feeds WHERE tenant = ? AND feed_id = ?"
+    row = conn.execute(sql, (tenant.number, feed_id)).fetchone()
+    held = _held_controls(conn, FeedRef(*row), from_seq, spans_max) if row else []
+    sql = (
+        f"SELECT seq, {_DEPTHS}, note, path FROM foretold "
+        "WHERE tenant = ? AND feed_id = ? AND seq >= ? ORDER BY seq LIMIT ?"
+    )
+    ahead = conn.execute(sql, (tenant.number, feed_id, from_seq, spans_max - len(held)))
+    return [
+        *held,
+        *(
+            Foretold(feed_id, seq, Entry(hlc, visibility, header, body), note, hashes_in(path))
+            for seq, hlc, visibility, header, body, note, path in ahead
+        ),
+    ]
+
+
+def hashes_in(path: bytes) -> tuple[bytes, ...]:
+    """The hashes of a stored inclusion proof."""
+    return tuple([path[at : at + HASH_BYTES] for at in range(0, len(path), HASH_BYTES)])
+
+
+def _held_controls(conn: sqlite3.Connection, feed: FeedRef, from_seq: int, spans_max: int) -> list[Foretold]:
+    note = latest_note(conn, feed)
+    head = checkpoint_of(note)
+    if from_seq >= head.size:
+        return []
+    names = conn.execute("SELECT kind, name FROM kinds WHERE tenant = ?", (feed.tenant,)).fetchall()
+    kinds = [kind for kind, name in names if is_control(name)]
+    # By place where few entries can be meant, else by kind: control spans are few.
+    column = "+kind" if head.size - from_seq <= _NEAR else "kind"
+    marks = ", ".join("?" * len(kinds))
+    sql = f"{_SPANS} WHERE {_HERE} AND {column} IN ({marks}) ORDER BY seq LIMIT ?"
+    found = []
+    node = node_source(conn, feed)
+    for seq, *depths in conn.execute(sql, (feed.number, from_seq, head.size, *kinds, spans_max)).fetchall():
+        try:
+            entry = _shared(*depths)
+            (leaf,) = leaves_in(feed.feed_id, seq, [entry])
+        except _WRONG as error:
+            raise _damaged(feed, f"entry {seq}: {error}") from error
+        path = inclusion_proof(seq, head.size, node)
+        if not verify_inclusion(leaf, seq, head.size, path, head.root):
+            raise _damaged(feed, "it does not lead to its checkpoint")
+        found.append(Foretold(feed.feed_id, seq, entry, note, tuple(path)))
+    return found
+
+
+def _damaged(feed: FeedRef, detail: str) -> NodeFault:
+    return NodeFault("database.damaged", f"feed {feed.number}: {detail}")
 
 
 def missing_milestones(conn: sqlite3.Connection, feed: FeedRef) -> list[tuple[int, bytes]]:
@@ -30,7 +225,7 @@ def missing_milestones(conn: sqlite3.Connection, feed: FeedRef) -> list[tuple[in
         root = root_of(border_at(size, node))
         proof = consistency_proof(size, head.size, node)
         if not verify_consistency(size, head.size, root, head.root, proof):
-            raise NodeFault("database.damaged", f"feed {feed.number} does not lead to its checkpoint")
+            raise _damaged(feed, "it does not lead to its checkpoint")
         found.append((size, root))
     return found
 
