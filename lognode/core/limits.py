@@ -126,6 +126,15 @@ INVITE_SERVERS_MAX: Final = 4  # root members that an invite names: more makes i
 INVITE_CHARS_MAX: Final = 32 * KIB  # of its text: the longest one is half of that
 ADDRESS_CHARS_MAX: Final = 261  # the longest host name, a colon and a port
 ADDRESSES_MAX: Final = 8  # of one node: of some interfaces, in IPv4 and IPv6
+JOIN_REQUEST_BYTES_MAX: Final = 4 * KIB  # keys, a certificate, two signatures, addresses
+JOIN_ANSWER_BYTES_MAX: Final = 64 * KIB
+JOIN_PEERS_MAX: Final = 16  # that a joiner is told of; the timeline names the others
+CERTIFICATE_BYTES_MAX: Final = KIB  # they have one form, of some 300 bytes
+JOIN_RETRY_S_MAX: Final = 3600  # between a joiner's questions whether it was approved
+JOIN_RETRY_S: Final = 3  # a person approves within minutes
+PETITIONS_MAX: Final = 256  # joiners of a tenant that wait for approval, some kilobyte each
+JOIN_TRY_S_MAX: Final = 5  # for one address: a round trip and a commit
+JOIN_S_MAX: Final = 30  # for all addresses, and again until the first spans are here
 
 # Between nodes. Both sides of a link hold a message or two at once.
 VERSIONS_MAX: Final = 8  # that a node says it speaks; it is one, or two

@@ -23,4 +23,12 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     ("invite.altered", "caller", 400, False, "Invite altered", "Copy it again, from where it was made."),
     ("invite.newer", "caller", 409, False, "Invite of a newer lognode", "Upgrade lognode on this node, then join."),
+    (
+        "invite.refused",
+        "caller",
+        403,
+        False,
+        "Invite refused",
+        "Ask for a new invite; who does not hold a valid one is told nothing.",
+    ),
 )
