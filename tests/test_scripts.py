@@ -183,14 +183,14 @@ def test_continuous_integration_names_the_packages_that_it_cannot_install(tmp_pa
     ended = Checkout(tmp_path, python3=PYTHON_WITHOUT_VENV, id="#!/bin/bash\necho 1000\n").run(".ci/run")
 
     assert ended.returncode == 1
-    assert "apt-get install strace curl systemd bubblewrap fish zsh python3-venv" in ended.stderr
+    assert "apt-get install strace curl systemd bubblewrap fish zsh iproute2 python3-venv" in ended.stderr
 
 
 def test_continuous_integration_installs_missing_packages_as_root(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path, python3=PYTHON, uv=UV, apt_get=APT_GET, id="#!/bin/bash\necho 0\n")
     checkout.run(".ci/run")
 
-    assert checkout.log[1].endswith("--yes --no-install-recommends strace curl systemd bubblewrap fish zsh")
+    assert checkout.log[1].endswith("--yes --no-install-recommends strace curl systemd bubblewrap fish zsh iproute2")
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "scripts/environment"])

@@ -110,6 +110,20 @@ RESTART_S_MAX: Final = 60  # soon enough that nobody restarts by hand what mends
 RESTART_WELL_S: Final = 60  # it ran so long: what failed before has nothing to do with what fails now
 NOTIFY_S_MAX: Final = 0.2  # for one message to the service manager; one that hangs delays a request by so much
 
+# Addresses of other nodes. Hints, that anyone on the link may send: enough for real networks, soon read through.
+NODE_ADDRESSES_MAX: Final = 16  # of one node: some interfaces, each with IPv4 and IPv6
+ADDRESSED_NODES_MAX: Final = 4096  # members of all tenants, whose addresses are kept
+ADDRESS_DAYS_MAX: Final = 30  # an address that neither answered nor was told for so long is somebody else's
+STATIC_PEERS_MAX: Final = 64  # of the setting `peers`: a person wrote them
+CANDIDATES_MAX: Final = 256  # announcements kept, some 200 bytes each
+CANDIDATE_HOSTS_MAX: Final = 8  # of one announcement
+CANDIDATE_DIAL_S: Final = 1  # between tries of what nobody vouches for, so that a flood of it reaches nobody else
+ADDRESSES_TRIED_MAX: Final = 8  # of one node in one try
+ADDRESSES_SAVE_S: Final = 10  # between writes of what was learnt; losing it costs one more try
+INTERFACES_LOOK_S: Final = 5  # between looks at the machine's interfaces: a node that moves is found again by then
+DISCOVERY_RETRY_S_MAX: Final = 3600  # between tries of sockets that fail; each makes others think that the node left
+DISCOVERY_STOP_S_MAX: Final = 3  # saying good-bye takes less than one
+
 # Mirror.
 MIRROR_SEGMENT_BYTES_MAX: Final = 64 * MIB  # the newest one is read at start: less than a second
 MIRROR_SYNC_S: Final = 1  # between fsyncs, so that they do not stand in the way of commits

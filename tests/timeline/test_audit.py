@@ -23,7 +23,7 @@ from tests.timeline.histories import ALICE, append_signed, write_history
 
 KEYS: Final = NodeKeys.from_seed(SEED)
 # Whatever is not kept for its own sake: no answer but full text and /readyz depends on it.
-UNCHECKED: Final = ("heartbeat", "search", "inert", "foretold", "cuts", "voids")
+UNCHECKED: Final = ("heartbeat", "search", "inert", "foretold", "cuts", "voids", "addresses")
 
 
 @pytest.fixture(scope="module")

@@ -39,3 +39,15 @@ CREATE TABLE voids (
   row    INTEGER PRIMARY KEY,
   reason TEXT NOT NULL
 ) STRICT;
+
+-- Where nodes were told to be, and how trying it went; hints alone, which nothing else in this file depends on.
+CREATE TABLE addresses (
+  node_key   BLOB NOT NULL,
+  address    TEXT NOT NULL,     -- HOST:PORT
+  sources    TEXT NOT NULL,     -- words, with spaces between them
+  told_ms    INTEGER NOT NULL,  -- Unix ms; 0 for never
+  reached_ms INTEGER NOT NULL,
+  failed_ms  INTEGER NOT NULL,
+  error      TEXT NOT NULL,     -- code of the last failure, or nothing
+  PRIMARY KEY (node_key, address)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,1 @@
+"""Errors of what nodes do with each other."""

@@ -1,0 +1,1 @@
+"""Where nodes may be reached: pure values, and the table that keeps them."""
