@@ -158,3 +158,26 @@ BATCH_BYTES_MAX: Final = 4 * MIB  # of headers and bodies in a message, unless o
 BATCH_ITEMS_MAX: Final = 1024  # ranges, control spans or feeds in a message
 EXPAND_PREFIXES_MAX: Final = 256  # in a message: an answer of 250 kB
 EXPAND_HEADS_MAX: Final = 16  # below this many feeds, naming them is shorter than fingerprints
+
+# Connections of nodes. A node has one or two to each other one.
+PEER_CONNECTIONS_MAX: Final = 256  # of all peers together: their files, and some 100 kB of TLS each
+PEER_CONNECTIONS_EACH_MAX: Final = 8  # of one peer: calls at once, streams, and some that it lost sight of
+STRANGER_CONNECTIONS_MAX: Final = 64  # that have not shown who they are, or need not
+STRANGER_CONNECTIONS_EACH_MAX: Final = 8  # of one address, behind which there may be several nodes
+HANDSHAKE_S_MAX: Final = 10  # two round trips, on a slow line with a slow machine at its end
+FAREWELL_S_MAX: Final = 1  # for whom no handshake is possible, to be told why
+DIAL_S_MAX: Final = 5  # until an address answers; then the next one is tried
+CALL_S_MAX: Final = 60  # for a call without its bytes: a peer that is asked may have to commit first
+CALL_BYTES_S_MIN: Final = 64 * KIB  # that a call must move a second beyond this; a slower line cannot keep up
+FOLLOW_SILENCE_S_MAX: Final = 3 * TAIL_HEARTBEAT_S  # two signs of life may be late
+DIALS_MAX: Final = 256  # peers to which connections are kept
+PEER_CALLS_S: Final = 500  # of one peer or tenant, in the long run; a live link needs one for each of our commits
+PEER_BYTES_S: Final = 64 * MIB  # of one peer or tenant, both ways: more than two cores can verify
+PEER_BURST_S: Final = 4  # so many seconds of both may come at once
+PEER_WAIT_S_MAX: Final = 20  # so long a call waits for its turn, then it is refused
+PEER_HELD_BYTES_MAX: Final = 2 * MESSAGE_BYTES_MAX  # of one peer: requests and answers under way
+PEERS_HELD_BYTES_MAX: Final = 4 * MESSAGE_BYTES_MAX  # of all peers together
+STRANGER_S_MAX: Final = 60  # for all that a stranger does on one connection
+JOIN_CALLS_S: Final = 50  # of all strangers together: each costs a millisecond of signatures
+JOIN_CALLS_EACH_S: Final = 5  # of one address, at which several nodes may ask whether they were approved
+JOIN_BYTES_S: Final = JOIN_CALLS_S * JOIN_ANSWER_BYTES_MAX

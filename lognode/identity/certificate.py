@@ -13,7 +13,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from lognode.core.errors import CallerError
@@ -41,6 +41,12 @@ def tls_certificate(tls_seed: bytes) -> bytes:
         .sign(key, None)
         .public_bytes(Encoding.DER)
     )
+
+
+def tls_key_text(tls_seed: bytes) -> bytes:
+    """The private TLS key in PEM, as TLS libraries take it: a secret."""
+    key = Ed25519PrivateKey.from_private_bytes(tls_seed)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def certificate_key(certificate: bytes) -> bytes:

@@ -32,6 +32,8 @@ from lognode.core.limits import (
     TAIL_SEND_S_MAX,
 )
 
+# The bytes of a connection, and what its requests find in the state of their scope.
+Opened = tuple[trio.abc.Stream, dict[str, Any]]
 _GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 _log = structlog.get_logger(__name__)
 
@@ -52,11 +54,19 @@ def http_config() -> Config:
 class Client:
     """A connection from its first request to its last."""
 
-    def __init__(self, app: ASGIFramework, config: Config, context: WorkerContext, stream: trio.SocketStream) -> None:
+    def __init__(
+        self,
+        app: ASGIFramework,
+        config: Config,
+        context: WorkerContext,
+        socket: trio.socket.SocketType,
+        opened: Opened,
+    ) -> None:
         self._app = app
         self._config = config
         self._context = context
-        self._stream = stream
+        self._socket = socket
+        self._stream, self._state = opened
         self._sending = trio.Lock()
         self._open = trio.CancelScope()  # around all reading
         self._reading = trio.CancelScope()
@@ -65,16 +75,17 @@ class Client:
 
     async def run(self) -> None:
         """Serve until either side closes. What goes wrong with one client ends no other."""
-        socket = self._stream.socket
+        socket = self._socket
         try:
             peer = parse_socket_addr(socket.family, socket.getpeername())
             own = parse_socket_addr(socket.family, socket.getsockname())
+            is_tls = isinstance(self._stream, trio.SSLStream)
             async with trio.open_nursery() as nursery:
                 tasks: Any = _Tasks(nursery)
-                state = ConnectionState({})
+                state = ConnectionState(self._state)
                 app: Any = self._app
                 self._protocol = _Http11(
-                    app, self._config, self._context, tasks, state, ssl=False, client=peer, server=own, send=self._do
+                    app, self._config, self._context, tasks, state, ssl=is_tls, client=peer, server=own, send=self._do
                 )
                 self._set_idle(is_idle=True)
                 await self._read()
@@ -131,11 +142,12 @@ class Client:
             pass  # the reading task finds the stream closed, and ends what is being served
         finally:
             if not is_sent:  # half a message may be out: nothing may follow it
-                self._stream.socket.close()
+                self._socket.close()
 
     async def _close(self) -> None:
-        with suppress(trio.BusyResourceError, *_GONE):
-            await self._stream.send_eof()
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            with suppress(trio.BusyResourceError, *_GONE):
+                await self._stream.send_eof()
         await self._stream.aclose()
         # A request that came early would wait for its turn, which comes no more.
         self._open.cancel()

@@ -1,0 +1,163 @@
+"""One call over HTTP to another node: what is sent, what may come back, and which error stands for what went wrong.
+
+Owns deadlines and bounds of the calling side. Must not know who is called: it is handed a client and a look at the
+certificate. Invariant: not a byte of a request leaves before that look was taken.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final, Self
+
+import httpx
+import trio
+
+from lognode.core.errors import ERRORS, PeerError
+from lognode.core.limits import CALL_BYTES_S_MIN, CALL_S_MAX, DIAL_S_MAX, KIB, SEND_BYTES_MAX
+
+_CODES: Final = {403: "peer.refused", 408: "peer.slow", 413: "message.too_large", 429: "peer.busy"}
+_REASON_BYTES_MAX: Final = KIB
+# Whether the certificate, in DER, is the one of whom we call.
+Look = Callable[[bytes], bool]
+# Is told of bytes of messages: received, sent.
+CountBytes = Callable[[int, int], None]
+
+
+def http_client(context: ssl.SSLContext) -> httpx.AsyncClient:
+    """A client that keeps some connections, and nothing that it is told beside answers."""
+    return httpx.AsyncClient(
+        verify=context,
+        trust_env=False,
+        headers={"User-Agent": "lognode", "Accept-Encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        limits=httpx.Limits(max_connections=6, max_keepalive_connections=4, keepalive_expiry=30),
+        timeout=httpx.Timeout(None, connect=DIAL_S_MAX),
+    )
+
+
+class Parts(httpx.AsyncByteStream):
+    """A body in parts, so that a slow line is seen to move, and encryption needs little memory."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._start = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = self._body[self._start : self._start + SEND_BYTES_MAX]
+        self._start += len(part)
+        if not part:
+            raise StopAsyncIteration
+        return part
+
+
+class Answer:
+    """The parts of an answer as they come, as they were sent. Raises PeerError."""
+
+    def __init__(self, parts: AsyncIterator[bytes], where: str) -> None:
+        self._parts = parts
+        self._where = where
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._parts)
+        except (httpx.TransportError, httpx.StreamError) as error:
+            raise _blame(error, self._where) from error
+
+
+@asynccontextmanager
+async def calling(http: httpx.AsyncClient, url: str, body: bytes, look: Look) -> AsyncIterator[Answer]:
+    """The parts of the answer to a call, as they come. Raises PeerError of all that goes wrong, also while inside."""
+    request = http.build_request("POST", url, headers={"Content-Length": str(len(body))})
+    request.stream = Parts(body)
+    where = request.url.netloc.decode()
+    request.extensions["trace"] = _Tracing(look)
+    try:
+        with trio.fail_after(CALL_S_MAX + len(body) / CALL_BYTES_S_MIN):
+            answer = await http.send(request, stream=True)
+        parts = answer.aiter_raw()
+        try:
+            if answer.status_code != httpx.codes.OK:
+                with trio.fail_after(CALL_S_MAX):
+                    raise await _refusal(answer.status_code, parts)
+            yield Answer(parts, where)
+        finally:
+            # Read on to the error that closing brings: trio warns of generators that are left in their middle.
+            with trio.CancelScope(shield=True):
+                await answer.aclose()
+                with suppress(httpx.TransportError, httpx.StreamError):
+                    async for _ in parts:
+                        pass
+    except trio.TooSlowError:
+        raise PeerError("peer.slow", f"{where} took too long") from None
+    except httpx.TransportError as error:
+        raise _blame(error, where) from error
+
+
+async def read_whole(parts: Answer, bytes_max: int) -> bytes:
+    """The whole of an answer. Raises PeerError message.too_large or peer.slow."""
+    whole = bytearray()
+    with trio.move_on_after(CALL_S_MAX) as deadline:
+        async for part in parts:
+            whole += part
+            if len(whole) > bytes_max:
+                raise PeerError("message.too_large", f"an answer of more than {bytes_max} bytes")
+            deadline.deadline += len(part) / CALL_BYTES_S_MIN
+        return bytes(whole)
+    raise PeerError("peer.slow", f"{len(whole)} bytes of an answer came, then no more in time")
+
+
+class _Tracing:
+    """Looks at the certificate as soon as it is there, by httpcore's own way to follow a request."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+
+    async def __call__(self, name: str, info: Any) -> None:
+        if name == "connection.start_tls.complete":
+            stream = info["return_value"]
+            certificate = stream.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            if certificate is None or not self._look(certificate):
+                await stream.aclose()
+                raise PeerError("peer.untrusted", "another certificate is shown")
+
+
+async def _refusal(status: int, parts: AsyncIterator[bytes]) -> PeerError:
+    said = b""
+    async for part in parts:
+        said += part
+        if len(said) > _REASON_BYTES_MAX:
+            break
+    reason = said.decode("ascii", "replace")
+    # Nothing but a code that we know ourselves is repeated: it comes from another node, and goes into logs.
+    detail = f"it answers {reason}" if reason in ERRORS else f"it answers with status {status}"
+    return PeerError(_CODES.get(status, "peer.refused"), detail)
+
+
+def _blame(error: Exception, where: str) -> PeerError:
+    """What an error of the connection means."""
+    reason = _tls_reason(error)
+    if isinstance(error, httpx.ConnectError) and reason:
+        return PeerError("peer.untrusted", f"{where}: {reason}")
+    if reason:  # it comes once we believe to be connected, since the server looks at our certificate last
+        return PeerError("peer.refused", f"{where}: {reason}")
+    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
+        return PeerError("message.malformed", f"{where}: no HTTP")
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        return PeerError("peer.slow", f"{where}: {type(error).__name__}")
+    return PeerError("peer.unreachable", f"{where}: {str(error) or type(error).__name__}")
+
+
+def _tls_reason(error: BaseException | None) -> str | None:
+    """What OpenSSL says of it; None where it is no matter of TLS."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return str(error.reason or error).lower().replace("_", " ")
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,150 @@
+"""From an accepted socket to a connection of somebody known.
+
+Owns what a stranger may cost: a deadline, a place among few, fewer still for one address. Invariants: nothing of HTTP
+is read before the handshake is done; whoever is served by the peer door has shown, byte for byte, a certificate of a
+member of this moment.
+"""
+
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Literal
+
+import trio
+
+from lognode.core.limits import (
+    FAREWELL_S_MAX,
+    HANDSHAKE_S_MAX,
+    PEER_CONNECTIONS_EACH_MAX,
+    PEER_CONNECTIONS_MAX,
+    RECEIVE_BYTES_MAX,
+    STRANGER_CONNECTIONS_EACH_MAX,
+    STRANGER_CONNECTIONS_MAX,
+    STRANGER_S_MAX,
+)
+from lognode.federation.transport.doors.session import Session
+from lognode.federation.transport.roster import Roster
+from lognode.federation.transport.tls import TlsIdentity, join_server_context, peer_server_context
+
+Refusal = Literal["crowded", "handshake", "unknown"]
+# What serves a connection: its bytes, and what its requests are told of it; None where it was refused.
+Opened = tuple[trio.SSLStream[trio.SocketStream], dict[str, Any]] | None
+_BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+
+
+class _Door:
+    """What both doors do: handshakes under a deadline, few at once."""
+
+    def __init__(self, on_refusal: Callable[[Refusal], None]) -> None:
+        self._refuse = on_refusal
+        self._strangers: Counter[str] = Counter()  # connections by address
+
+    @asynccontextmanager
+    async def _stranger(self, stream: trio.SocketStream) -> AsyncIterator[str | None]:
+        """The address of a connection that has a place among strangers; None where there is none for it."""
+        try:
+            address = str(stream.socket.getpeername()[0])
+        except OSError:  # it is gone already
+            yield None
+            return
+        few = self._strangers[address] < STRANGER_CONNECTIONS_EACH_MAX
+        if not few or self._strangers.total() >= STRANGER_CONNECTIONS_MAX:
+            self._refuse("crowded")
+            yield None
+            return
+        self._strangers[address] += 1
+        try:
+            yield address
+        finally:
+            self._strangers[address] -= 1
+            self._strangers += Counter()  # forgets the addresses that have none left
+
+    async def _shake_hands(self, context: ssl.SSLContext, stream: trio.SocketStream) -> Any:
+        """The encrypted stream; None where the other side cannot or may not have one."""
+        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        try:
+            with trio.fail_after(HANDSHAKE_S_MAX):
+                await secure.do_handshake()
+        except _BROKEN:
+            self._refuse("handshake")
+            with suppress(*_BROKEN), trio.move_on_after(FAREWELL_S_MAX):
+                # Trio sends no alert when a handshake fails; the other side would have to guess why.
+                await stream.send_all(secure._outgoing.read())  # noqa: SLF001 - pinned; a test holds what it does
+                await stream.send_eof()
+                # What is closed with bytes unread takes back the alert.
+                while await stream.receive_some(RECEIVE_BYTES_MAX):
+                    pass
+            return None
+        return secure
+
+
+class PeerDoor(_Door):
+    """The door of members."""
+
+    def __init__(self, identity: TlsIdentity, roster: Roster, on_refusal: Callable[[Refusal], None]) -> None:
+        super().__init__(on_refusal)
+        self._identity = identity
+        self._roster = roster
+        self._trusted = -1  # the roster's version that the context trusts
+        self._context: ssl.SSLContext
+        self._sessions: dict[Session, bytes] = {}  # and whose
+
+    @asynccontextmanager
+    async def open(self, stream: trio.SocketStream) -> AsyncIterator[Opened]:
+        """A connection to a member while it lasts; None for anybody else."""
+        async with self._stranger(stream) as address:
+            secure = await self._shake_hands(self._current_context(), stream) if address else None
+        if secure is None:
+            yield None
+            return
+        certificate = secure.getpeercert(binary_form=True)
+        # Between the context's making and now the member may have been removed.
+        peer = self._roster.node_of(certificate)
+        if peer is None:
+            self._refuse("unknown")
+            yield None
+            return
+        owned = sum(1 for whose in self._sessions.values() if whose == peer)
+        if owned >= PEER_CONNECTIONS_EACH_MAX or len(self._sessions) >= PEER_CONNECTIONS_MAX:
+            self._refuse("crowded")
+            yield None
+            return
+        session = Session(certificate, str(address), stream.socket)
+        self._sessions[session] = peer
+        try:
+            yield secure, {"session": session}
+        finally:
+            del self._sessions[session]
+
+    def recheck(self) -> None:
+        """End every connection of a node that is a member no more."""
+        for session in list(self._sessions):
+            if self._roster.node_of(session.certificate) is None:
+                session.abort()
+
+    def _current_context(self) -> ssl.SSLContext:
+        if self._trusted != self._roster.version:
+            self._context = peer_server_context(self._identity, self._roster.peers)
+            self._trusted = self._roster.version
+        return self._context
+
+
+class JoinDoor(_Door):
+    """The door of those who want to become members: anybody, while there is a live invite."""
+
+    def __init__(self, identity: TlsIdentity, on_refusal: Callable[[Refusal], None]) -> None:
+        super().__init__(on_refusal)
+        self._context = join_server_context(identity)
+
+    @asynccontextmanager
+    async def open(self, stream: trio.SocketStream) -> AsyncIterator[Opened]:
+        """A connection to anybody while it lasts; None where there are too many."""
+        async with self._stranger(stream) as address:
+            secure = await self._shake_hands(self._context, stream) if address else None
+            if secure is None:
+                yield None
+                return
+            session = Session(b"", str(address), stream.socket)
+            with trio.move_on_after(STRANGER_S_MAX):
+                yield secure, {"session": session}
