@@ -20,6 +20,7 @@ READER_CACHE_KIB: Final = 8 * 1024  # each of several; the system keeps pages to
 WAL_PAGES: Final = 4096  # 16 MiB between checkpoints: hot index pages are copied back once, not every 4 MiB
 BUSY_MS: Final = 10_000
 ENDINGS_VERSION: Final = 3  # the schema that first had the table of endings
+FEDERATION_VERSION: Final = 4  # and that first had those of what other nodes write
 
 
 @cache

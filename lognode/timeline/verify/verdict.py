@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from lognode.core.clock import HLC_MAX
 from lognode.core.ids import FeedId, TenantId
-from lognode.core.span import VISIBILITIES, entry_bytes, leaf_hash
+from lognode.core.span import VISIBILITIES, leaf_hash, stub_entry
+from lognode.core.span import Entry as Depths
 from lognode.timeline.proof.tree import (
     HASH_BYTES,
     TILE_LEVELS,
@@ -20,6 +21,7 @@ from lognode.timeline.proof.tree import (
     perfect_rows,
     verify_inclusion,
 )
+from lognode.timeline.verify.entries import entry_place
 from lognode.timeline.verify.feed import FeedWalk
 from lognode.timeline.verify.finding import Report
 
@@ -27,7 +29,7 @@ SEARCHES_MAX: Final = 64  # a search takes up to a tenth of a second; wholesale 
 
 
 class Entry(NamedTuple):
-    """What the leaf of a stored span is made of, and the row that it stands in."""
+    """What the leaf of an entry is made of, and the row of its span or what stands for that."""
 
     row: int
     seq: int
@@ -83,8 +85,9 @@ class Verdict:
             if found:
                 row, column, detail = found
                 self.doubtful.add(row)
-                self._wrong[block] = f"spans row {row} {column}"
-                self._add("span.wrong", f"spans row {row} {column}", detail)
+                place = f"{entry_place(self._walk.ref.number, row)} {column}"
+                self._wrong[block] = place
+                self._add("span.wrong" if row >= 0 else "inert.wrong", place, detail)
                 return True
         for blame in suspects.values():
             self._wrong[block] = None
@@ -132,14 +135,17 @@ def find_flip(
         index = size - len(entries) + at
         low = entries[at - 1].hlc if at else -1
         high = entries[at + 1].hlc if at + 1 < len(entries) else HLC_MAX + 1
-        for column, bit, changed in _changes(entry, range(low + 1, high), with_header=entry.row in suspects):
+        # Of what is withheld nothing but the tree shows that the hash in place of its header is wrong.
+        with_header = entry.row in suspects or len(entry.header) == HASH_BYTES
+        for column, bit, changed in _changes(entry, range(low + 1, high), with_header=with_header):
             if verify_inclusion(_leaf(feed, changed), index, size, proof, root):
                 return entry.row, column, f"its bit {bit} is not the one that was signed"
     return None
 
 
 def _leaf(feed: FeedId, entry: Entry) -> bytes:
-    return leaf_hash(entry_bytes(feed, *entry[1:]))
+    depths = Depths(entry.hlc, entry.visibility, entry.header, None)
+    return leaf_hash(stub_entry(feed, entry.seq, entry.hlc, entry.visibility, depths.header_sha256))
 
 
 def _changes(entry: Entry, between: range, *, with_header: bool) -> Iterator[tuple[str, int, Entry]]:
@@ -151,7 +157,7 @@ def _changes(entry: Entry, between: range, *, with_header: bool) -> Iterator[tup
         if entry.hlc ^ 1 << bit in between:
             yield "hlc", bit, entry._replace(hlc=entry.hlc ^ 1 << bit)
     for bit in range(8):
-        if entry.visibility ^ 1 << bit < len(VISIBILITIES):
+        if entry.visibility ^ 1 << bit < len(VISIBILITIES) or entry.row < 0:
             yield "visibility", bit, entry._replace(visibility=entry.visibility ^ 1 << bit)
     if with_header:
         number = int.from_bytes(entry.header, "big")

@@ -1,0 +1,162 @@
+"""Feeds of other nodes, written by hand: what their nodes sign, as it travels, and as a node here stores it.
+
+A Pen makes entries and signs them; `store` puts them into a database as what a node took in, with the real encoders and
+none of the code that takes ranges in.
+"""
+
+import sqlite3
+from hashlib import sha256
+from typing import Any
+
+from lognode.core.codec import encode
+from lognode.core.ids import SpanId, TenantId
+from lognode.core.span import (
+    ORGANIZATION,
+    PRIVATE,
+    PUBLIC,
+    Body,
+    Entry,
+    Foretold,
+    Header,
+    Range,
+    decode_body,
+    decode_header,
+    encode_body,
+    encode_header,
+    leaf_hash,
+    span_id,
+    stub_entry,
+)
+from lognode.engine.commit import fold_tiles
+from lognode.identity.keys import NodeKeys
+from lognode.timeline.control.founding import feed_id, feed_open_data
+from lognode.timeline.inert import inert_reason
+from lognode.timeline.proof.checkpoint import sign_checkpoint
+from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
+from lognode.timeline.record import FeedRef, labels_of, row_of
+from lognode.timeline.state import FeedState
+from lognode.timeline.store.write import newest_position
+
+START_HLC = 1_760_000_000_000 << 16
+_EMPTY = Body(bytes(16), None, b"", [], None, None, None, None, [], b"", b"", None, None)
+
+
+class Pen:
+    """A node that writes one feed; its entry 0 is a feed.open that nobody need believe."""
+
+    def __init__(self, keys: NodeKeys, tenant: TenantId, after: list[SpanId], *, number: int = 0) -> None:
+        self.keys = keys
+        self.tenant = tenant
+        nonce = sha256(b"pen %d" % number).digest()[:16]
+        self.feed_id = feed_id(tenant, keys.public, nonce)
+        self.key = keys.log_key(self.feed_id)
+        self.entries: list[Entry] = []
+        self.leaves: list[bytes] = []
+        data = feed_open_data(keys, tenant, self.feed_id, nonce, after, None, "joining")
+        self.opening = self.write("feed.open", data, visibility=PUBLIC)
+
+    @property
+    def next_hlc(self) -> int:
+        return max((entry.hlc for entry in self.entries), default=START_HLC) + 1
+
+    def write(
+        self,
+        kind: str = "note",
+        data: bytes = b"",
+        *,
+        visibility: int = ORGANIZATION,
+        hlc: int | None = None,
+        **said: Any,
+    ) -> SpanId:
+        """A span; `said` are fields of its body."""
+        body = encode_body(_EMPTY._replace(data=data, **said))
+        header = encode_header(Header(1, kind, None, 0, None, sha256(body).digest(), len(body)))
+        return self.add(Entry(hlc or self.next_hlc, visibility, header, body))
+
+    def add(self, entry: Entry) -> SpanId:
+        """Any entry at all."""
+        leaf = leaf_hash(stub_entry(self.feed_id, len(self.leaves), entry.hlc, entry.visibility, entry.header_sha256))
+        self.entries.append(entry)
+        self.leaves.append(leaf)
+        return span_id(entry.hlc, leaf)
+
+    def note(self, size: int | None = None) -> bytes:
+        """The checkpoint at a size, by default the end."""
+        size = len(self.leaves) if size is None else size
+        root = root_of(grow(EMPTY, self.leaves[:size]).border)
+        return sign_checkpoint(self.key, self.tenant, self.feed_id, size, root)
+
+    def range(self, start: int = 0, stop: int | None = None) -> Range:
+        """Entries as others get them: private ones are stubs."""
+        stop = len(self.entries) if stop is None else stop
+        entries = [shared(entry) for entry in self.entries[start:stop]]
+        return Range(self.feed_id, start, entries, self.note(stop))
+
+    def foretold(self, seq: int, size: int | None = None) -> Foretold:
+        """A span ahead of its range."""
+        size = len(self.leaves) if size is None else size
+        rows = perfect_rows(self.leaves[:size])
+        path = inclusion_proof(seq, size, lambda level, index: rows[level][index])
+        return Foretold(self.feed_id, seq, self.entries[seq], self.note(size), path)
+
+    def store(self, conn: sqlite3.Connection, tenant: int, *, milestones: tuple[int, ...] = ()) -> FeedRef:
+        """Have a tenant hold the whole feed, with a checkpoint at each of these sizes and at the end."""
+        (number,) = conn.execute("SELECT coalesce(max(feed), 0) + 1 FROM feeds").fetchone()
+        feed = FeedRef(number, tenant, self.feed_id, self.keys.public, self.key.public, own=False)
+        conn.execute("INSERT INTO feeds VALUES (?, ?, ?, ?, ?, ?)", feed)
+        position, hlc = newest_position(conn, tenant), -1
+        for seq, entry in enumerate(map(shared, self.entries)):
+            reason = inert_reason(entry, hlc)
+            hlc = max(hlc, entry.hlc)
+            if reason is None:
+                position += 1
+                self._store_span(conn, feed, seq, entry, row_of(tenant, position))
+            else:
+                conn.execute("INSERT INTO inert VALUES (?, ?, ?, ?, ?, ?, ?)", (number, seq, *entry, reason))
+        _, rows = fold_tiles(FeedState(feed, EMPTY, {}), grow(EMPTY, self.leaves).nodes)
+        conn.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", rows)
+        for size in {*milestones, len(self.leaves)}:
+            conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (number, size, self.note(size)))
+        return feed
+
+    def foretell(self, conn: sqlite3.Connection, tenant: int, seq: int, size: int | None = None) -> None:
+        """Have a tenant hold a span ahead of its range."""
+        span = self.foretold(seq, size)
+        values = (tenant, self.feed_id, seq, *span.entry, span.note, b"".join(span.path))
+        conn.execute("INSERT INTO foretold VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def _store_span(self, conn: sqlite3.Connection, feed: FeedRef, seq: int, entry: Entry, row: int) -> None:
+        header, tenant = decode_header(entry.header), feed.tenant
+        conn.execute("INSERT OR IGNORE INTO kinds (tenant, name) VALUES (?, ?)", (tenant, header.kind))
+        sql = "SELECT kind FROM kinds WHERE tenant = ? AND name = ?"
+        (kind,) = conn.execute(sql, (tenant, header.kind)).fetchone()
+        columns = (kind, None, header.status, header.caused_by, entry.header)
+        conn.execute(
+            f"INSERT INTO spans VALUES ({', '.join('?' * 11)})",
+            (row, tenant, feed.number, seq, entry.hlc, entry.visibility, *columns),
+        )
+        assert entry.body is not None
+        conn.execute("INSERT INTO bodies VALUES (?, ?)", (row, entry.body))
+        labels = [(tenant, field, value, entry.hlc, row) for field, value in labels_of(decode_body(entry.body))]
+        conn.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, ?)", labels)
+
+
+def shared(entry: Entry) -> Entry:
+    """An entry as nodes other than its author's may have it."""
+    if entry.visibility == PRIVATE:
+        return Entry(entry.hlc, PRIVATE, entry.header_sha256, None)
+    return entry
+
+
+def write_all_sorts(pen: Pen, count: int) -> None:
+    """Entries of every sort: spans, private ones, and void ones of each reason, some in mid-feed."""
+    for number in range(count):
+        visibility = (PUBLIC, ORGANIZATION, PRIVATE)[number % 3]
+        said: dict[str, Any] = {"title": f"Number {number}", "tags": ["all"], "subject": f"s-{number % 5}"}
+        pen.write("note", encode({"n": number}), visibility=visibility, **said)
+        if number % 25 == 7:
+            pen.write("late.note", hlc=pen.next_hlc - 5)
+        if number % 25 == 11:
+            pen.add(Entry(pen.next_hlc, 7, *pen.entries[0][2:]))
+        if number % 25 == 13:
+            pen.add(Entry(pen.next_hlc, ORGANIZATION, encode([2, "note", "of another version"]), None))
