@@ -74,6 +74,7 @@ def registered_routes() -> list[RouteSeen]:
         heads=nothing,
         supervisor=nothing,
         notices=nothing,
+        discovery=nothing,
         meters=Meters(CollectorRegistry()),
         node_public=bytes(32),
         admin_token=b"token",

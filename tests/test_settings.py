@@ -109,6 +109,8 @@ def test_names_are_an_array_in_the_file_and_have_commas_in_a_variable() -> None:
     assert load('search = ["default", "x"]').search == ("default", "x")
     assert load(environ={"LOGNODE_SEARCH": "default, x"}).search == ("default", "x")
     assert load(environ={"LOGNODE_ALLOWED_HOSTS": "Node.Example"}).allowed_hosts == ("node.example",)
+    peers = ("node.example:7481", "192.0.2.7:1", "[2001:db8::7]:65535")
+    assert load(environ={"LOGNODE_PEERS": ", ".join(peers)}).peers == peers
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,11 @@ def test_a_switch_is_a_boolean_or_a_word_of_a_variable() -> None:
         ('listen = "127.0.0.1"', "listen.invalid", "HOST:PORT"),
         ('search = "a"\nallowed_hosts = [1]', "settings.invalid", "names"),
         ('allowed_hosts = ["http://node.example/"]', "settings.invalid", "without scheme"),
+        ('peers = ["node.example"]', "settings.invalid", "HOST:PORT"),
+        ('peers = ["2001:db8::7:7481"]', "settings.invalid", "HOST:PORT"),
+        ('peers = ["300.1.1.1:7481"]', "settings.invalid", "HOST:PORT"),
+        ('peers = ["[192.0.2.1]:7481"]', "settings.invalid", "HOST:PORT"),
+        ('peers = ["node.example:0"]', "settings.invalid", "HOST:PORT"),
         ("api = 1", "settings.invalid", "true or false"),
         ('unix_socket = "~/api.sock"', "settings.invalid", "written out"),
         (f'unix_socket = "/{"x" * 107}"', "settings.invalid", "at most 107 bytes"),

@@ -17,6 +17,7 @@ from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.federation.discovery.service import Discovery
 from lognode.federation.sync.service.notices import Notices
 from lognode.timeline.store.database import Store
 
@@ -49,6 +50,7 @@ class Services:
     meters: Meters
     supervisor: Supervisor
     notices: Notices
+    discovery: Discovery
     node_public: bytes  # 32 bytes
     admin_token: bytes = field(repr=False)  # as in admin.token, without line end
     started_s: float  # world.monotonic_s() at start

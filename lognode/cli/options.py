@@ -94,6 +94,10 @@ class Flags:
     """Settings file; lognode.toml in the data directory by default."""
     allowed_hosts: str | None = None
     """Host names that requests may carry besides loopback ones, with commas between them."""
+    discovery: Annotated[bool | None, Parameter(negative="--no-discovery")] = None
+    """Whether the node finds others, and is found, by multicast once it has or seeks company."""
+    peers: str | None = None
+    """Addresses of other nodes, HOST:PORT with commas between them, for where multicast does not reach."""
     mirror_dir: PathOption = None
     """Directory in which all spans are kept as NDJSON files besides."""
     search: str | None = None

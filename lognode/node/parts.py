@@ -23,6 +23,9 @@ from lognode.engine.service.indexer import Indexer
 from lognode.engine.service.meters import Meters, ProcessMeters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.federation.discovery.directory import Directory
+from lognode.federation.discovery.service import Discovery
+from lognode.federation.discovery.whereabouts import Whereabouts
 from lognode.federation.sync.service.notices import Notices
 from lognode.identity.keys import SEED_BYTES, NodeKeys
 from lognode.identity.store import (
@@ -61,6 +64,7 @@ class Parts(NamedTuple):
     meters: Meters
     supervisor: Supervisor
     notices: Notices
+    discovery: Discovery
     indexer: Indexer
     searched: list[TenantRef]  # the tenants with full text
     keys: NodeKeys
@@ -96,10 +100,28 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
             info = NodeInfo(format_logline(keys.logline), tenant, folder, is_new)
             indexer = Indexer(store, heads, meters)
             searched = await indexer.choose(settings.search)
-            supervisor = Supervisor(world, meters)
             yield Parts(
-                world, store, writer, heads, meters, supervisor, Notices(), indexer, searched, keys, token, info
+                world=world,
+                store=store,
+                writer=writer,
+                heads=heads,
+                meters=meters,
+                supervisor=Supervisor(world, meters),
+                notices=Notices(),
+                discovery=await _open_discovery(settings, world, store, keys),
+                indexer=indexer,
+                searched=searched,
+                keys=keys,
+                token=token,
+                info=info,
             )
+
+
+async def _open_discovery(settings: Settings, world: World, store: Store, keys: NodeKeys) -> Discovery:
+    """What is known of where nodes are, and how to find out more."""
+    directory = Directory(store, world, settings.peers)
+    await directory.load()
+    return Discovery(directory, Whereabouts(directory, world, keys.public), world, is_on=settings.discovery)
 
 
 def _meters() -> Meters:

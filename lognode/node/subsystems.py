@@ -68,6 +68,7 @@ def start_api(parts: Parts, configuration: Configuration, listening: Listening |
         meters=parts.meters,
         supervisor=parts.supervisor,
         notices=parts.notices,
+        discovery=parts.discovery,
         node_public=parts.keys.public,
         admin_token=parts.token,
         started_s=parts.world.monotonic_s(),
@@ -82,6 +83,11 @@ def start_indexes(parts: Parts) -> None:
     """Have every searched tenant's index follow its timeline."""
     for tenant in parts.searched:
         parts.supervisor.start(f"search.{_name(tenant)}", partial(parts.indexer.run, tenant))
+
+
+def start_discovery(parts: Parts) -> None:
+    """Have other nodes found, and what is learnt of them kept."""
+    parts.supervisor.start("discovery", parts.discovery.run)
 
 
 def start_mirrors(parts: Parts, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from lognode.settings.value import (
     read_listen,
     read_names,
     read_path,
+    read_places,
     read_socket_path,
     read_switch,
 )
@@ -32,6 +33,8 @@ class Settings:
     listen: Annotated[str, read_listen] = "127.0.0.1:7480"
     unix_socket: Annotated[Path | None, read_socket_path] = None
     allowed_hosts: Annotated[tuple[str, ...], read_hosts] = ()
+    discovery: Annotated[bool, read_switch] = True
+    peers: Annotated[tuple[str, ...], read_places] = ()
     mirror_dir: Annotated[Path | None, read_path] = None
     search: Annotated[tuple[str, ...], read_names] = ()
     log_level: Annotated[str, one_of(*LOG_LEVELS)] = "info"

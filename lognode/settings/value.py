@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from lognode.core.errors import CallerError
+from lognode.core.limits import STATIC_PEERS_MAX
 
 LOG_FORMATS: Final = ("auto", "text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -142,6 +143,27 @@ def read_hosts(given: Given) -> tuple[str, ...]:
     if not all(re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", host) for host in hosts):
         raise given.refused("host names without scheme, port or path")
     return hosts
+
+
+def read_places(given: Given) -> tuple[str, ...]:
+    """Addresses of other nodes, HOST:PORT each."""
+    places = read_names(given)
+    if len(places) > STATIC_PEERS_MAX or not all(map(_is_place, places)):
+        raise given.refused(f"at most {STATIC_PEERS_MAX} addresses of nodes, each HOST:PORT or [IPv6]:PORT")
+    return places
+
+
+def _is_place(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 0xFFFF:
+        return False
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if not is_bracketed and not re.fullmatch(r"[0-9.]+", host):
+        return re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?", host) is not None
+    try:
+        return ip_address(host.strip("[]")).version == (6 if is_bracketed else 4)
+    except ValueError:
+        return False
 
 
 def read_switch(given: Given) -> bool:

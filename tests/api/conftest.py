@@ -16,6 +16,9 @@ from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.federation.discovery.directory import Directory
+from lognode.federation.discovery.service import Discovery
+from lognode.federation.discovery.whereabouts import Whereabouts
 from lognode.federation.sync.service.notices import Notices
 from lognode.identity.keys import NodeKeys
 from lognode.service.reload import Configuration
@@ -35,6 +38,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         writer = Writer(store, keys, world, heads, meters)
         await writer.create_tenant("default")
         await nursery.start(writer.run)
+        directory = Directory(store, world)
+        discovery = Discovery(directory, Whereabouts(directory, world, keys.public), world, is_on=True)
         yield Services(
             world=world,
             settings=Configuration(settings),
@@ -43,6 +48,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             heads=heads,
             supervisor=Supervisor(world, meters),
             notices=Notices(),
+            discovery=discovery,
             meters=meters,
             node_public=keys.public,
             admin_token=TOKEN.encode(),

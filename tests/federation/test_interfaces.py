@@ -45,6 +45,7 @@ def test_own_hosts_are_those_at_which_the_listener_answers(
         ([LO, DOCKER, ETH], True, None, []),
         ([LO, ETH], True, None, []),
         ([LO, ETH], False, "Operation not permitted", ["discovery.socket"]),
+        ([], False, "Address family not supported", ["discovery.socket"]),
     ],
 )
 def test_a_place_without_multicast_is_named(

@@ -61,8 +61,6 @@ NOT_EXERCISED: Final[Mapping[str, str]] = {
     "RuntimeDirectoryPreserve": "made by the manager",
     "TasksMax": "needs a control group",
     "DevicePolicy": "needs a control group; /dev holds no other device here",
-    "IPAddressDeny": "needs a control group",
-    "IPAddressAllow": "needs a control group",
     "KeyringMode": "needs the manager's keyring; the daemon uses none",
     "ProtectProc": "needs /proc mounted anew with hidepid",
     "ProcSubset": "needs /proc mounted anew with subset",

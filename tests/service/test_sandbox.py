@@ -18,7 +18,7 @@ from tests.service.sandbox import NOT_EXERCISED, Sandbox, missing_directives
 from tests.service.units import ROOT, SERVICE, value
 
 # Compiled code that the daemon is made of; the names are those of files.
-NATIVE: Final = ("_sodium", "_rust", "_cffi_backend", "cbor2", "msgspec", "_sqlite3")
+NATIVE: Final = ("_sodium", "_rust", "_cffi_backend", "cbor2", "msgspec", "_sqlite3", "zeroconf")
 SPANS: Final = 50
 # Tries what each rule is about; prints by name whether it could.
 PROBE: Final = r"""
@@ -38,7 +38,7 @@ def executable():
 tries = {
     "MemoryDenyWriteExecute": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC),
     "MemoryDenyWriteExecute, later": executable,
-    "RestrictAddressFamilies": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).close(),
+    "RestrictAddressFamilies": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close(),
     "RestrictNamespaces": lambda: call("unshare", 0x04000000),
     "RestrictRealtime": lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1)),
     "RestrictSUIDSGID": lambda: os.chmod(own, 0o4700),
@@ -96,6 +96,20 @@ def test_the_sandbox_holds(tmp_path: Path) -> None:
     assert [name for name, could in inside.items() if could] == []
     if os.geteuid() == 0:  # whom nothing else stops: it is the sandbox that does
         assert [name for name, could in outside.items() if not could and name != "SystemCallFilter, other"] == []
+
+
+def test_the_sandbox_tells_the_machines_addresses_and_lets_multicast_out(tmp_path: Path) -> None:
+    program = (
+        "from lognode.federation.discovery.machine import read_interfaces\n"
+        "from zeroconf import Zeroconf\n"
+        "print(len(read_interfaces()))\n"
+        "Zeroconf(interfaces=['127.0.0.1']).close()"
+    )
+    with Sandbox([tmp_path], []) as sandbox:
+        command = (*sandbox.command, sys.executable, "-c", program)
+        shown = subprocess.run(command, check=True, capture_output=True, pass_fds=sandbox.pass_fds).stdout
+
+    assert int(shown) > 0
 
 
 def test_the_daemon_works_in_the_sandbox_with_all_native_code_loaded(

@@ -39,6 +39,8 @@ def diagnose(
     if not is_on:
         return (Finding("discovery.off", "discovery = false"),)
     usable = [interface for interface in interfaces if interface.is_usable]
+    if not interfaces and failure is not None:
+        return (Finding("discovery.socket", failure),)
     if not usable:
         return (Finding("discovery.no_interface", "no interface but loopback is up and has an address"),)
     found = []

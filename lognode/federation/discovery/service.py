@@ -46,7 +46,7 @@ class _Plan(NamedTuple):
 
 
 class Discovery:
-    """Multicast DNS of one node."""
+    """Multicast DNS of one node, with the `directory` that it fills and the `whereabouts` that it announces."""
 
     def __init__(
         self,
@@ -57,8 +57,8 @@ class Discovery:
         is_on: bool,
         is_contained: Callable[[], bool] = is_container,
     ) -> None:
-        self._directory = directory
-        self._whereabouts = whereabouts
+        self.directory = directory
+        self.whereabouts = whereabouts
         self._is_on = is_on
         self._is_contained = is_contained()
         self._name = f"lognode-{b32encode(world.random_bytes(_CHANCE_BYTES))}"
@@ -72,19 +72,29 @@ class Discovery:
     def state(self) -> DiscoveryState:
         """How it is doing."""
         running = self._running
-        interfaces = self._whereabouts.interfaces()
+        interfaces = self.whereabouts.interfaces()
+        failure = self.whereabouts.failure or self._failure
         return DiscoveryState(
             self._is_on,
             running is not None and running.announcement is not None,
             running is not None and running.is_browsing,
-            diagnose(interfaces, is_on=self._is_on, is_container=self._is_contained, failure=self._failure),
+            diagnose(interfaces, is_on=self._is_on, is_container=self._is_contained, failure=failure),
         )
 
     async def run(self) -> None:
-        """Announce and browse as there is reason to, until cancelled."""
+        """Announce and browse as there is reason to, and keep what is learnt, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.directory.run)
+            await self._follow_plans()
+
+    async def _follow_plans(self) -> None:
         while True:
-            seen, plan = self._directory.version, self._plan()
-            if not self._is_on or plan.is_idle:
+            seen = self.directory.version
+            if not self._is_on or not (self.whereabouts.is_listening or self.directory.is_wanting):
+                await self.directory.wait_change(seen)
+                continue
+            plan = self._plan()
+            if plan.is_idle:
                 await self._wait(seen)
                 continue
             try:
@@ -109,7 +119,7 @@ class Discovery:
             nursery.start_soon(self._listen, multicast)
             nursery.start_soon(self._ask, multicast)
             while not plan.is_idle and plan.interfaces == interfaces:
-                seen = self._directory.version
+                seen = self.directory.version
                 await multicast.browse(is_on=plan.is_browsing)
                 if plan.announcement != announced:
                     announced = plan.announcement
@@ -128,9 +138,9 @@ class Discovery:
             if name.startswith(self._name):
                 continue
             if is_gone:
-                self._directory.unhear(name)
+                self.directory.unhear(name)
             elif (announcement := multicast.recall(name)) is not None:
-                self._directory.hear(name, announcement)
+                self.directory.hear(name, announcement)
             else:
                 self._unclear.append(name)
                 self._asking.set()
@@ -144,16 +154,16 @@ class Discovery:
             name = self._unclear.popleft()
             announcement = await multicast.ask(name)
             if announcement is not None:
-                self._directory.hear(name, announcement)
+                self.directory.hear(name, announcement)
 
     def _plan(self) -> _Plan:
-        capable = tuple(multicast_of(self._whereabouts.interfaces()))
-        return _Plan(capable, self._whereabouts.announcement(), self._directory.is_wanting)
+        capable = tuple(multicast_of(self.whereabouts.interfaces()))
+        return _Plan(capable, self.whereabouts.announcement(), self.directory.is_wanting)
 
     async def _wait(self, seen: int) -> None:
         """Until something may have changed: what is wanted, a listener, an interface."""
         with trio.move_on_after(INTERFACES_LOOK_S):
-            await self._directory.wait_change(seen)
+            await self.directory.wait_change(seen)
 
     def _complain(self, failure: str) -> None:
         """Keep what a socket said last, and say it in the log once."""

@@ -31,6 +31,7 @@ class Whereabouts:
         self._listening: dict[Door, Address] = {}
         self._interfaces: tuple[Interface, ...] = ()
         self._looked_s = float("-inf")
+        self.failure: str | None = None  # why the machine does not tell its interfaces
 
     def listen(self, door: Door, host: str, port: int) -> None:
         """That a listener is up there."""
@@ -43,6 +44,11 @@ class Whereabouts:
         """That a listener is down."""
         if self._listening.pop(door, None) is not None:
             self._directory.tell()
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether any listener is up."""
+        return bool(self._listening)
 
     def listening(self, door: Door) -> str | None:
         """Host and port that a listener is bound to; None while it is down."""
@@ -68,10 +74,14 @@ class Whereabouts:
         return Announcement(self._prefix, hosts, peer.port, None if join is None else join.port)
 
     def interfaces(self) -> tuple[Interface, ...]:
-        """The machine's interfaces, as they were some seconds ago at most."""
+        """The machine's interfaces, as they were some seconds ago at most; none where it does not tell them."""
         now_s = self._world.monotonic_s()
         if now_s - self._looked_s >= INTERFACES_LOOK_S:
-            self._interfaces, self._looked_s = read_interfaces(), now_s
+            self._looked_s = now_s
+            try:
+                self._interfaces, self.failure = read_interfaces(), None
+            except OSError as error:
+                self._interfaces, self.failure = (), f"the system tells no interfaces: {error}"
         return self._interfaces
 
 
