@@ -17,6 +17,7 @@ DEPTH_MAX: Final = 16  # nesting of arrays and maps in data, metadata and annota
 KIND_BYTES_MAX: Final = 64
 CUTS_MAX: Final = 10_000  # feeds that one removal names, some 60 bytes each; a node has one more with each restore
 INVITE_USES_MAX: Final = 10_000  # joiners of one invite
+ADMISSION_DEPTH_MAX: Final = 32  # of whom one admitted whom; membership is computed once for each depth
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB

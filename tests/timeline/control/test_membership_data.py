@@ -50,11 +50,16 @@ def check_admit(admit: members.MemberAdmit) -> None:
 
 def check_rotation_by(key: bytes) -> Callable[[identities.IdentityRotate], None]:
     def check(rotation: identities.IdentityRotate) -> None:
-        identities.check_identity_rotate(TENANT, rotation)
-        if not identities.is_rotated_by(TENANT, rotation, key):
+        identities.check_identity_rotate(TENANT, SERVER.public, rotation)
+        if not identities.is_rotated_by(TENANT, SERVER.public, rotation, key):
             raise CallerError("binding.invalid", "the old key did not sign")
 
     return check
+
+
+def check_revocation(revoked: identities.IdentityRevoke) -> None:
+    if not identities.is_revoked_by(TENANT, SERVER.public, revoked, RECOVERY.public):
+        raise CallerError("binding.invalid", "the recovery key did not sign")
 
 
 ADMIT: Final = Case(
@@ -65,7 +70,7 @@ ADMIT: Final = Case(
 )
 ROTATE: Final = Case(
     "identity.rotate",
-    identities.identity_rotate_data(JOINER.public, OLD_SIGN, NEW, TENANT, AFTER, CUTS),
+    identities.identity_rotate_data(JOINER.public, OLD_SIGN, NEW, TENANT, SERVER.public, AFTER, CUTS),
     identities.parse_identity_rotate,
     check_rotation_by(JOINER.public),
 )
@@ -91,7 +96,7 @@ CASES: Final = {
     "invite revoked": Case("invite.revoke", invites.invite_revoke_data(AFTER, INVITE_ID), invites.parse_invite_revoke),
     "rotate": ROTATE,
     "rotate by recovery key": ROTATE._replace(
-        data=identities.identity_rotate_data(JOINER.public, RECOVERY.sign, NEW, TENANT, AFTER, CUTS),
+        data=identities.identity_rotate_data(JOINER.public, RECOVERY.sign, NEW, TENANT, SERVER.public, AFTER, CUTS),
         check=check_rotation_by(RECOVERY.public),
     ),
     "recovery": Case(
@@ -108,9 +113,9 @@ CASES: Final = {
     ),
     "revoke": Case(
         "identity.revoke",
-        identities.identity_revoke_data(JOINER.public, RECOVERY, TENANT, AFTER, CUTS),
+        identities.identity_revoke_data(JOINER.public, RECOVERY, TENANT, SERVER.public, AFTER, CUTS),
         identities.parse_identity_revoke,
-        lambda revoked: identities.check_identity_revoke(TENANT, revoked, RECOVERY.public),
+        check_revocation,
     ),
 }
 
@@ -188,9 +193,9 @@ def test_nobody_joins_or_rotates_with_the_certificate_or_witness_key_of_another(
         admit = members.parse_member_admit(members.member_admit_data([], statement, signatures))
         assert code_of(members.check_member_admit, TENANT, admit) == "binding.invalid"
         rotation = identities.parse_identity_rotate(ROTATE.data)._replace(**stolen)  # type: ignore[arg-type]
-        message = b"lognode rotate v1" + TENANT + encode(list(rotation[:6]))
+        message = b"lognode rotate v1" + TENANT + SERVER.public + encode(list(rotation[:6]))
         signed = rotation._replace(signature=OLD_SIGN(message), new_signature=NEW.sign_binding(message))
-        assert code_of(identities.check_identity_rotate, TENANT, signed) == "binding.invalid"
+        assert code_of(identities.check_identity_rotate, TENANT, SERVER.public, signed) == "binding.invalid"
 
 
 def test_a_recovery_key_is_replaced_by_its_own_signature_alone() -> None:
@@ -233,3 +238,11 @@ def test_levels_are_shown_by_name() -> None:
     assert isinstance(shown, dict)
     assert shown["level"] == "observer"
     assert shown["cuts"] == [[(b"f" * 16).hex(), 1, (b"x" * 32).hex()], [(b"g" * 16).hex(), 7, bytes(32).hex()]]
+
+
+def test_what_gives_up_a_key_holds_in_the_feeds_of_its_carrier_alone() -> None:
+    rotation = identities.parse_identity_rotate(ROTATE.data)
+    assert code_of(identities.check_identity_rotate, TENANT, NEW.public, rotation) == "binding.invalid"
+    assert not identities.is_rotated_by(TENANT, NEW.public, rotation, JOINER.public)
+    revoked = identities.parse_identity_revoke(CASES["revoke"].data)
+    assert not identities.is_revoked_by(TENANT, NEW.public, revoked, RECOVERY.public)

@@ -1,0 +1,87 @@
+"""Decides between acts that know nothing of each other, and counts the votes of electorates.
+
+Works on a ruling as a whole. Invariant: a decision is a function of which acts count, never of their arrival.
+Source: docs/protocol.md, Membership.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+from itertools import chain
+
+from lognode.core.access import Level
+from lognode.timeline.members.cuts import Cutter
+from lognode.timeline.members.history import Act
+from lognode.timeline.members.ruling import Invitation, Rotation, Ruling
+from lognode.timeline.members.standing import Grant, union
+
+
+def losers(ruling: Ruling) -> dict[int, str]:
+    """The acts that lose against others that count, each with the reason."""
+    found: dict[int, str] = {}
+    for invite, held in ruling.invites.items():
+        for invitation in held:
+            found.update(_overused(invite, invitation))
+    for old_key, rotations in ruling.rotations.items():
+        found.update(_outdone(old_key, rotations))
+    return found
+
+
+def _overused(invite: bytes, invitation: Invitation) -> dict[int, str]:
+    """Admissions of one joiner too many: the smallest hashes of invite id and key win."""
+    joiners = {act.data.node_key for act in invitation.joined}
+    ranked = sorted(joiners, key=lambda key: sha256(invite + key).digest())
+    out = set(ranked[invitation.act.data.uses :])
+    return {act.number: "invite.used" for act in invitation.joined if act.data.node_key in out}
+
+
+def _outdone(old_key: bytes, rotations: Iterable[Rotation]) -> dict[int, str]:
+    """Rotations of one key but for one: a recovery key's wins, then the smallest hash of both keys."""
+
+    def rank(rotation: Rotation) -> tuple[bool, bytes]:
+        return not rotation.is_recovery, sha256(old_key + rotation.act.data.new_key).digest()
+
+    best = min(map(rank, rotations))
+    return {held.act.number: "identity.contested" for held in rotations if rank(held) != best}
+
+
+def decisions(ruling: Ruling) -> list[Cutter]:
+    """Removals that more than half of an electorate voted for, with as much of each feed as more than half let go."""
+    found = []
+    for target, votes in ruling.votes.items():
+        electors = electorate(ruling, target)
+        counted = [act for act in votes if act.control.author in electors]
+        voters = {act.control.author for act in counted}
+        if 2 * len(voters) > len(electors):
+            found.append(_decide(target, counted, voters, len(electors)))
+    return found
+
+
+def electorate(ruling: Ruling, target: bytes) -> set[bytes]:
+    """The roots that decide about `target`: itself, its seniors, and those that one of these let in by itself."""
+    standing, everything = ruling.standing, (1 << len(ruling.history.acts)) - 1
+
+    def in_force(key: bytes) -> list[Grant]:
+        return standing.grants_in_force(key, everything)
+
+    circle = union(grant.lines | grant.above for grant in in_force(target))
+    roots = [key for key in standing.keys if standing.level(key, everything) == Level.ROOT]
+    return {
+        key
+        for key in roots
+        for grant in in_force(key)
+        if grant.lines & circle or (grant.parents & circle and not grant.parents & ~circle)
+    }
+
+
+def _decide(target: bytes, votes: list[Act], voters: set[bytes], electors: int) -> Cutter:
+    """An entry is gone when more than half of the electorate let it go."""
+    feeds = set(chain.from_iterable((feed for feed, _, _ in act.data.cuts) for act in votes))
+    named = {
+        voter: [{feed: size for feed, size, _ in act.data.cuts} for act in votes if act.control.author == voter]
+        for voter in voters
+    }
+    sizes = {
+        feed: sorted(min(cuts.get(feed, 0) for cuts in named[voter]) for voter in voters)[electors // 2]
+        for feed in feeds
+    }
+    return Cutter(union(1 << act.number for act in votes), target, sizes, None, (0, 0), "member.removed")

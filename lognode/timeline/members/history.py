@@ -1,0 +1,188 @@
+"""Control spans in an order that respects what each knew, with their pasts as bit sets.
+
+Owns reading, ordering and pasts. Must not know what anybody may do. Invariant: order and pasts are functions of the
+set of spans; no data, however made, raises or loops.
+Source: docs/protocol.md, Membership.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+from lognode.core.errors import CallerError
+from lognode.core.ids import FeedId, SpanId, TenantId
+from lognode.timeline.control import founding, identities, invites, members
+
+FOUNDING_BIT: Final = 1  # the founding act stands first, and in every past: the tenant's id follows from its key
+
+
+class Control(NamedTuple):
+    """A control span; `author` is the node key of its feed, whose `feed.open` was checked when the feed was taken."""
+
+    id: SpanId
+    feed: FeedId
+    seq: int
+    hlc: int
+    author: bytes
+    kind: str
+    data: bytes
+
+
+class Act(NamedTuple):
+    """A control span that may change the membership. Bit `number` stands for it in pasts."""
+
+    number: int
+    control: Control
+    data: Any  # the NamedTuple of its kind; None where `fault` says why there is none
+    fault: str | None
+    past: int
+
+
+class Opening(NamedTuple):
+    """What the author of a feed knew when it opened it."""
+
+    author: bytes
+    past: int
+
+
+class History(NamedTuple):
+    """The acts in their order, the founding first; the feeds and what opens them; `faults` of what is no act."""
+
+    tenant: TenantId
+    acts: Sequence[Act]
+    feeds: Mapping[FeedId, Opening]
+    openings: Sequence[Control]
+    faults: Mapping[SpanId, str]
+
+
+_PARSERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    "feed.open": founding.parse_feed_open,
+    "feed.adopt": members.parse_feed_adopt,
+    "tenant.create": founding.parse_tenant_create,
+    "member.admit": members.parse_member_admit,
+    "member.level": members.parse_member_level,
+    "member.remove": members.parse_member_remove,
+    "invite.create": invites.parse_invite_create,
+    "invite.revoke": invites.parse_invite_revoke,
+    "identity.rotate": identities.parse_identity_rotate,
+    "identity.recovery": identities.parse_identity_recovery,
+    "identity.revoke": identities.parse_identity_revoke,
+}
+
+
+def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
+    """The history that these spans make, whatever their order; there are no acts before the founding is known."""
+    spans = {control.id: control for control in sorted(controls, key=_rank)}
+    read = {span.id: _read(tenant, span.author, span.kind, span.data) for span in spans.values()}
+    founder = next((span for span in spans.values() if _founds(span, read[span.id])), None)
+    order, links = _order(spans, {id_: data.after if data else [] for id_, (data, _) in read.items()})
+    pasts: dict[SpanId, int] = {}
+    bits: dict[SpanId, int] = {founder.id: FOUNDING_BIT} if founder else {}
+    acts = [Act(0, founder, read[founder.id][0], None, 0)] if founder else []
+    feeds: dict[FeedId, Opening] = {}
+    faults: dict[SpanId, str] = {}
+    for span in order:
+        data, fault = read[span.id]
+        past = FOUNDING_BIT if founder else 0
+        for link in links[span.id]:
+            past |= pasts[link] | bits.get(link, 0)
+        pasts[span.id] = past
+        if span.seq == 0:
+            feeds.setdefault(span.feed, Opening(span.author, past))
+        if span.kind == "feed.open":
+            fault = fault or (None if span.seq == 0 else "feed.opened")
+        elif founder and span.id != founder.id:
+            bits[span.id] = 1 << len(acts)
+            acts.append(Act(len(acts), span, data, fault, past))
+            continue
+        if fault or not founder:
+            faults[span.id] = fault or "tenant.unknown"
+    for span in order:
+        feeds.setdefault(span.feed, Opening(span.author, FOUNDING_BIT if founder else 0))
+    openings = [span for span in order if span.kind == "feed.open"]
+    return History(tenant, acts, feeds, openings, faults)
+
+
+def _rank(control: Control) -> tuple[int, SpanId]:
+    return control.hlc, control.id
+
+
+def _founds(span: Control, read: tuple[Any, str | None]) -> bool:
+    """Whether this span makes the tenant. Its founder alone can write such spans; the first of them counts."""
+    data, fault = read
+    return span.kind == "tenant.create" and fault is None and span.seq == 1 and data.node_key == span.author
+
+
+@lru_cache(maxsize=65_536)
+def _read(tenant: TenantId, author: bytes, kind: str, data: bytes) -> tuple[Any, str | None]:
+    """The parts of a control span's data, or the code that says what is wrong with it.
+
+    What is in the data alone is checked once for all: a signature costs more than everything else here together.
+    """
+    if kind not in _PARSERS:
+        return None, "control.unknown"
+    try:
+        parsed = _PARSERS[kind](data)
+    except CallerError as error:
+        return None, error.code
+    try:
+        if kind == "tenant.create":
+            founding.check_tenant_create(tenant, parsed)
+        elif kind == "member.admit":
+            members.check_member_admit(tenant, parsed)
+        elif kind == "identity.rotate":
+            identities.check_identity_rotate(tenant, author, parsed)
+        elif kind == "identity.recovery":
+            identities.check_identity_recovery(tenant, parsed, None)
+    except CallerError as error:
+        return parsed, error.code
+    return parsed, None
+
+
+def _order(
+    spans: Mapping[SpanId, Control], after: Mapping[SpanId, Iterable[SpanId]]
+) -> tuple[list[Control], dict[SpanId, list[SpanId]]]:
+    """The spans, each behind those that it links to, the smaller id first; and these links.
+
+    A span links to what it names in `after` and to the control span before it in its feed. Spans of honest nodes make
+    no circle. Where others do, links to spans that are not older are left out among those that the circle holds up.
+    """
+    links: dict[SpanId, list[SpanId]] = {id_: [link for link in after[id_] if link in spans] for id_ in spans}
+    feeds: dict[FeedId, list[Control]] = defaultdict(list)
+    for span in spans.values():
+        feeds[span.feed].append(span)
+    for held in feeds.values():
+        held.sort(key=lambda span: (span.seq, *_rank(span)))
+        for before, span in pairwise(held):
+            links[span.id].append(before.id)
+    order = _sort(spans, links)
+    if len(order) < len(spans):
+        done = {span.id for span in order}
+        for span in spans.values():
+            if span.id not in done:
+                links[span.id] = [link for link in links[span.id] if link in done or spans[link].hlc < span.hlc]
+        order = _sort(spans, links)
+    return order, links
+
+
+def _sort(spans: Mapping[SpanId, Control], links: Mapping[SpanId, Sequence[SpanId]]) -> list[Control]:
+    followers: dict[SpanId, list[SpanId]] = defaultdict(list)
+    missing = {}
+    for id_, targets in links.items():
+        missing[id_] = len(targets)
+        for target in targets:
+            followers[target].append(id_)
+    ready = [_rank(spans[id_]) for id_, count in missing.items() if count == 0]
+    heapify(ready)
+    order = []
+    while ready:
+        _, id_ = heappop(ready)
+        order.append(spans[id_])
+        for follower in followers[id_]:
+            missing[follower] -= 1
+            if missing[follower] == 0:
+                heappush(ready, _rank(spans[follower]))
+    return order

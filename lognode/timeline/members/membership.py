@@ -1,0 +1,181 @@
+"""The membership of a tenant: what all its control spans come to.
+
+Owns the answer. It is found by ruling again and again, each time with more settled: first what seniors cut, then
+juniors, so that of two that remove each other the senior's act stands. Invariant: the answer is a function of the set
+of spans, never of their order; whatever the spans hold, there is an answer.
+Source: docs/protocol.md, Membership.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+
+from lognode.core.access import Level
+from lognode.core.ids import FeedId, SpanId, TenantId
+from lognode.timeline.members import admission, identity, removal
+from lognode.timeline.members.contest import decisions, losers
+from lognode.timeline.members.cuts import Counted, Cut, Cutter
+from lognode.timeline.members.history import Act, Control, History, read_history
+from lognode.timeline.members.ruling import Invitation, Rule, Ruling
+
+
+class Member(NamedTuple):
+    """A key that is, or was, a member's. Level BLOCKED and `removed` go together unless it was lowered to that."""
+
+    node_key: bytes
+    level: Level
+    certificate: bytes
+    witness_key: bytes
+    admitted_by: bytes | None  # None: the founder
+    admission: SpanId
+    removed: bool
+    successor: bytes | None  # the key that took its place
+    recovery_keys: tuple[bytes, ...]
+
+
+class Invite(NamedTuple):
+    """An invite that was made by somebody who might; whether it still lets anybody in depends on time too."""
+
+    invite_id: bytes
+    invite_key: bytes
+    level: Level
+    uses: int
+    joiners: tuple[bytes, ...]
+    expires_ms: int
+    approve: bool
+    revoked: bool
+    creator: bytes
+    creation: SpanId
+
+    @property
+    def uses_left(self) -> int:
+        """How many more nodes may join by it."""
+        return max(0, self.uses - len(self.joiners))
+
+
+class Membership(NamedTuple):
+    """Who may do what. `members` holds all that ever were; `cuts` and `voids` say what does not count, and why."""
+
+    members: Mapping[bytes, Member]
+    cuts: Mapping[FeedId, Cut]
+    voids: Mapping[SpanId, str]
+    invites: Mapping[bytes, Invite]
+    certificates: Mapping[bytes, bytes]  # of those that are members: certificate -> node key
+
+    @property
+    def authors(self) -> Collection[bytes]:
+        """Keys that ever had an effective admission: feeds of others are not taken in."""
+        return self.members.keys()
+
+    def level(self, node_key: bytes) -> Level:
+        """What a node may do; BLOCKED for whoever is no member."""
+        member = self.members.get(node_key)
+        return member.level if member else Level.BLOCKED
+
+
+_RULES: Final[Mapping[str, Rule]] = {
+    "tenant.create": lambda _ruling, _act: "tenant.created",
+    "feed.adopt": removal.adopt,
+    "member.admit": admission.admit,
+    "member.level": removal.change_level,
+    "member.remove": removal.remove,
+    "invite.create": admission.create_invite,
+    "invite.revoke": admission.revoke_invite,
+    "identity.rotate": identity.rotate,
+    "identity.recovery": identity.declare_recovery,
+    "identity.revoke": identity.revoke,
+}
+
+
+def membership(tenant: TenantId, controls: Collection[Control]) -> Membership:
+    """What these control spans of a tenant come to; nobody is a member before its founding is among them."""
+    history = read_history(tenant, controls)
+    decided: list[Cutter] = []
+    while True:
+        ruling = _settle(history, decided)
+        removed = {cutter.target for cutter in decided}
+        more = [cutter for cutter in decisions(ruling) if cutter.target not in removed]
+        if not more:
+            return _answer(ruling)
+        decided += more
+
+
+def _settle(history: History, decided: list[Cutter]) -> Ruling:
+    """The ruling in which everything that counts and cuts is settled, in the order of ranks."""
+    counted = Counted({}, {}, decided, {})
+    while True:
+        ruling = _rule(history, counted)
+        cutters = {index: held for index, held in ruling.cutters.items() if index not in counted.cutters}
+        adoptions = {index: held for index, held in ruling.adoptions.items() if index not in counted.adoptions}
+        if not cutters and not adoptions:
+            return ruling
+        rank = min([held.rank for held in cutters.values()] + [held.rank for held in adoptions.values()])
+        counted = counted._replace(
+            cutters={**counted.cutters, **{index: held for index, held in cutters.items() if held.rank == rank}},
+            adoptions={**counted.adoptions, **{index: held for index, held in adoptions.items() if held.rank == rank}},
+        )
+
+
+def _rule(history: History, counted: Counted) -> Ruling:
+    """The ruling in which no act that counts loses against another."""
+    barred: dict[int, str] = {}
+    while True:
+        ruling = Ruling(history, counted._replace(barred=barred), _RULES)
+        more = losers(ruling)
+        if not more:
+            return ruling
+        barred = {**barred, **more}
+
+
+def _answer(ruling: Ruling) -> Membership:
+    history, standing = ruling.history, ruling.standing
+    everything = (1 << len(history.acts)) - 1
+    members = {key: _member(ruling, key, everything) for key in standing.keys}
+    cuts = {feed: cut for feed in history.feeds if (cut := ruling.cut(feed))}
+    voids = dict(history.faults)
+    voids.update({history.acts[index].control.id: reason for index, reason in ruling.voids.items()})
+    for opening in history.openings:
+        if opening.id not in voids and opening.feed in cuts and opening.seq >= cuts[opening.feed].size:
+            voids[opening.id] = cuts[opening.feed].reason
+    invites = {
+        invite: _invite(ruling, invite, min(held, key=lambda one: one.act.number))
+        for invite, held in ruling.invites.items()
+        if held
+    }
+    live = [member for member in members.values() if member.level > Level.BLOCKED]
+    certificates = {member.certificate: member.node_key for member in live}
+    return Membership(members, cuts, voids, invites, certificates)
+
+
+def _member(ruling: Ruling, key: bytes, past: int) -> Member:
+    standing = ruling.standing
+    level = standing.level(key, past)
+    grant = (standing.grants_in_force(key, past) or standing.grants(key, past))[-1]
+    successors = [held.act.data.new_key for held in ruling.rotations.get(key, ())]
+    return Member(
+        key,
+        Level.BLOCKED if level is None else level,
+        grant.certificate,
+        grant.witness_key,
+        grant.admitted_by,
+        grant.act.control.id,
+        level is None,
+        successors[-1] if successors else None,
+        tuple(standing.recovery_keys(key, past)),
+    )
+
+
+def _invite(ruling: Ruling, invite: bytes, invitation: Invitation) -> Invite:
+    created = invitation.act.data
+    joiners: dict[bytes, Act] = {act.data.node_key: act for act in invitation.joined}
+    return Invite(
+        invite,
+        created.invite_key,
+        Level(created.level),
+        created.uses,
+        tuple(joiners),
+        created.expires_ms,
+        bool(created.approve),
+        bool(ruling.revoked.get(invite, 0)),
+        invitation.act.control.author,
+        invitation.act.control.id,
+    )
