@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lognode.core.clock import HLC_MAX
 from lognode.core.codec import encode
 from lognode.core.span import Entry, Header, encode_header
-from lognode.timeline.inert import (
+from lognode.timeline.verify.inert import (
     HEADER_MALFORMED,
     HLC_FALLS,
     INERT_REASONS,
