@@ -30,12 +30,12 @@ from lognode.core.span import (
 from lognode.engine.commit import fold_tiles
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.control.founding import feed_id, feed_open_data
-from lognode.timeline.inert import inert_reason
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
 from lognode.timeline.record import FeedRef, labels_of, row_of
 from lognode.timeline.state import FeedState
 from lognode.timeline.store.write import newest_position
+from lognode.timeline.verify.inert import inert_reason
 
 START_HLC = 1_760_000_000_000 << 16
 _EMPTY = Body(bytes(16), None, b"", [], None, None, None, None, [], b"", b"", None, None)

@@ -12,9 +12,9 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import TenantId
 from lognode.core.limits import HEADER_BYTES_MAX
 from lognode.core.span import Entry, decode_header, leaf_hash, stub_entry
-from lognode.timeline.inert import inert_reason
 from lognode.timeline.verify.feed import FeedWalk, Suspect
 from lognode.timeline.verify.finding import Report
+from lognode.timeline.verify.inert import inert_reason
 
 _CODE: Final = "inert.wrong"
 
