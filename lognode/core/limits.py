@@ -157,8 +157,13 @@ MESSAGE_HEAD_BYTES_MAX: Final = MIB  # of its structure, which a decoder blows u
 MESSAGE_BYTES_MAX: Final = RANGE_BYTES_MAX + 2 * MIB  # one range however large, and what is around it
 BATCH_BYTES_MAX: Final = 4 * MIB  # of headers and bodies in a message, unless one range or control span has more
 BATCH_ITEMS_MAX: Final = 1024  # ranges, control spans or feeds in a message
+ENTRY_BYTES_EXTRA: Final = 128  # of memory that an entry takes besides its bytes
 EXPAND_PREFIXES_MAX: Final = 256  # in a message: an answer of 250 kB
 EXPAND_HEADS_MAX: Final = 16  # below this many feeds, naming them is shorter than fingerprints
+RUN_FEEDS_MAX: Final = 65_536  # that differ, of one run: some hundred bytes each; the next run goes on
+RUN_ROUNDS_MAX: Final = 8  # of one run: two do, unless the other's word is worth nothing or much is written meanwhile
+RUN_ASKS_MAX: Final = 16_384  # requests of one run; enough for a hundred million spans
+RUN_DIRECT_SPANS_MAX: Final = 1024  # missing in all: their ranges come at once, and their control spans with them
 
 # Connections of nodes. A node has one or two to each other one.
 PEER_CONNECTIONS_MAX: Final = 256  # of all peers together: their files, and some 100 kB of TLS each

@@ -37,4 +37,28 @@ ROWS: Final[tuple[Row, ...]] = (
         "Range of a peer too large",
         "Its lognode may be damaged or of another maker; another peer may have the feed in smaller ranges.",
     ),
+    (
+        "range.withheld",
+        "peer",
+        502,
+        True,
+        "Range promised and not given",
+        "The peer says that it holds more than it gives; another peer may give it.",
+    ),
+    (
+        "feed.forked",
+        "peer",
+        409,
+        False,
+        "Feed has two histories",
+        "Its author signed both, so two copies of that node are at work, or its key was stolen; remove it.",
+    ),
+    (
+        "feed.unadmitted",
+        "peer",
+        403,
+        True,
+        "Author not admitted",
+        "It is taken in once the span that admits its author is; see 'lognode member list'.",
+    ),
 )
