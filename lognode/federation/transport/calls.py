@@ -17,6 +17,8 @@ from lognode.core.errors import ERRORS, PeerError
 from lognode.core.limits import CALL_BYTES_S_MIN, CALL_S_MAX, DIAL_S_MAX, KIB, SEND_BYTES_MAX
 
 _CODES: Final = {403: "peer.refused", 408: "peer.slow", 413: "message.too_large", 429: "peer.busy"}
+# How httpx says that a connection ended, in place of an error of its own for that.
+_ENDED: Final = ("disconnected", "closed connection")
 _REASON_BYTES_MAX: Final = KIB
 # Whether the certificate, in DER, is the one of whom we call.
 Look = Callable[[bytes], bool]
@@ -77,7 +79,7 @@ async def calling(http: httpx.AsyncClient, url: str, body: bytes, look: Look) ->
     request = http.build_request("POST", url, headers={"Content-Length": str(len(body))})
     request.stream = Parts(body)
     where = request.url.netloc.decode()
-    request.extensions["trace"] = _Tracing(look)
+    request.extensions["trace"] = tracing = _Tracing(look)
     try:
         with trio.fail_after(CALL_S_MAX + len(body) / CALL_BYTES_S_MIN):
             answer = await http.send(request, stream=True)
@@ -98,6 +100,8 @@ async def calling(http: httpx.AsyncClient, url: str, body: bytes, look: Look) ->
         raise PeerError("peer.slow", f"{where} took too long") from None
     except httpx.TransportError as error:
         raise _blame(error, where) from error
+    finally:
+        tracing.close()
 
 
 async def read_whole(parts: Answer, bytes_max: int) -> bytes:
@@ -118,14 +122,21 @@ class _Tracing:
 
     def __init__(self, look: Look) -> None:
         self._look = look
+        self._stream: Any = None  # one whose handshake is not done
 
     async def __call__(self, name: str, info: Any) -> None:
-        if name == "connection.start_tls.complete":
-            stream = info["return_value"]
-            certificate = stream.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        if name == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+        elif name == "connection.start_tls.complete":
+            certificate = info["return_value"].get_extra_info("ssl_object").getpeercert(binary_form=True)
             if certificate is None or not self._look(certificate):
-                await stream.aclose()
                 raise PeerError("peer.untrusted", "another certificate is shown")
+            self._stream = None
+
+    def close(self) -> None:
+        """Close what httpcore leaves open: a connection whose handshake was cancelled or not liked."""
+        if self._stream is not None:
+            self._stream.get_extra_info("socket").close()
 
 
 async def _refusal(status: int, parts: AsyncIterator[bytes]) -> PeerError:
@@ -147,7 +158,7 @@ def _blame(error: Exception, where: str) -> PeerError:
         return PeerError("peer.untrusted", f"{where}: {reason}")
     if reason:  # it comes once we believe to be connected, since the server looks at our certificate last
         return PeerError("peer.refused", f"{where}: {reason}")
-    if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in str(error):
+    if isinstance(error, httpx.RemoteProtocolError) and not any(word in str(error) for word in _ENDED):
         return PeerError("message.malformed", f"{where}: no HTTP")
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return PeerError("peer.slow", f"{where}: {type(error).__name__}")

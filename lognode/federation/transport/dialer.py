@@ -116,8 +116,8 @@ class Dialer:
         failed: PeerError | None = None
         good = self._good.get(contact.certificate)
         for address in sorted(contact.addresses, key=lambda address: address != good):
-            call = calling(http, url_at(address, path), body, lambda shown: shown == contact.certificate)
             try:
+                call = calling(http, url_at(address, path), body, lambda shown: shown == contact.certificate)
                 answer = await stack.enter_async_context(call)
             except PeerError as error:
                 if error.code not in _NEXT:

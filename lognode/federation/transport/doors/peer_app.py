@@ -126,30 +126,31 @@ class PeerApp:
         return None
 
     async def _stream(self, request: Request, call: _Call) -> None:
-        """Stream until either side ends; an answer that cannot go on is cut off, so that it does not look whole."""
+        """Stream until either side ends. What cannot go on breaks off, so that it does not look whole."""
         await request.start(200, [])
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._end_with_peer, nursery.cancel_scope, request)
-                sender, receiver = trio.open_memory_channel[bytes](0)
-                nursery.start_soon(self._pump, call, sender)
-                await self._send_frames(request, call.peer, receiver)
-                nursery.cancel_scope.cancel()
-        except* LognodeError as group:
-            _log.info(
-                "follow_ended", code=[error.code for error in group.exceptions if isinstance(error, LognodeError)]
-            )
-            call.session.abort()
-        except* Exception:  # noqa: BLE001 - as above; the head is out, so that an early end is all that can be said
-            _log.exception("follow_ended", code="node.internal")
-            call.session.abort()
-        else:
+        failures: list[Exception] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_with_peer, nursery.cancel_scope, request)
+            sender, receiver = trio.open_memory_channel[bytes](0)
+            nursery.start_soon(self._pump, call, sender, failures)
+            await self._send_frames(request, call.peer, receiver)
+            nursery.cancel_scope.cancel()
+        if not failures:
             await request.finish()
 
-    async def _pump(self, call: _Call, sender: trio.MemorySendChannel[bytes]) -> None:
-        async with sender, aclosing(self._handler.follow(call.peer, call.body)) as messages:
-            async for message in messages:
-                await sender.send(message)
+    async def _pump(self, call: _Call, sender: trio.MemorySendChannel[bytes], failures: list[Exception]) -> None:
+        """Pass on the handler's messages; it fails only after the last of them."""
+        with sender:
+            try:
+                async with aclosing(self._handler.follow(call.peer, call.body)) as messages:
+                    async for message in messages:
+                        await sender.send(message)
+            except LognodeError as error:
+                failures.append(error)
+                _log.info("follow_ended", code=error.code, detail=error.detail)
+            except Exception as error:  # noqa: BLE001 - as above
+                failures.append(error)
+                _log.exception("follow_ended", code="node.internal")
 
     async def _send_frames(self, request: Request, peer: bytes, messages: trio.MemoryReceiveChannel[bytes]) -> None:
         while True:
