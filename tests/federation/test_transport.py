@@ -5,6 +5,7 @@ import trio
 
 from lognode.core.errors import PeerError
 from lognode.federation.transport.contact import Contact
+from lognode.federation.transport.dialer import Dialer
 from lognode.federation.transport.redeemer import redeem
 from lognode.identity.certificate import certificate_key
 from tests.federation.peers import Echo, Peer
@@ -86,6 +87,26 @@ async def test_an_address_without_a_node_is_unreachable(alice: Peer, bob: Peer) 
         with pytest.raises(PeerError) as refused:
             await dialer.ask(alice.contact, b"hello")
     assert refused.value.code == "peer.unreachable"
+
+
+async def test_it_is_told_which_address_a_node_answered_at(alice: Peer, bob: Peer, eve: Peer) -> None:
+    tried: list[tuple[bytes, str, str | None]] = []
+    nowhere = alice.address
+    for peer in (alice, eve):
+        peer.knows(bob)
+    async with (
+        alice.serving(Echo()),
+        eve.serving(Echo()),
+        Dialer(bob.identity, on_tried=lambda *told: tried.append(told)) as dialer,
+    ):
+        contact = alice.contact._replace(addresses=(nowhere, eve.address, alice.address))
+        await dialer.ask(contact, b"hello")
+        await dialer.ask(contact, b"hello")
+
+    codes = [(address, code) for _, address, code in tried]
+    first = [(nowhere, "peer.unreachable"), (eve.address, "peer.untrusted"), (alice.address, None)]
+    assert codes == [*first, (alice.address, None)]
+    assert {node_key for node_key, *_ in tried} == {alice.keys.public}
 
 
 async def test_a_joiner_talks_to_a_node_by_the_key_in_its_invite(alice: Peer, eve: Peer) -> None:

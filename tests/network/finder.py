@@ -6,6 +6,7 @@ Each change is a line of JSON. Ends with its stdin.
 
 import json
 import os
+import resource
 import sys
 import time
 from functools import partial
@@ -45,12 +46,20 @@ async def main(own: str, wanted: str = "", port: str = "") -> None:
 
 
 async def tell(directory: Directory, discovery: Discovery, wanted: bytes | None) -> None:
+    begun, tries, most = trio.current_time(), 0, 0
     with directory.wanting(*([] if wanted is None else [wanted])):
         while True:
             state = discovery.state()
+            tries += 0 if wanted is None else len(directory.reach(wanted))
+            most = max(most, len(directory.candidates()))
             line = {
                 "announced": [] if wanted is None else [heard._asdict() for heard in directory.announced(wanted)],
                 "candidates": len(directory.candidates()),
+                "most": most,
+                "known": 0 if wanted is None else len(directory.known(wanted)),
+                "tries": tries,
+                "seconds": trio.current_time() - begun,
+                "rss_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
                 "findings": [finding.code for finding in state.findings],
                 "is_announcing": state.is_announcing,
                 "is_browsing": state.is_browsing,

@@ -1,4 +1,4 @@
-"""Nodes find each other by multicast, on machines of their own; about 25 seconds."""
+"""Nodes find each other by multicast, on machines of their own; about 35 seconds."""
 
 import json
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from lognode.core.limits import CANDIDATE_DIAL_S, CANDIDATES_MAX
 from tests.network.namespaces import Machine, join
 
 PROGRAM: Final = "tests/network/finder.py"
@@ -96,3 +97,22 @@ def test_a_machine_without_a_network_says_so(machines: tuple[Machine, Machine]) 
     one.ip("link", "set", "veth1", "down")
     with finder(one, "1", "2", "7481") as looking:
         assert looking.wait(lambda state: state["findings"])["findings"] == ["discovery.no_interface"]
+
+
+def test_ten_thousand_spoofed_announcements_are_bounded_and_trusted_in_nothing(
+    machines: tuple[Machine, Machine],
+) -> None:
+    one, other = machines
+    with finder(one, "1", "", "7481"), finder(other, "2", "1") as looking:
+        before = looking.wait(hosts)
+        flood = one.start("tests/network/flood.py", "10.77.1.1", "1", "10000")
+        full = looking.wait(lambda state: state["candidates"] == CANDIDATES_MAX)
+        flood.communicate()
+        assert flood.returncode == 0
+        after = looking.wait(lambda state: state["seconds"] > full["seconds"] + 2)
+
+    assert after["most"] == CANDIDATES_MAX
+    assert after["known"] == 0  # nothing of it is believed
+    assert 2 <= after["tries"] <= after["seconds"] / CANDIDATE_DIAL_S + 1
+    assert "10.77.1.1" in hosts(after)  # who was there before stays
+    assert after["rss_kib"] - before["rss_kib"] < 64 * 1024

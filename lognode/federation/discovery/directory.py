@@ -69,6 +69,13 @@ class Directory:
         for address in parse_told(addresses, ADDRESSES_MAX, least):
             self._add(node_key, told(address, source, self._world.now_ms()))
 
+    def tried(self, node_key: bytes, address: str, code: str | None) -> None:
+        """How trying an address ended: the node answered (None), or this error."""
+        if code is None:
+            self.reached(node_key, address)
+        else:
+            self.failed(node_key, address, code)
+
     def reached(self, node_key: bytes, address: str) -> None:
         """That the node answered there, and proved its key."""
         place = parse_address(address)

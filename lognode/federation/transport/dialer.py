@@ -69,10 +69,15 @@ class Dialer:
     """The calling side of one node."""
 
     def __init__(
-        self, identity: TlsIdentity, on_bytes: Callable[[int, int], None] = lambda _received, _sent: None
+        self,
+        identity: TlsIdentity,
+        on_bytes: Callable[[int, int], None] = lambda _received, _sent: None,
+        on_tried: Callable[[bytes, str, str | None], None] = lambda _node_key, _address, _code: None,
     ) -> None:
+        """`on_tried` is told of each address that a node answered at, or with which error it did not."""
         self._identity = identity
         self._count = on_bytes
+        self._tried = on_tried
         self._clients: dict[bytes, httpx.AsyncClient] = {}  # by certificate; the newest used last
         self._good: dict[bytes, str] = {}  # the address that answered last, by certificate
 
@@ -122,10 +127,12 @@ class Dialer:
             except PeerError as error:
                 if error.code not in _NEXT:
                     raise
+                self._tried(contact.node_key, address, error.code)
                 # That somebody else answers says more than silence.
                 failed = error if failed is None or error.code == "peer.untrusted" else failed
             else:
                 self._good[contact.certificate] = address
+                self._tried(contact.node_key, address, None)
                 return answer
         raise failed or PeerError("peer.unreachable", "no address is known")
 
