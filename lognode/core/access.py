@@ -39,6 +39,7 @@ class Action(StrEnum):
     SPAN_READ = "span.read"
     PROOF_READ = "proof.read"
     BUNDLE_CREATE = "bundle.create"
+    PRIVATE_BUNDLE = "private.bundle"  # with what otherwise never leaves the node
     STATS_READ = "stats.read"
     ACTOR_ASSERT = "actor.assert"  # name an actor without the actor's signature
     ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
@@ -51,6 +52,7 @@ _LEAST: Mapping[Action, Role] = {
     Action.STATS_READ: Role.VIEWER,
     Action.SPAN_APPEND: Role.MEMBER,
     Action.BUNDLE_CREATE: Role.MEMBER,  # the node signs it
+    Action.PRIVATE_BUNDLE: Role.OWNER,
     Action.ACTOR_ASSERT: Role.OWNER,
     Action.ORIGIN_ASSERT: Role.OWNER,
 }

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from lognode.api.services import Services
-from lognode.core.ids import b32encode
+from lognode.core.access import Action, Principal, Role, allow
+from lognode.core.ids import LogLineKind, TenantId, b32encode, logline
 from lognode.core.limits import BUNDLE_QUERY_BYTES_MAX
 from lognode.timeline.bundle.reader import verify_bundle
 from lognode.timeline.store.database import _checkpoint
@@ -45,6 +46,14 @@ async def test_private_spans_leave_only_when_asked_for(http: httpx.AsyncClient) 
     assert (verify_bundle([within]).spans, b"a secret" in within) == (1, True)
     refused = await http.get(BUNDLE, params={"visibility": "private"})
     assert (code_of(refused), refused.json()["place"]) == ("filter.invalid", "visibility")
+
+
+def test_private_content_leaves_by_an_owner_alone() -> None:
+    tenant = TenantId(bytes(20))
+    for role in Role:
+        someone = Principal("someone", logline(LogLineKind.PERSON, bytes(32)), roles={tenant: role})
+        assert allow(someone, Action.PRIVATE_BUNDLE, tenant) == (role == Role.OWNER)
+        assert allow(someone, Action.BUNDLE_CREATE, tenant) == (role >= Role.MEMBER)
 
 
 async def test_a_range_of_a_feed_is_whole(http: httpx.AsyncClient, services: Services) -> None:

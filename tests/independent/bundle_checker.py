@@ -52,7 +52,7 @@ QUERY_BYTES_MAX = 65_536
 FEEDS_MAX = 10_000
 SEQ_MAX = 2**63 - 2
 PATH_HASHES_MAX = 63
-LENGTHS = {"head": 8, 1: 7, 2: 6, 3: 9, 4: 7, 5: 2}  # of the arrays, the first element with them
+LENGTHS = {"head": 8, 1: 7, 2: 6, 3: 9, 4: 7, 5: 2, 6: 8}  # of the arrays, the first element with them
 
 
 @dataclass
@@ -134,11 +134,12 @@ class _Checker:
     def run(self, raw: bytes) -> Accepted:
         kinds = [self.kind(array) for _, array in self.items]
         middle = kinds[3:-1]
-        if kinds[:3] != ["head", 1, 2] or kinds[-1] != 5 or any(kind not in (1, 3, 4) for kind in middle):
+        if kinds[:3] != ["head", 1, 2] or kinds[-1] != 5 or any(kind not in (1, 3, 4, 6) for kind in middle):
             raise Rejected("the items do not stand in their order")
         query = self.take_head(self.items[0][1])
         for (_, array), kind in zip(self.items[1:-1], kinds[1:-1], strict=True):
-            {1: self.take_feed, 2: self.take_tenant, 3: self.take_span, 4: self.take_stub}[int(kind)](array)
+            takes = {1: self.take_feed, 2: self.take_tenant, 3: self.take_span, 4: self.take_stub, 6: self.take_void}
+            takes[int(kind)](array)
         offset, seal = self.items[-1]
         self.take_seal(as_bytes(seal[1]), raw[:offset])
         return Accepted(self.tenant, self.node_key, query, self.feeds, self.ids, self.stubs, self.absent)
@@ -217,6 +218,20 @@ class _Checker:
         entry = entry_bytes(stub, b"")[:-32] + as_bytes(header_hash, 32)
         self.place(feed, stub, entry, as_uint(shared, PATH_HASHES_MAX), hashes)
         self.stubs += 1
+
+    def take_void(self, array: list[object]) -> None:
+        _, number, seq, hlc, visibility, header, shared, hashes = array
+        feed = self.feed(number)
+        stub = Stub(feed.feed_id, as_uint(seq, SEQ_MAX), as_uint(hlc, HLC_MAX), as_uint(visibility, 255))
+        raw = as_bytes(header)
+        if len(raw) > HEADER_BYTES_MAX or (len(raw) == 32 and stub.visibility):
+            raise Rejected("a header is too long, or left out")
+        digest = raw if len(raw) == 32 else hashlib.sha256(raw).digest()
+        if feed.seqs and stub.seq <= feed.seqs[-1]:
+            raise Rejected("the entries do not stand in their order")
+        numbers = stub.seq.to_bytes(8, "big") + stub.hlc.to_bytes(8, "big") + bytes([stub.visibility])
+        self.prove(feed, feed.feed_id + numbers + digest, stub.seq, as_uint(shared, PATH_HASHES_MAX), hashes)
+        feed.seqs.append(stub.seq)
 
     def feed(self, number: object) -> Feed:
         if as_uint(number) >= len(self.feeds):

@@ -15,6 +15,7 @@ from lognode.timeline.bundle.items import (
     SpanItem,
     StubItem,
     TenantItem,
+    VoidItem,
     decode_item,
     unpack_path,
 )
@@ -96,7 +97,7 @@ def with_whole_paths(items: Sequence[Item]) -> list[Item]:
         elif isinstance(item, TenantItem):
             path = paths[0] = unpack_path(item.shared, item.hashes, paths[0])
             item = item._replace(shared=0, hashes=b"".join(path))  # noqa: PLW2901
-        elif isinstance(item, SpanItem | StubItem):
+        elif isinstance(item, SpanItem | StubItem | VoidItem):
             path = paths[item.feed] = unpack_path(item.shared, item.hashes, paths[item.feed])
             item = item._replace(shared=0, hashes=b"".join(path))  # noqa: PLW2901
         whole.append(item)

@@ -21,6 +21,7 @@ from lognode.timeline.bundle.items import (
     SpanItem,
     StubItem,
     TenantItem,
+    VoidItem,
     decode_item,
     encode_item,
     pack_path,
@@ -53,6 +54,7 @@ items: st.SearchStrategy[Item] = st.one_of(
     st.builds(SpanItem, feeds, seqs, hlcs, st.integers(0, 2), headers, st.none() | st.binary(), shared, joined_paths),
     st.builds(StubItem, feeds, seqs, hlcs, hashes, shared, joined_paths),
     st.builds(Seal, st.binary()),
+    st.builds(VoidItem, feeds, seqs, hlcs, st.integers(0, 255), headers, shared, joined_paths),
 )
 
 
@@ -140,7 +142,7 @@ def but(fields: list[Any], at: int, value: Any) -> bytes:
         (b"\x98\x09" + encode(SPAN)[1:], "no item"),
         (encode(SPAN)[:1] + b"\x18\x03" + encode(SPAN)[2:], "no item"),
         (encode([0, *HEAD[1:]]), "begins with 0"),
-        (encode([6, b""]), "begins with 6"),
+        (encode([7, b""]), "begins with 7"),
         (encode([True, b""]), "begins with True"),
         (encode(["lognode.bundle"]), "no version"),
         (but(HEAD, 1, 2), "version 2"),

@@ -76,6 +76,8 @@ def _wish(caller: Caller) -> BundleWish:
     feed, start, stop, include = (_taken(params, name) for name in ("feed", "start", "stop", "include"))
     if include not in {None, "private"}:
         raise CallerError("filter.invalid", f"{include!r:.80} is not 'private'", place="include")
+    if include is not None and not caller.may(Action.PRIVATE_BUNDLE):
+        raise CallerError("role.insufficient", "private spans leave the node by an owner alone", place="include")
     for name in _FIXED.intersection(params):
         raise CallerError("filter.invalid", "a bundle has all that match, oldest first", place=name)
     if feed is None:

@@ -30,6 +30,8 @@ def verdict_rows(verdict: "Verdict") -> dict[str, object]:
     if verdict.stubs:
         besides = f"{verdict.stubs:,} besides, of which only time and hash are shown"
         rows["Private"] = f"included, and {besides}" if head.has_private else besides
+    if verdict.voids:
+        rows["Void"] = f"{verdict.voids:,} entries besides, which are no spans"
     if verdict.absent:
         rows["Bodies"] = f"{verdict.absent:,} are not there"
     if verdict.signed or verdict.missigned:
@@ -59,6 +61,7 @@ def verdict_json(verdict: "Verdict") -> dict[str, Any]:
         "include_private": bool(head.has_private),
         "spans": verdict.spans,
         "stubs": verdict.stubs,
+        "voids": verdict.voids,
         "bodies_absent": verdict.absent,
         "actors_signed": verdict.signed,
         "actors_missigned": verdict.missigned,

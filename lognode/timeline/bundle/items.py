@@ -84,15 +84,27 @@ class StubItem(NamedTuple):
     hashes: bytes
 
 
+class VoidItem(NamedTuple):
+    """An entry that is no span of any timeline; `header` is its hash where it is private besides."""
+
+    feed: int
+    seq: int
+    hlc: int
+    visibility: int
+    header: bytes
+    shared: int
+    hashes: bytes
+
+
 class Seal(NamedTuple):
     """The end: a signed note over everything before it."""
 
     note: bytes
 
 
-Item = Head | FeedItem | TenantItem | SpanItem | StubItem | Seal
+Item = Head | FeedItem | TenantItem | SpanItem | StubItem | Seal | VoidItem
 
-_TYPES: Final[tuple[type[Item], ...]] = (Head, FeedItem, TenantItem, SpanItem, StubItem, Seal)
+_TYPES: Final[tuple[type[Item], ...]] = (Head, FeedItem, TenantItem, SpanItem, StubItem, Seal, VoidItem)
 _NUMBERS: Final[Mapping[type[Item], int]] = {kind: number for number, kind in enumerate(_TYPES)}
 
 
@@ -195,4 +207,5 @@ _RULES: Final[Mapping[type[Item], Sequence[Callable[[Any], bool]]]] = {
     ),
     StubItem: (_is_feed, _is_seq, _is_hlc, _exactly(HASH_BYTES), _is_shared, _is_path),
     Seal: (_at_most(NOTE_BYTES_MAX),),
+    VoidItem: (_is_feed, _is_seq, _is_hlc, _number(255), _is_header, _is_shared, _is_path),
 }  # fmt: skip

@@ -16,6 +16,7 @@ from lognode.core.limits import BUNDLE_FEEDS_MAX
 from lognode.core.span import (
     PRIVATE,
     PUBLIC,
+    Entry,
     Header,
     decode_body,
     decode_header,
@@ -33,6 +34,7 @@ from lognode.timeline.bundle.items import (
     SpanItem,
     StubItem,
     TenantItem,
+    VoidItem,
     decode_item,
     unpack_path,
 )
@@ -120,7 +122,9 @@ class BundleReader:
             return self._take_span(item)
         if isinstance(item, StubItem):
             return self._take_stub(item)
-        if isinstance(item, FeedItem):
+        if isinstance(item, VoidItem):
+            self._take_void(item)
+        elif isinstance(item, FeedItem):
             self._take_feed(item)
         elif isinstance(item, TenantItem):
             self._take_tenant(item)
@@ -180,6 +184,17 @@ class BundleReader:
         self._place(feed, item.seq, item.hlc, leaf)
         return BundledSpan(span_id(item.hlc, leaf), feed, item.seq, item.hlc, PRIVATE, None, None, is_by_actor=False)
 
+    def _take_void(self, item: VoidItem) -> None:
+        """Count an entry that has a place in its feed and none in the timeline; that it is void is not judged."""
+        entry = Entry(item.hlc, item.visibility, item.header, None)
+        if entry.is_withheld and item.visibility != PRIVATE:
+            raise _invalid("the header of an entry is left out that is not private")
+        feed = self._feed(item.feed, item.seq)
+        stub = stub_entry(feed.feed, item.seq, item.hlc, item.visibility, entry.header_sha256)
+        _check_path(feed, stub, item.seq, item.shared, item.hashes)
+        feed.voids += 1
+        _count(feed, item.seq)
+
     def _check_actor(self, header: Header, raw: bytes, visibility: int) -> bool:
         """Whether the actor signed this, counted where a signature says so.
 
@@ -210,12 +225,9 @@ class BundleReader:
         """Count an entry that is proven, and see that timeline order goes on."""
         if (hlc, leaf) <= self._last:
             raise _invalid("it does not follow the one before it in timeline order")
-        if not feed.count:
-            feed.start = seq
         if self._first_hlc is None:
             self._first_hlc = hlc
-        feed.count += 1
-        feed.stop = seq + 1
+        _count(feed, seq)
         self._last = hlc, leaf
 
     def _check_seal(self, seal: Seal, items: int, digest: bytes) -> None:
@@ -234,6 +246,13 @@ def verify_bundle(chunks: Iterable[bytes]) -> Verdict:
     for _ in reader.spans():
         pass
     return reader.verdict
+
+
+def _count(feed: BundledFeed, seq: int) -> None:
+    if not feed.count:
+        feed.start = seq
+    feed.count += 1
+    feed.stop = seq + 1
 
 
 def _check_path(feed: BundledFeed, entry: bytes, seq: int, shared: int, hashes: bytes) -> bytes:

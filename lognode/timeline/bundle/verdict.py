@@ -18,7 +18,10 @@ from lognode.timeline.record import FeedRef, Record, span_json
 
 @dataclass(slots=True)
 class BundledFeed:
-    """A feed in a bundle. `count` of its entries [start, stop) are there, `stubs` of those as stubs alone."""
+    """A feed in a bundle. `count` of its entries [start, stop) are there.
+
+    Of those, `stubs` show no more than time and hash, and `voids` are no spans.
+    """
 
     feed: FeedId
     node_key: bytes
@@ -29,6 +32,7 @@ class BundledFeed:
     path: list[bytes]  # of the entry that was read last
     count: int = 0
     stubs: int = 0
+    voids: int = 0
     start: int = 0
     stop: int = 0
 
@@ -95,12 +99,17 @@ class Verdict(NamedTuple):
     @property
     def spans(self) -> int:
         """How many spans are there, without mere stubs."""
-        return sum(feed.count - feed.stubs for feed in self.feeds)
+        return sum(feed.count - feed.stubs - feed.voids for feed in self.feeds)
 
     @property
     def stubs(self) -> int:
         """How many private spans show nothing but their stub."""
         return sum(feed.stubs for feed in self.feeds)
+
+    @property
+    def voids(self) -> int:
+        """How many entries are there that are no spans."""
+        return sum(feed.voids for feed in self.feeds)
 
     def signers(self) -> list[BundledFeed]:
         """The feeds whose signatures this rests on: those that have spans here, and the sealing one."""

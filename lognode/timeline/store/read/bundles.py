@@ -6,7 +6,7 @@ Nothing is handed out that does not verify against those checkpoints. Synchronou
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import cache, partial
 from hashlib import sha256
@@ -17,9 +17,10 @@ import msgspec
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
 from lognode.core.limits import BUNDLE_FEEDS_MAX, BUNDLE_STEP_SPANS, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX
-from lognode.core.span import PRIVATE
-from lognode.timeline.bundle.items import FeedItem, Head, SpanItem, StubItem, TenantItem
+from lognode.core.span import PRIVATE, Entry, decode_body, leaf_hash, stub_entry
+from lognode.timeline.bundle.items import FeedItem, Head, SpanItem, StubItem, TenantItem, VoidItem
 from lognode.timeline.bundle.writer import BundleWriter
+from lognode.timeline.control.founding import check_tenant_create, parse_tenant_create
 from lognode.timeline.proof.checkpoint import Checkpoint
 from lognode.timeline.proof.tree import NodeSource, inclusion_proof, verify_inclusion
 from lognode.timeline.query import Cursor, Query
@@ -36,12 +37,17 @@ from lognode.timeline.record import (
 from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import checkpoint_of, latest_note, node_source
 from lognode.timeline.store.write import newest_position
+from lognode.timeline.verify.inert import WITHHELD
 
 _FROM: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
 _RANGE: Final = f"{_FROM} WHERE s.feed = ? AND s.seq >= ? AND s.seq < ? ORDER BY s.seq LIMIT ?"
+_INERT: Final = (
+    "SELECT seq, hlc, visibility, header, body, reason FROM inert"
+    " WHERE feed = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?"
+)
 _FOUNDING: Final = (
     f"{_FROM} WHERE s.kind = (SELECT kind FROM kinds WHERE tenant = ? AND name = 'tenant.create') AND s.seq = 1"
-    " ORDER BY s.hlc LIMIT 1"
+    " ORDER BY s.hlc"
 )
 _Nodes = Callable[[FeedRef], NodeSource]
 
@@ -72,6 +78,15 @@ class BundleWish(NamedTuple):
             descending=what.descending,
             limit=what.limit,
         )
+
+
+class _Inert(NamedTuple):
+    """An entry of a feed that is no span of the timeline."""
+
+    feed: int
+    seq: int
+    entry: Entry
+    reason: str
 
 
 class BundleSource:
@@ -113,8 +128,7 @@ class BundleSource:
             tenant.tenant_id, node_key, self.sealing.feed_id, made_ms, self._wish.text, int(self._wish.has_private)
         )
         nodes = _sources(conn)
-        founding = _only(conn, _FOUNDING, tenant.number)
-        first = feed_of(founding, self._feeds)
+        first, founding = _find_founding(conn, tenant, self._feeds)
         parts = [self.writer.add(head), self._introduced(conn, nodes, first), self._founded(nodes, first, founding)]
         return b"".join([*parts, self._introduced(conn, nodes, self.sealing)])
 
@@ -124,7 +138,12 @@ class BundleSource:
         if records is None:
             return None
         nodes = _sources(conn)
-        return b"".join([self._item(conn, nodes, record) for record in records])
+        return b"".join(
+            [
+                self._inert_item(conn, nodes, record) if isinstance(record, _Inert) else self._item(conn, nodes, record)
+                for record in records
+            ]
+        )
 
     def _check_range(self, wanted: FeedRange) -> None:
         if wanted.feed.number not in self._heads:
@@ -136,13 +155,13 @@ class BundleSource:
         if wanted.start >= stop:
             raise CallerError("filter.invalid", f"no entry lies in [{wanted.start}, {stop})", place="start")
 
-    def _next_records(self, conn: sqlite3.Connection) -> list[Record] | None:
+    def _next_records(self, conn: sqlite3.Connection) -> Sequence[Record | _Inert] | None:
         what = self._wish.what
         if isinstance(what, FeedRange):
             stop = self._heads[what.feed.number][1].size if what.stop is None else what.stop
-            records = _entries(conn, what.feed, self._next_seq, stop)
-            self._next_seq += len(records)
-            return records or None
+            entries = _entries(conn, what.feed, self._next_seq, stop)
+            self._next_seq += len(entries)
+            return entries or None
         if self._cursor is not None and self._cursor.number > self._newest[1]:
             return None
         query = msgspec.structs.replace(what, order="timeline", descending=False, limit=BUNDLE_STEP_SPANS)
@@ -160,13 +179,25 @@ class BundleSource:
         feed = feed_of(record, self._feeds)
         opening = self._introduced(conn, nodes, feed)
         number = self._numbers[feed.number]
-        path = self.writer.share(number, self._path(nodes, feed, record))
+        path = self.writer.share(number, self._path(nodes, feed, record.seq, leaf_of(record, feed.feed_id)))
         item: SpanItem | StubItem
         if is_stub:
             item = StubItem(number, record.seq, record.hlc, sha256(record.header).digest(), *path)
         else:
             body = body_of(record, header_of(record))
             item = SpanItem(number, record.seq, record.hlc, record.visibility, record.header, body, *path)
+        return opening + self.writer.add(item)
+
+    def _inert_item(self, conn: sqlite3.Connection, nodes: _Nodes, inert: _Inert) -> bytes:
+        """The item of an entry that is no span: a stub where it is private and nothing is wrong with it."""
+        feed, (hlc, visibility, header, _) = self._feeds[inert.feed], inert.entry
+        opening = self._introduced(conn, nodes, feed)
+        number, seq = self._numbers[feed.number], inert.seq
+        leaf = leaf_hash(stub_entry(feed.feed_id, seq, hlc, visibility, inert.entry.header_sha256))
+        path = self.writer.share(number, self._path(nodes, feed, seq, leaf))
+        item: StubItem | VoidItem = VoidItem(number, seq, hlc, visibility, header, *path)
+        if inert.reason == WITHHELD:
+            item = StubItem(number, seq, hlc, header, *path)
         return opening + self.writer.add(item)
 
     def _introduced(self, conn: sqlite3.Connection, nodes: _Nodes, feed: FeedRef) -> bytes:
@@ -177,20 +208,21 @@ class BundleSource:
         if number == BUNDLE_FEEDS_MAX:
             raise CallerError("filter.invalid", f"it would hold more than {BUNDLE_FEEDS_MAX} feeds")
         opened = _only(conn, f"{_FROM} WHERE s.feed = ? AND s.seq = 0", feed.number)
-        _, hashes = self.writer.share(number, self._path(nodes, feed, opened))
+        _, hashes = self.writer.share(number, self._path(nodes, feed, 0, leaf_of(opened, feed.feed_id)))
         note, _ = self._heads[feed.number]
         item = FeedItem(feed.feed_id, note, opened.hlc, opened.header, _held_body(opened), hashes)
         return self.writer.add(item)
 
     def _founded(self, nodes: _Nodes, feed: FeedRef, founding: Record) -> bytes:
-        path = self.writer.share(self._numbers[feed.number], self._path(nodes, feed, founding))
+        whole = self._path(nodes, feed, founding.seq, leaf_of(founding, feed.feed_id))
+        path = self.writer.share(self._numbers[feed.number], whole)
         return self.writer.add(TenantItem(founding.hlc, founding.header, _held_body(founding), *path))
 
-    def _path(self, nodes: _Nodes, feed: FeedRef, record: Record) -> list[bytes]:
-        """The audit path of a stored span, checked."""
+    def _path(self, nodes: _Nodes, feed: FeedRef, seq: int, leaf: bytes) -> list[bytes]:
+        """The audit path of a stored entry, checked."""
         _, head = self._heads[feed.number]
-        path = inclusion_proof(record.seq, head.size, nodes(feed))
-        if not verify_inclusion(leaf_of(record, feed.feed_id), record.seq, head.size, path, head.root):
+        path = inclusion_proof(seq, head.size, nodes(feed))
+        if not verify_inclusion(leaf, seq, head.size, path, head.root):
             raise NodeFault("database.damaged", f"feed {b32encode(feed.feed_id)} does not lead to its checkpoint")
         return path
 
@@ -200,15 +232,43 @@ def _sources(conn: sqlite3.Connection) -> _Nodes:
     return cache(partial(node_source, conn))
 
 
-def _entries(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[Record]:
-    """The first entries of [start, stop); few where they are large."""
+def _entries(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[Record | _Inert]:
+    """The first entries of [start, stop); few where they are large. Raises NodeFault("database.damaged")."""
     records: list[Record] = []
     weight = 0
     with closing(conn.execute(_RANGE, (feed.number, start, stop, BUNDLE_STEP_SPANS))) as rows:
         while weight <= PAGE_BYTES_MAX and (some := rows.fetchmany(PAGE_STEP_SPANS_MAX)):
             records += map(Record._make, some)
             weight += sum(record.weight for record in records[-len(some) :])
-    return records
+    found = conn.execute(_INERT, (feed.number, start, stop, BUNDLE_STEP_SPANS)).fetchall()
+    inert = [_Inert(feed.number, seq, Entry(*depths), reason) for seq, *depths, reason in found]
+    is_more = len(records) == BUNDLE_STEP_SPANS or weight > PAGE_BYTES_MAX
+    # Up to here both tables were read; what lies beyond is left to the next step.
+    ends = [stop, *[record.seq + 1 for record in records[-1:] if is_more]]
+    ends += [entry.seq + 1 for entry in inert[-1:] if len(inert) == BUNDLE_STEP_SPANS]
+    end = min(ends)
+    both: list[Record | _Inert] = [*records, *inert]
+    entries = sorted([entry for entry in both if entry.seq < end], key=lambda entry: entry.seq)
+    if [entry.seq for entry in entries] != list(range(start, end)):
+        detail = f"feed {b32encode(feed.feed_id)} lacks some of its entries {start} to {end - 1}"
+        raise NodeFault("database.damaged", detail)
+    return entries
+
+
+def _find_founding(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef]) -> tuple[FeedRef, Record]:
+    """The tenant.create that proves a tenant, and its feed: any node may write one that proves nothing.
+
+    Raises CallerError("feed.unknown") where it is not here yet, NodeFault("database.damaged").
+    """
+    with closing(conn.execute(_FOUNDING, (tenant.number,))) as rows:
+        for record in map(Record._make, rows):
+            feed = feed_of(record, feeds)
+            with suppress(CallerError):
+                created = parse_tenant_create(decode_body(_held_body(record)).data)
+                check_tenant_create(tenant.tenant_id, created)
+                if created.node_key == feed.node_key:
+                    return feed, record
+    raise CallerError("feed.unknown", "the feed of the tenant's founder is not here yet")
 
 
 def _only(conn: sqlite3.Connection, sql: str, number: int) -> Record:
