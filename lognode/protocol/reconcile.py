@@ -72,18 +72,19 @@ class _Reconciliation:
         self.addresses: tuple[str, ...] | None = None
         self.refusals: dict[FeedId, Refusal] = {}
         self.wants: dict[FeedId, tuple[int, int]] = {}  # feed -> (held, claimed)
-        self.sent = self.sent_controls = self.received = self.asks = 0
+        self.told: set[tuple[FeedId, int]] = set()  # control spans that were given; a peer may refuse them each time
+        self.sent = self.received = self.asks = 0
 
     def run(self) -> Run[Report]:
         """Rounds until nothing differs or nothing moves."""
         try:
             for _ in range(RUN_ROUNDS_MAX):
-                before = self.sent, self.sent_controls
+                before = self.sent, len(self.told)
                 view = yield from _look()
                 ends = yield from self._round(view)
                 if ends is not None:
                     return self._report(ends)
-                if (self.sent, self.sent_controls) == before and (yield from _look()) == view:
+                if (self.sent, len(self.told)) == before and (yield from _look()) == view:
                     return self._report("differs")
         except _Refused as refused:
             return self._report("refused", str(refused))
@@ -201,9 +202,10 @@ class _Reconciliation:
             chunk = wants[:BATCH_ITEMS_MAX]
             parcel = yield from _give(Give((), chunk))
             found = parcel.foretold
-            if found:
-                yield from self._ask(Push(self._version, self.call.tenant, (), tuple(found)), Pushed)
-                self.sent_controls += len(found)
+            new = [span for span in found if (span.feed, span.seq) not in self.told]
+            if new:
+                yield from self._ask(Push(self._version, self.call.tenant, (), tuple(new)), Pushed)
+                self.told.update((span.feed, span.seq) for span in new)
             wants = _rest(wants, found[-1].feed, found[-1].seq) if parcel.more and found else wants[len(chunk) :]
 
     def _pull(self, queue: Queue) -> Run[None]:
@@ -212,7 +214,7 @@ class _Reconciliation:
             answer = yield from self._ask(Pull(self._version, self.call.tenant, wants), Ranges)
             ranges = [part for part in answer.ranges if part.feed in queue]
             outcomes = (yield from _take(Take(ranges, ()))) if ranges else ()
-            for part, outcome in zip(ranges, outcomes, strict=True):
+            for part, outcome in zip(ranges, outcomes, strict=False):
                 if not isinstance(outcome, int):
                     self._set_back(queue, part.feed, outcome.code, outcome.detail, here=True)
                 elif (gained := queue.advance(part.feed, outcome)) > 0:
@@ -229,9 +231,9 @@ class _Reconciliation:
             if ranges:
                 request = Push(self._version, self.call.tenant, tuple(ranges), ())
                 outcomes = (yield from self._ask(request, Pushed)).outcomes
-                if len(outcomes) != len(ranges):
+                if not len(ranges) <= len(outcomes) <= len(ranges) + 1:
                     malformed("outcomes of other ranges")
-                for part, outcome in zip(ranges, outcomes, strict=True):
+                for part, outcome in zip(ranges, outcomes, strict=False):
                     if isinstance(outcome, str):
                         self._set_back(queue, part.feed, outcome, "", here=False)
                     else:

@@ -32,7 +32,10 @@ class Give(NamedTuple):
 
 
 class Take(NamedTuple):
-    """What the peer gave, to be verified and kept: for each range the size of its feed now, or why it was refused."""
+    """What the peer gave, to be verified and kept: for each range the size of its feed now, or why it was refused.
+
+    What stands behind these says why control spans were refused.
+    """
 
     ranges: Sequence[Range]
     foretold: Sequence[Foretold]

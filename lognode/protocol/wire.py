@@ -253,7 +253,7 @@ def _pushed(fields: list[object], _cursor: Cursor) -> Pushed:
         tuple(
             [
                 _code(outcome) if outcome.__class__ is str else int_of(outcome, SIZE_MAX, "size")
-                for outcome in items_of(outcomes, "outcomes", BATCH_ITEMS_MAX)
+                for outcome in items_of(outcomes, "outcomes", BATCH_ITEMS_MAX + 1)
             ]
         )
     )

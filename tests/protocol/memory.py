@@ -12,7 +12,7 @@ from lognode.core.clock import Clock
 from lognode.core.errors import PeerError
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.span import Entry, Foretold, Range
-from lognode.protocol.messages import Answer, Push, Pushed, Request
+from lognode.protocol.messages import VERSIONS, Answer, Hello, Push, Pushed, Refused, Request
 from lognode.protocol.reconcile import reconcile
 from lognode.protocol.serve import FULL_ROOM, REFUSAL, Presence, Room, answer
 from lognode.protocol.steps import Ask, Call, Give, Look, Report, Take, give, look
@@ -66,6 +66,7 @@ class Node:
     name: bytes = b"i" * 16
     addresses: tuple[str, ...] = ("192.0.2.1:7481",)
     taken_in: int = 0
+    versions: tuple[int, ...] = VERSIONS
     needs_control: dict[FeedId, tuple[FeedId, int]] = field(default_factory=dict)  # who is admitted by which span
 
     @property
@@ -121,15 +122,19 @@ class Node:
         if isinstance(request, Push):
             outcomes = self.take(request.ranges, request.foretold)
             return Pushed(tuple([found if isinstance(found, int) else found.code for found in outcomes]))
-        return answer(request, self, Presence(self.name, self.addresses), room=self.room)  # type: ignore[arg-type]
+        presence = Presence(self.name, self.addresses)
+        return answer(request, self, presence, versions=self.versions, room=self.room)  # type: ignore[arg-type]
 
     def serve(self, body: bytes) -> bytes:
         """A request as bytes, answered as bytes."""
-        request = decode_request(body)
-        return encode_answer(self.answer(request), 1)
+        try:
+            request = decode_request(body, self.versions)
+        except PeerError as error:
+            return encode_answer(Refused(error.code), 0)
+        return encode_answer(self.answer(request), 0 if isinstance(request, Hello) else request.version)
 
     def call(self) -> Call:
-        return Call(TENANT, Presence(self.name, self.addresses), room=self.room)
+        return Call(TENANT, Presence(self.name, self.addresses), versions=self.versions, room=self.room)
 
 
 @dataclass
@@ -160,7 +165,7 @@ def run(dialer: Node, wire: Wire, call: Call | None = None) -> Report:
                 case Look():
                     step = steps.send(look(dialer))
                 case Ask(request):
-                    step = steps.send(decode_answer(wire.ask(encode_request(request))))
+                    step = steps.send(decode_answer(wire.ask(encode_request(request)), call.versions))
                 case Give():
                     step = steps.send(give(step, dialer, call.room))
                 case Take(ranges, foretold):

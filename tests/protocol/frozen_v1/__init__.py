@@ -1,0 +1,1 @@
+"""What nodes say to each other: messages and state machines, without input or output."""

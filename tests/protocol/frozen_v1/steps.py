@@ -1,0 +1,102 @@
+"""What a run asks of the shell that drives it, and what comes of a run.
+
+Plain values. A shell answers each step with what its docstring says; what it needs for that of what is held is here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from lognode.core.errors import PeerError
+from lognode.core.ids import FeedId, TenantId
+from lognode.core.span import Foretold, Range
+from tests.protocol.frozen_v1.messages import VERSIONS, Answer, ControlsWant, RangeWant, Request
+from tests.protocol.frozen_v1.serve import FULL_ROOM, Holdings, Parcel, Presence, Room, collect_controls, collect_ranges
+from tests.protocol.frozen_v1.summary import View
+
+
+class Look(NamedTuple):
+    """What is held now: a View."""
+
+
+class Ask(NamedTuple):
+    """A request to the peer: its Answer. What is no answer, or does not come, ends the run with the shell's error."""
+
+    request: Request
+
+
+class Give(NamedTuple):
+    """Of what is held, what the peer lacks: a Parcel."""
+
+    ranges: Sequence[RangeWant]
+    controls: Sequence[ControlsWant]
+
+
+class Take(NamedTuple):
+    """What the peer gave, to be verified and kept: for each range the size of its feed now, or why it was refused.
+
+    What stands behind these says why control spans were refused.
+    """
+
+    ranges: Sequence[Range]
+    foretold: Sequence[Foretold]
+
+
+Step = Look | Ask | Give | Take
+Taken = Sequence[int | PeerError]
+Reply = View | Answer | Parcel | Taken
+
+
+class Call(NamedTuple):
+    """What a run begins with: the tenant, what this node says of itself, and what it knows of the peer."""
+
+    tenant: TenantId
+    presence: Presence
+    known: bytes = b""  # digest of the peer's addresses
+    versions: Sequence[int] = VERSIONS
+    room: Room = FULL_ROOM
+
+
+class Want(NamedTuple):
+    """Entries of a feed that the peer claims and that are not here; `code` says why, None where it was not tried."""
+
+    feed: FeedId
+    start: int
+    stop: int
+    code: str | None
+
+
+class Refusal(NamedTuple):
+    """A feed that did not move, and why: what `here` was refused, or what the peer refused."""
+
+    code: str
+    detail: str
+    here: bool
+
+
+class Report(NamedTuple):
+    """What came of a run.
+
+    equal: both hold the same. differs: what could move has moved. unfinished: it ended at a bound, another run goes on.
+    refused: the peer does not talk to us about this tenant, `code` says why.
+    """
+
+    state: Literal["equal", "differs", "unfinished", "refused"]
+    code: str | None
+    version: int | None
+    instance: bytes | None
+    addresses: tuple[str, ...] | None  # of the peer; None: as known
+    wants: tuple[Want, ...]
+    refusals: Mapping[FeedId, Refusal]
+    sent_spans: int
+    received_spans: int
+    asks: int
+
+
+def look(holdings: Holdings) -> View:
+    """What `Look` comes to."""
+    return holdings.view()
+
+
+def give(step: Give, holdings: Holdings, room: Room = FULL_ROOM) -> Parcel:
+    """What `Give` comes to: as many ranges or control spans as fit a message."""
+    return Parcel(collect_ranges(holdings, step.ranges, room), *collect_controls(holdings, step.controls, room))
