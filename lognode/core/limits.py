@@ -50,6 +50,7 @@ GROUP_SPANS_MAX: Final = 1024
 GROUP_BYTES_MAX: Final = 4 * MIB
 MAILBOX_SPANS_MAX: Final = 8 * GROUP_SPANS_MAX  # about a quarter of a second of work
 MAILBOX_BYTES_MAX: Final = 32 * MIB
+LEDGER_FEEDS_MAX: Final = 4096  # of others, kept in memory: some kilobytes each, 20 ms to read one again
 BUSY_RETRY_S: Final = 1
 
 # Time. A clock further ahead than this is taken for broken, not for fast.

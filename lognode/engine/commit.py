@@ -25,7 +25,7 @@ from lognode.timeline.proof.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, gro
 from lognode.timeline.record import FeedRef, Record, body_of, header_of, id_of, labels_of, leaf_of, row_of
 from lognode.timeline.state import FeedState, Held, Numbers, TenantState, WritePlan
 
-_SPAN_COLUMNS, _HEADER = 11, 10
+SPAN_COLUMNS, HEADER_COLUMN = 11, 10  # of the rows of spans
 _BYTE = [bytes([value]) for value in range(256)]
 
 # What a call of the mailbox comes to: the receipts of its drafts, up to the first one that was refused.
@@ -85,7 +85,7 @@ def plan_append(
     size = growth.border.size
     later, checkpoints, dropped = head, [], []
     if chosen.drafts:
-        later = head.extended(growth.border, tiles, rows.weight())
+        later = head.extended(growth.border, tiles, rows.hlc, rows.weight())
         dropped = head.dropped(later)
         note = sign_checkpoint(log_key, state.tenant.tenant_id, head.feed.feed_id, size, root_of(growth.border))
         checkpoints.append((head.feed.number, size, note))
@@ -230,7 +230,7 @@ class _Rows:
 
     def weight(self) -> int:
         """Bytes of headers and bodies."""
-        headers, bodies = self.tables["spans"][_HEADER::_SPAN_COLUMNS], self.tables["bodies"][1::2]
+        headers, bodies = self.tables["spans"][HEADER_COLUMN::SPAN_COLUMNS], self.tables["bodies"][1::2]
         return sum(map(len, headers)) + sum(map(len, bodies))
 
     def receipts(self, size: int) -> list[Receipt]:

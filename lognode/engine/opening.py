@@ -4,27 +4,24 @@ Pure, as all plans. A node's feeds in a tenant follow one another by `parent`. T
 `feed.open` as entry 0 and `tenant.create` as entry 1, both in one commit.
 """
 
-from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
-from lognode.core.codec import decode_array
 from lognode.core.draft import Draft
 from lognode.core.ids import NONCE_BYTES, SpanId
 from lognode.core.span import PUBLIC, decode_body, decode_header
-from lognode.engine.commit import AppendPlan, plan_append
+from lognode.engine.commit import HEADER_COLUMN, SPAN_COLUMNS, AppendPlan, plan_append
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.control.founding import (
-    FeedOpen,
-    TenantCreate,
     feed_id,
     feed_open_data,
     tenant_create_data,
     tenant_id,
 )
+from lognode.timeline.members import Control
 from lognode.timeline.proof.tree import EMPTY, root_of
-from lognode.timeline.record import FeedRef, Record, TenantRef, id_of
-from lognode.timeline.state import FeedState, Numbers, TenantState
+from lognode.timeline.record import FeedRef, TenantRef, row_of
+from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
 
 NONCES_BYTES = 4 * NONCE_BYTES  # of the tenant, of the feed, and of the two bodies
 
@@ -98,14 +95,29 @@ def alias_seal(tenant: TenantRef, alias: str) -> bytes:
     return sha256(b"lognode alias v1" + tenant.tenant_id + alias.encode()).digest()[:16]
 
 
-def newest_control(records: Iterable[Record], feeds: Mapping[int, FeedRef]) -> list[SpanId]:
-    """The ids of those control spans that no other one names in its `after`."""
-    ids: set[SpanId] = set()
-    named: set[SpanId] = set()
-    for record in records:
-        assert record.body is not None, "bodies of control spans are never erased"
-        ids.add(id_of(record, feeds[record.feed].feed_id))
-        data = decode_body(record.body).data
-        parts = FeedOpen if decode_header(record.header).kind == "feed.open" else TenantCreate
-        named.update(decode_array(data, len(parts._fields))[0])  # type: ignore[arg-type]
-    return sorted(ids - named)
+def plan_adoption(tenant: TenantRef, numbers: Numbers) -> tuple[WritePlan, TenantState, Numbers]:
+    """The rows of a tenant that others founded, where it stands, and the next free numbers; it gets the next number."""
+    assert tenant.alias is not None
+    ref = tenant._replace(number=numbers.tenant)
+    rows = {
+        "tenants": [ref.number, ref.tenant_id],
+        "aliases": [tenant.alias, ref.number, alias_seal(ref, tenant.alias)],
+    }
+    return (
+        WritePlan(rows, [], [], []),
+        TenantState(ref, 0, 0, None, None, {}, {}),
+        numbers._replace(tenant=ref.number + 1),
+    )
+
+
+def controls_of(plan: AppendPlan, author: bytes) -> dict[SpanId, tuple[Control, int]]:
+    """The control spans that a plan writes, which writes no others, each with its row."""
+    found = {}
+    receipts, bodies = plan.outcomes[0][0], plan.write.bodies
+    headers = plan.write.rows["spans"][HEADER_COLUMN::SPAN_COLUMNS]
+    for receipt, header, body in zip(receipts, headers, bodies, strict=True):
+        hlc = int.from_bytes(receipt.id[:8], "big")
+        kind, data = decode_header(header).kind, decode_body(body).data
+        control = Control(receipt.id, receipt.feed, receipt.seq, hlc, author, kind, data)
+        found[receipt.id] = (control, row_of(plan.state.tenant.number, receipt.position))
+    return found

@@ -21,6 +21,7 @@ from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.indexer import Indexer
 from lognode.engine.service.meters import Meters, ProcessMeters
+from lognode.engine.service.standings import Standings
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.directory import Directory
@@ -92,8 +93,8 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
             foreign = [feed for feed in store.feeds.values() if feed.own and feed.node_key != keys.public]
             if foreign:
                 raise NodeFault("key.foreign", f"{folder / DATABASE_NAME} was written by another node")
-            heads, meters = Heads(), _meters()
-            writer = Writer(store, keys, world, heads, meters)
+            heads, meters, standings = Heads(), _meters(), Standings()
+            writer = Writer(store, keys, world, heads, meters, standings)
             if DEFAULT_TENANT not in store.tenants:
                 await writer.create_tenant(DEFAULT_TENANT)
             tenant = b32encode(store.tenants[DEFAULT_TENANT].tenant_id)

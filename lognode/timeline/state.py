@@ -3,6 +3,7 @@
 Plain values that plans are made from and that the store reads and writes. Knows neither SQL nor keys.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from lognode.core.ids import LogLine
@@ -12,7 +13,16 @@ from lognode.timeline.record import FeedRef, Record, TenantRef
 
 # Why a feed ends by an entry in the table of endings, as the feed.open after it says.
 RESTORED: Final = "restore"
-ENDING_REASONS: Final = (RESTORED,)
+FETCHED: Final = "fetched"  # back from others: a copy of this node wrote it, which may go on
+ENDING_REASONS: Final = (RESTORED, FETCHED)
+
+
+class Verdicts(NamedTuple):
+    """What a tenant's control spans make void, as they are all known: these rows replace those before."""
+
+    tenant: int
+    cuts: list[tuple[int, int, str]]  # feed, size, reason
+    voids: list[tuple[int, str]]  # row, reason
 
 
 class WritePlan(NamedTuple):
@@ -22,28 +32,48 @@ class WritePlan(NamedTuple):
     tiles: list[tuple[int, int, int, bytes]]  # feed, level, tile, hashes
     checkpoints: list[tuple[int, int, bytes]]  # feed, size, note
     dropped: list[tuple[int, int]]  # feed and size of checkpoints that the new ones replace
+    arrived: Sequence[tuple[int, bytes, int]] = ()  # tenant, feed id, size: nothing before it is foretold
+    verdicts: Sequence[Verdicts] = ()
 
     @property
     def bodies(self) -> list[bytes]:
         """The bodies of the spans that it adds."""
-        return self.rows["bodies"][1::2]
+        return self.rows.get("bodies", [])[1::2]
+
+
+def joined(writes: Sequence[WritePlan]) -> WritePlan:
+    """One transaction for several plans about different tenants."""
+    rows: dict[str, list[Any]] = {}
+    for write in writes:
+        for table, values in write.rows.items():
+            rows.setdefault(table, []).extend(values)
+    return WritePlan(
+        rows,
+        [row for write in writes for row in write.tiles],
+        [row for write in writes for row in write.checkpoints],
+        [row for write in writes for row in write.dropped],
+        [row for write in writes for row in write.arrived],
+        [row for write in writes for row in write.verdicts],
+    )
 
 
 class FeedState(NamedTuple):
     """Where a feed stands: its tree's border, and the partly filled tile of each level.
 
-    `milestone` is the size of the newest checkpoint that is kept for good, 0 before the first. The one at the end is
-    not among them until a later one comes. `weight` is the bytes of headers and bodies since.
+    `hlc` is the newest time in it, -1 before the first. `milestone` is the size of the newest checkpoint that is kept
+    for good, 0 before the first; the one at the end is not among them until a later one comes. `weight` is the bytes of
+    headers and bodies since.
     """
 
     feed: FeedRef
     border: Border
     tiles: dict[int, tuple[int, bytes]]  # level -> (tile, hashes)
+    hlc: int = -1
     milestone: int = 0
     weight: int = 0
 
-    def extended(self, border: Border, tiles: dict[int, tuple[int, bytes]], weight: int) -> "FeedState":
-        """The feed with entries that weigh `weight` bytes and a checkpoint behind them.
+    def extended(self, border: Border, tiles: dict[int, tuple[int, bytes]], hlc: int, weight: int) -> "FeedState":
+        """The feed with entries up to `hlc` that weigh `weight` bytes, and a checkpoint behind them.
 
         From every size the next kept checkpoint is near: the one at the end so far is kept as a milestone where the
         newest milestone would be too far from the new end.
@@ -51,8 +81,8 @@ class FeedState(NamedTuple):
         size, total = self.border.size, self.weight + weight
         is_far = border.size - self.milestone > MILESTONE_SPANS or total > MILESTONE_BYTES
         if is_far and size > self.milestone:
-            return FeedState(self.feed, border, tiles, size, weight)
-        return FeedState(self.feed, border, tiles, self.milestone, total)
+            return FeedState(self.feed, border, tiles, hlc, size, weight)
+        return FeedState(self.feed, border, tiles, hlc, self.milestone, total)
 
     def dropped(self, later: "FeedState") -> list[tuple[int, int]]:
         """Feed and size of the checkpoint at this end, where the one at a later end replaces it."""
@@ -70,7 +100,8 @@ class Held(NamedTuple):
 class TenantState(NamedTuple):
     """Where a tenant stands on this node; `head` is the open feed, None before the first write.
 
-    `hlc` is that of the newest span in the open feed. `ending` is why nothing may follow there, as a feed.open says it;
+    `hlc` is the newest time that the node's next span must follow: that of the open feed, or of what came from others
+    and was not ahead of its time. `ending` is why nothing may follow there, as a feed.open says it;
     None where the feed goes on.
     """
 

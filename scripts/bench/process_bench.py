@@ -19,6 +19,7 @@ from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.query import Query
@@ -36,7 +37,7 @@ async def engine(folder: Path) -> AsyncIterator[tuple[Store, Writer, TenantRef]]
     await trio.Path(folder).mkdir(exist_ok=True)
     world = World(lambda: time.time_ns() // 1_000_000, time.monotonic, os.urandom)
     async with open_store(folder / "lognode.db") as store:
-        writer = Writer(store, NodeKeys.from_seed(bytes(32)), world, Heads(), Meters(CollectorRegistry()))
+        writer = Writer(store, NodeKeys.from_seed(bytes(32)), world, Heads(), Meters(CollectorRegistry()), Standings())
         if "default" not in store.tenants:
             await writer.create_tenant("default")
         async with trio.open_nursery() as nursery:

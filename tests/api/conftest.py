@@ -14,6 +14,7 @@ from lognode.api.services import Services
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.standings import Standings
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.directory import Directory
@@ -34,8 +35,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     world = World(lambda: time.time_ns() // 1_000_000, time.monotonic, os.urandom)
     async with open_store(settings.data_dir / "lognode.db") as store, trio.open_nursery() as nursery:
         keys = NodeKeys.from_seed(bytes(range(32)))
-        heads, meters = Heads(), Meters(CollectorRegistry())
-        writer = Writer(store, keys, world, heads, meters)
+        heads, meters, standings = Heads(), Meters(CollectorRegistry()), Standings()
+        writer = Writer(store, keys, world, heads, meters, standings)
         await writer.create_tenant("default")
         await nursery.start(writer.run)
         directory = Directory(store, world)

@@ -17,6 +17,7 @@ from lognode.core.draft import Draft
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.proof.checkpoint import parse_checkpoint, verify_checkpoint, vkey
@@ -47,23 +48,24 @@ class Engine:
     meters: Meters
     tenant: TenantRef
     keys: NodeKeys
+    standings: Standings
 
 
 @asynccontextmanager
 async def run_engine(
-    folder: Path, wall: Wall | None = None, tenants: tuple[str, ...] = ("default",)
+    folder: Path, wall: Wall | None = None, tenants: tuple[str, ...] = ("default",), seed: bytes = SEED
 ) -> AsyncIterator[Engine]:
     """An engine on `folder` with these tenants; stopped, as by a node, at the end."""
-    keys = NodeKeys.from_seed(SEED)
+    keys = NodeKeys.from_seed(seed)
     async with open_store(folder / "lognode.db") as store:
-        heads, meters = Heads(), Meters(CollectorRegistry())
-        writer = Writer(store, keys, (wall or Wall()).world(), heads, meters)
+        heads, meters, standings = Heads(), Meters(CollectorRegistry()), Standings()
+        writer = Writer(store, keys, (wall or Wall()).world(), heads, meters, standings)
         for alias in tenants:
             if alias not in store.tenants:
                 await writer.create_tenant(alias)
         async with trio.open_nursery() as nursery:
             await nursery.start(writer.run)
-            yield Engine(store, writer, heads, meters, store.tenants["default"], keys)
+            yield Engine(store, writer, heads, meters, store.tenants["default"], keys, standings)
             nursery.cancel_scope.cancel()
 
 

@@ -32,7 +32,7 @@ def test_from_every_size_a_kept_checkpoint_is_within_a_milestone_and_a_commit(co
     state, kept, bytes_at = FeedState(FEED, Border(0, ()), {}), {0}, {0: 0}
     for count, weight in commits:
         size = state.border.size + count
-        later = state.extended(Border(size, ()), {}, weight)
+        later = state.extended(Border(size, ()), {}, 0, weight)
         kept -= {size for _, size in state.dropped(later)}
         kept.add(size)
         bytes_at[size] = bytes_at[state.border.size] + weight
@@ -97,7 +97,7 @@ def test_what_a_feed_knows_of_its_milestones_is_what_its_rows_say(counts: list[i
         async with run_engine(folder) as engine:
             for count in counts:
                 await engine.writer.append(engine.tenant, drafts(count))
-            held = engine.writer._states[engine.tenant.number]
+            held = await engine.writer._ledger.state(engine.tenant)
             assert held == await engine.store.read(load_tenant, engine.tenant)
 
     with tempfile.TemporaryDirectory() as folder:

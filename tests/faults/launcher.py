@@ -42,13 +42,13 @@ def hasty() -> None:
 
     commit = Writer._commit
 
-    async def commit_later(self: Any, plans: Any) -> None:
-        if any("feeds" in plan.write.rows for plan in plans):
-            await commit(self, plans)  # nobody waits for an answer when a feed is opened
+    async def commit_later(self: Any, steps: Any) -> None:
+        if any("feeds" in step.write.rows for step in steps):
+            await commit(self, steps)  # nobody waits for an answer when a feed is opened
             return
-        for plan in plans:
-            trio.lowlevel.spawn_system_task(self._store.write, write_slowly, plan.write)
-            self._adopt(plan)
+        for step in steps:
+            trio.lowlevel.spawn_system_task(self._store.write, write_slowly, step.write)
+            self._adopt(step)
 
     Writer._commit = commit_later  # type: ignore[method-assign]
 
@@ -58,12 +58,12 @@ def parting() -> None:
     commit = Writer._commit
     stopping = _when_asked_to_stop()
 
-    async def commit_no_more(self: Any, plans: Any) -> None:
+    async def commit_no_more(self: Any, steps: Any) -> None:
         if not stopping:
-            await commit(self, plans)
+            await commit(self, steps)
             return
-        for plan in plans:
-            self._adopt(plan)
+        for step in steps:
+            self._adopt(step)
 
     Writer._commit = commit_no_more  # type: ignore[method-assign]
 
@@ -120,12 +120,12 @@ def deaf() -> None:
     """Answers before it knows how the commit ended; and lets itself be traced."""
     commit = Writer._commit
 
-    async def commit_anyhow(self: Any, plans: Any) -> None:
+    async def commit_anyhow(self: Any, steps: Any) -> None:
         try:
-            await commit(self, plans)
+            await commit(self, steps)
         except (sqlite3.Error, NodeFault):
-            for plan in plans:
-                self._adopt(plan)
+            for step in steps:
+                self._adopt(step)
 
     Writer._commit = commit_anyhow  # type: ignore[method-assign]
     traceable()

@@ -11,10 +11,10 @@ from lognode.core.clock import state_hash
 from lognode.core.draft import Draft
 from lognode.core.errors import NodeFault
 from lognode.core.limits import RANGE_BYTES_MAX, RANGE_SPANS_MAX
-from lognode.core.span import PRIVATE, leaf_hash, stub_entry
+from lognode.core.span import PRIVATE, leaf_hash, leaf_hashes, stub_entry
 from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import EMPTY, grow, root_of, verify_inclusion
-from lognode.timeline.store.read.ranges import leaves_in, read_clock, read_foretold, read_range
+from lognode.timeline.store.read.ranges import read_clock, read_foretold, read_range
 from tests.engine.nodes import Engine, drafts, run_engine
 
 
@@ -26,7 +26,7 @@ async def read_all(
     key = vkey(origin(engine.tenant.tenant_id, feed.feed_id), feed.log_key)
     read = partial(read_range, spans_max=spans_max, bytes_max=bytes_max)
     while part := await engine.store.read(read, feed, border.size):
-        border = grow(border, leaves_in(feed.feed_id, part.start, part.entries)).border
+        border = grow(border, leaf_hashes(feed.feed_id, part.start, part.entries)).border
         head = verify_checkpoint(part.note, key)
         assert (head.size, head.root) == (part.stop, root_of(border))
         found.append((part.start, part.stop))

@@ -6,59 +6,58 @@ database again before anything else is signed.
 """
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 import trio
 
+from lognode.core.access import Level
 from lognode.core.clock import hlc_from_ms, is_ahead
 from lognode.core.draft import Draft
-from lognode.core.errors import CallerError, LognodeError, NodeFault
-from lognode.core.ids import b32encode
+from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
+from lognode.core.ids import FeedId, SpanId, TenantId, b32encode
 from lognode.core.limits import BUSY_RETRY_S, CLOCK_AHEAD_MS_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
+from lognode.core.span import PUBLIC, Foretold, Range
 from lognode.core.world import World
+from lognode.engine.book import Book, empty_book
 from lognode.engine.commit import AppendPlan, plan_append
-from lognode.engine.opening import NONCES_BYTES, Moment, newest_control, plan_feed, plan_tenant
+from lognode.engine.opening import NONCES_BYTES, Moment, controls_of, plan_adoption, plan_feed, plan_tenant
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.heads import Heads
-from lognode.engine.service.mailbox import Job, Mailbox
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.standings import Standings
+from lognode.engine.service.writing.intake import Intake
+from lognode.engine.service.writing.ledger import Ledger, Step
+from lognode.engine.service.writing.mailbox import Job, Mailbox, Turn
+from lognode.engine.service.writing.milestones import sign_milestones
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.bundle.seal import sign_seal
 from lognode.timeline.bundle.writer import Total
-from lognode.timeline.proof.checkpoint import sign_checkpoint
+from lognode.timeline.members import Membership
 from lognode.timeline.record import FeedRef, TenantRef
-from lognode.timeline.state import Numbers, TenantState, WritePlan
+from lognode.timeline.state import TenantState, WritePlan, joined
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.read.ranges import missing_milestones
-from lognode.timeline.store.write import (
-    apply_write,
-    find_control,
-    find_idems,
-    find_newest_hlc,
-    find_note,
-    load_numbers,
-    load_tenant,
-    newest_position,
-)
+from lognode.timeline.store.write import apply_write, find_idems, find_newest_hlc, find_note, newest_position
 
 _log = structlog.get_logger(__name__)
 
 
 class Writer:
-    """Appends drafts to tenants' timelines, in groups of one fsync each."""
+    """Appends drafts to tenants' timelines, and takes in what other nodes wrote, in groups of one fsync each."""
 
-    def __init__(self, store: Store, keys: NodeKeys, world: World, heads: Heads, meters: Meters) -> None:
+    def __init__(
+        self, store: Store, keys: NodeKeys, world: World, heads: Heads, meters: Meters, standings: Standings
+    ) -> None:
         self._store = store
         self._keys = keys
         self._world = world
         self._heads = heads
         self._meters = meters
         self._mailbox = Mailbox()
-        self._states: dict[int, TenantState] = {}
+        self._ledger = Ledger(store, world, standings, keys.public)
+        self._intake = Intake(store, self._ledger, self._mailbox, self._commit)
         self._log_keys: dict[int, KeyPair] = {}
-        self._numbers: Numbers | None = None
         self._is_broken = False
         self._is_stopping = False
         meters.mailbox_spans.set_function(lambda: self._mailbox.waiting_spans)
@@ -66,7 +65,7 @@ class Writer:
 
     @property
     def waiting_spans(self) -> int:
-        """Drafts in the mailbox."""
+        """Spans in the mailbox."""
         return self._mailbox.waiting_spans
 
     async def append(self, tenant: TenantRef, drafts: Sequence[Draft], *, wait: bool = False) -> list[Receipt]:
@@ -77,8 +76,7 @@ class Writer:
         Raises AppendStopped, NodeFault writer.busy, writer.failed, disk.full, database.damaged or node.stopping.
         """
         assert 0 < len(drafts) <= GROUP_SPANS_MAX
-        if self._is_stopping:
-            raise NodeFault("node.stopping")
+        self._check_running()
         job = Job(tenant, drafts, sum([draft.content_bytes() for draft in drafts]))
         assert job.size_bytes <= 2 * GROUP_BYTES_MAX
         if wait:
@@ -98,10 +96,55 @@ class Writer:
         log_key = self._keys.log_key(feed.feed_id)
         return sign_seal(log_key, tenant.tenant_id, feed.feed_id, total.items, total.digest)
 
+    async def ingest(
+        self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold] = ()
+    ) -> list[int | PeerError]:
+        """The size of each range's feed once it is durable, or why the range was refused; that is nobody else's fault.
+
+        Where control spans were refused, the reason for one of them follows behind the outcomes of the ranges. It waits
+        for room. Raises NodeFault as `append` does.
+        """
+        self._check_running()
+        return await self._intake.take(tenant, ranges, foretold)
+
+    async def append_control(
+        self, tenant: TenantRef, kind: str, build: Callable[[Membership, list[SpanId]], bytes]
+    ) -> Receipt:
+        """The receipt of a control span once it is durable.
+
+        `build` makes its data from the membership at that moment and the newest control spans; nothing comes between.
+        It may raise CallerError. So does this where the span would be void ("control.void") and where this node may not
+        write (member.observer, member.removed); and NodeFault as `append` does.
+        """
+        self._check_running()
+        receipts: list[Receipt] = []
+        await self._take_turn(Turn(tenant, partial(self._append_control, tenant, kind, build, receipts)))
+        return receipts[0]
+
+    async def adopt_tenant(self, tenant_id: TenantId, alias: str) -> TenantRef:
+        """A tenant that others founded, empty so far, called `alias` here. Raises CallerError("alias.taken").
+
+        One that is there already stays as it is.
+        """
+        self._check_running()
+        ref = TenantRef(-1, tenant_id, alias)
+        await self._take_turn(Turn(ref, partial(self._adopt_tenant, ref)))
+        return self._store.tenants[b32encode(tenant_id)]
+
+    async def _take_turn(self, turn: Turn) -> None:
+        await self._mailbox.put(turn)
+        await turn.done.wait()
+        if turn.error is not None:
+            raise turn.error
+
+    def _check_running(self) -> None:
+        if self._is_stopping:
+            raise NodeFault("node.stopping")
+
     async def create_tenant(self, alias: str) -> TenantRef:
         """A new tenant founded by this node. For start-up, before `run`: the writer has one user at a time."""
-        plan = plan_tenant(self._keys, await self._load_numbers(), alias, self._moment())
-        await self._commit([plan])
+        plan = plan_tenant(self._keys, await self._ledger.numbers(), alias, self._moment())
+        await self._commit([self._opened(plan, empty_book(plan.state.tenant.tenant_id))])
         return plan.state.tenant
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -118,37 +161,25 @@ class Writer:
         for tenant in set(self._store.tenants.values()):
             self._heads.publish(tenant.number, await self._store.write(newest_position, tenant.number))
             try:
-                await self._sign_milestones(tenant)
-                await self._state(tenant)
+                self._is_broken |= not await sign_milestones(self._store, self._keys, tenant)
+                await self._ledger.state(tenant)
+                await self._ledger.book(tenant)
             except NodeFault as fault:
                 # What it holds can still be read and verified; appends to it answer with this fault.
                 _log.error("tenant_damaged", tenant=b32encode(tenant.tenant_id), detail=fault.detail)
         task_status.started()
         try:
             while True:
-                group = await self._mailbox.take_group()
+                work = await self._mailbox.take()
                 with trio.CancelScope(shield=True):
-                    await self._serve(group)
+                    await (self._serve_turn(work) if isinstance(work, Turn) else self._serve(work))
         finally:
             self._is_stopping = True
             for job in self._mailbox.close():
-                job.finish([], NodeFault("node.stopping"))
-
-    async def _sign_milestones(self, tenant: TenantRef) -> None:
-        """Give the feeds that an earlier version wrote the checkpoints that others get them by, part by part."""
-        for feed in [feed for feed in self._store.feeds.values() if feed.own and feed.tenant == tenant.number]:
-            found = await self._store.write(missing_milestones, feed)
-            if found:
-                key = self._keys.log_key(feed.feed_id)
-                notes = [
-                    (feed.number, size, sign_checkpoint(key, tenant.tenant_id, feed.feed_id, size, root))
-                    for size, root in found
-                ]
-                try:
-                    await self._store.write(apply_write, WritePlan({}, [], notes, []))
-                except sqlite3.Error as error:  # the next start signs the same again
-                    _log.warning("milestones_not_stored", error=str(error))
-                    self._is_broken = True
+                if isinstance(job, Turn):
+                    job.finish(NodeFault("node.stopping"))
+                else:
+                    job.finish([], NodeFault("node.stopping"))
 
     async def _serve(self, group: list[Job]) -> None:
         """Commit a group, then answer its jobs; or answer each with what went wrong."""
@@ -159,7 +190,7 @@ class Writer:
             if self._is_broken:
                 await self._recover()
             planned = [(jobs, await self._plan_sound(jobs)) for jobs in by_tenant.values()]
-            await self._commit([plan for _, plan in planned if plan is not None and plan.write.checkpoints])
+            await self._commit([_step(plan) for _, plan in planned if plan is not None and plan.write.checkpoints])
         except Exception as error:
             fault = _fault(error)
             for job in group:
@@ -174,65 +205,136 @@ class Writer:
                 answered = sum(len(receipts) for receipts, _ in plan.outcomes)
                 self._meters.duplicate_spans.inc(answered - len(plan.write.bodies))
 
-    async def _plan_sound(self, jobs: list[Job]) -> AppendPlan | None:
-        """The plan of one tenant's jobs; None where what it builds on is damaged, which they are told."""
+    async def _serve_turn(self, turn: Turn) -> None:
+        """Do what waits for a turn of its own, and say how it went."""
         try:
-            return await self._plan(jobs)
-        except NodeFault as fault:
-            if fault.code != "database.damaged":
+            if self._is_broken:
+                await self._recover()
+            await turn.work()
+        except CallerError as error:
+            turn.finish(error)
+        except Exception as error:
+            turn.finish(_fault(error))
+            if not isinstance(error, LognodeError | sqlite3.Error):
+                raise
+        else:
+            turn.finish(None)
+
+    async def _plan_sound(self, jobs: list[Job]) -> AppendPlan | None:
+        """The plan of one tenant's jobs; None where they are refused or what it builds on is damaged: they are told."""
+        try:
+            return await self._plan(jobs[0].tenant, [job.drafts for job in jobs])
+        except LognodeError as error:
+            if isinstance(error, NodeFault) and error.code != "database.damaged":
                 raise
             # No other tenant of the group has to do with it.
             for job in jobs:
-                job.finish([], fault)
+                job.finish([], error)
             return None
 
-    async def _plan(self, jobs: list[Job]) -> AppendPlan:
-        """The plan of one tenant's jobs, at the head of a feed that is open."""
-        tenant = jobs[0].tenant
-        state = await self._state(tenant)
-        if state.head is None or state.ending or is_ahead(state.hlc, self._world.now_ms()):
-            state = await self._open_feed(state)
+    async def _plan(self, tenant: TenantRef, calls: Sequence[Sequence[Draft]]) -> AppendPlan:
+        """The plan of one tenant's calls, at the head of a feed that is open."""
+        state = await self._open_state(tenant)
         assert state.head is not None
-        idems = [draft.idem for job in jobs for draft in job.drafts if draft.idem is not None]
+        idems = [draft.idem for drafts in calls for draft in drafts if draft.idem is not None]
         known = await self._store.write(find_idems, tenant.number, idems) if idems else {}
         feed = state.head.feed
         if feed.number not in self._log_keys:
             self._log_keys[feed.number] = self._keys.log_key(feed.feed_id)
         plan = plan_append(
             state,
-            await self._load_numbers(),
-            [job.drafts for job in jobs],
+            await self._ledger.numbers(),
+            calls,
             known,
             self._store.feeds,
             log_key=self._log_keys[feed.number],
             now_ms=self._world.now_ms(),
             random_bytes=self._world.random_bytes,
         )
-        self._numbers = plan.numbers
+        self._ledger.use_up(plan.numbers)
         return plan
 
-    async def _open_feed(self, state: TenantState) -> TenantState:
+    async def _open_state(self, tenant: TenantRef) -> TenantState:
+        """The state of a tenant in whose open feed this node may write, opened where there is none.
+
+        Raises CallerError member.observer or member.removed.
+        """
+        state, book = await self._ledger.state(tenant), await self._ledger.book(tenant)
+        level = book.members.level(self._keys.public)
+        if level is Level.OBSERVER:
+            raise CallerError("member.observer", "this node only reads this tenant")
+        if level < Level.TRUSTED:
+            raise CallerError("member.removed", "this node is no member of this tenant")
+        if state.head is None:
+            return await self._open_feed(state, "first")
+        if state.ending:
+            return await self._open_feed(state, state.ending)
+        if state.head.feed.feed_id in book.members.cuts:
+            return await self._open_feed(state, "cut")
+        return await self._open_feed(state, "clock") if is_ahead(state.hlc, self._world.now_ms()) else state
+
+    async def _open_feed(self, state: TenantState, reason: str) -> TenantState:
         """The tenant's state in a new feed of this node, opened by a commit of its own."""
         now_ms = self._world.now_ms()
-        reason = "first" if state.head is None else state.ending or "clock"
         beyond = hlc_from_ms(now_ms + CLOCK_AHEAD_MS_MAX)
         # After a clock that ran ahead the new feed starts at now; else it goes on from what is known to be sound.
         hlc = 0 if reason == "clock" else await self._store.write(find_newest_hlc, state.tenant.number, beyond)
-        after = newest_control(await self._store.write(find_control, state.tenant), self._store.feeds)
-        numbers = await self._load_numbers()
-        plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, after, reason, self._moment())
-        await self._commit([plan])
+        book, numbers = await self._ledger.book(state.tenant), await self._ledger.numbers()
+        plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, book.after, reason, self._moment())
+        await self._commit([self._opened(plan, book)])
         return plan.state
 
-    async def _commit(self, plans: list[AppendPlan]) -> None:
-        """Make plans durable in one transaction, and their states ours."""
-        if not plans:
+    def _opened(self, plan: AppendPlan, book: Book) -> Step:
+        """A plan of control spans alone, with what follows from these."""
+        assert plan.state.head is not None
+        number, feed = plan.state.tenant.number, plan.state.head.feed
+        book = book.extended(controls_of(plan, self._keys.public))
+
+        def find_feed(feed_id: FeedId) -> int | None:
+            return feed.number if feed_id == feed.feed_id else self._ledger.find_feed(number, feed_id)
+
+        verdicts = book.verdicts(number, find_feed)
+        return _step(plan._replace(write=plan.write._replace(verdicts=[verdicts])), book)
+
+    async def _append_control(
+        self,
+        tenant: TenantRef,
+        kind: str,
+        build: Callable[[Membership, list[SpanId]], bytes],
+        receipts: list[Receipt],
+    ) -> None:
+        """Write one control span; its receipt is put into `receipts`."""
+        await self._open_state(tenant)
+        book = await self._ledger.book(tenant)
+        draft = Draft(kind=kind, data=build(book.members, book.after), visibility=PUBLIC)
+        plan = await self._plan(tenant, [[draft]])
+        step = self._opened(plan, book)
+        receipt = plan.outcomes[0][0][0]
+        assert step.book is not None
+        if receipt.id in step.book.members.voids:
+            raise CallerError("control.void", step.book.members.voids[receipt.id])
+        await self._commit([step])
+        receipts.append(receipt)
+
+    async def _adopt_tenant(self, ref: TenantRef) -> None:
+        """Make the row of a tenant that others founded."""
+        tenants = self._store.tenants
+        if b32encode(ref.tenant_id) in tenants:
             return
-        write = plans[0].write if len(plans) == 1 else _joined([plan.write for plan in plans])
-        for plan in plans:
-            if plan.state.head is not None:
-                # Before anybody can read a span of it.
-                self._store.feeds.setdefault(plan.state.head.feed.number, plan.state.head.feed)
+        if ref.alias in tenants:
+            raise CallerError("alias.taken", f"{ref.alias} is another tenant of this node")
+        numbers = await self._ledger.numbers()
+        write, state, numbers = plan_adoption(ref, numbers)
+        await self._commit([Step(write, state, numbers, empty_book(ref.tenant_id), ())])
+
+    async def _commit(self, steps: Sequence[Step]) -> None:
+        """Make plans durable in one transaction, and their states ours."""
+        if not steps:
+            return
+        write = steps[0].write if len(steps) == 1 else joined([step.write for step in steps])
+        for feed in (feed.feed for step in steps for feed in step.feeds):
+            # Before anybody can read a span of it.
+            self._store.feeds.setdefault(feed.number, feed)
         started_s = self._world.monotonic_s()
         try:
             await self._store.write(apply_write, write)
@@ -250,13 +352,16 @@ class Writer:
         self._meters.count_commit(write, self._world.monotonic_s() - started_s, self._world.now_ms())
         if "tenants" in write.rows:
             await self._store.refresh()
-        for plan in plans:
-            self._adopt(plan)
+        for step in steps:
+            self._adopt(step)
+
+    def _adopt(self, step: Step) -> None:
+        self._ledger.keep(step)
+        self._heads.publish(step.state.tenant.number, step.state.position)
 
     async def _recover(self) -> None:
         """Forget what was planned, and learn from the database what is in it."""
-        self._states.clear()
-        self._numbers = None
+        self._ledger.forget()
         await self._store.reopen_writer()
         await self._store.refresh()
         self._is_broken = False
@@ -266,39 +371,15 @@ class Writer:
         for feed, size, note in write.checkpoints:
             if await self._store.write(find_note, feed, size) != note:
                 return False
-        return True
-
-    def _adopt(self, plan: AppendPlan) -> None:
-        self._states[plan.state.tenant.number] = plan.state
-        self._numbers = plan.numbers if self._numbers is None else _later(self._numbers, plan.numbers)
-        self._heads.publish(plan.state.tenant.number, plan.state.position)
-
-    async def _state(self, tenant: TenantRef) -> TenantState:
-        if tenant.number not in self._states:
-            self._states[tenant.number] = await self._store.write(load_tenant, tenant)
-        return self._states[tenant.number]
-
-    async def _load_numbers(self) -> Numbers:
-        if self._numbers is None:
-            self._numbers = await self._store.write(load_numbers)
-        return self._numbers
+        return bool(write.checkpoints)
 
     def _moment(self) -> Moment:
         return Moment(self._world.now_ms(), self._world.random_bytes(NONCES_BYTES))
 
 
-def _later(one: Numbers, other: Numbers) -> Numbers:
-    return Numbers(*map(max, one, other))
-
-
-def _joined(writes: list[WritePlan]) -> WritePlan:
-    rows: dict[str, list[Any]] = {}
-    for write in writes:
-        for table, values in write.rows.items():
-            rows.setdefault(table, []).extend(values)
-    tiles = [row for write in writes for row in write.tiles]
-    notes = [row for write in writes for row in write.checkpoints]
-    return WritePlan(rows, tiles, notes, [row for write in writes for row in write.dropped])
+def _step(plan: AppendPlan, book: Book | None = None) -> Step:
+    assert plan.state.head is not None
+    return Step(plan.write, plan.state, plan.numbers, book, [plan.state.head])
 
 
 def _fault(error: Exception) -> NodeFault:

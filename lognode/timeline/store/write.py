@@ -15,7 +15,8 @@ from lognode.core.span import Entry, leaf_hash, stub_entry
 from lognode.timeline.proof.checkpoint import Checkpoint, origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
-from lognode.timeline.state import ENDING_REASONS, FeedState, Held, Numbers, TenantState, WritePlan
+from lognode.timeline.state import ENDING_REASONS, FETCHED, FeedState, Held, Numbers, TenantState, Verdicts, WritePlan
+from lognode.timeline.verify.inert import HLC_FALLS
 
 CHUNK_ROWS = 250
 _LEAF_COLUMNS = RECORD_COLUMNS.replace("b.body", "NULL")
@@ -30,6 +31,9 @@ _COLUMNS = {
     "bodies": 2,
     "labels": 5,
     "idems": 3,
+    "inert": 7,
+    "foretold": 9,
+    "endings": 2,
 }
 
 
@@ -47,11 +51,22 @@ def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
             conn.execute("DELETE FROM checkpoints WHERE feed = ? AND size = ?", (feed, size))
         for feed, size, note in plan.checkpoints:
             conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (feed, size, note))
+        conn.executemany("DELETE FROM foretold WHERE tenant = ? AND feed_id = ? AND seq < ?", plan.arrived)
+        for verdicts in plan.verdicts:
+            _replace_verdicts(conn, verdicts)
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
+
+
+def _replace_verdicts(conn: sqlite3.Connection, verdicts: Verdicts) -> None:
+    tenant = verdicts.tenant
+    conn.execute("DELETE FROM cuts WHERE feed IN (SELECT feed FROM feeds WHERE tenant = ?)", (tenant,))
+    conn.execute("DELETE FROM voids WHERE row >= ? AND row < ?", (row_of(tenant, 0), row_of(tenant + 1, 0)))
+    conn.executemany("INSERT INTO cuts VALUES (?, ?, ?)", verdicts.cuts)
+    conn.executemany("INSERT INTO voids VALUES (?, ?)", verdicts.voids)
 
 
 def _insert(conn: sqlite3.Connection, table: str, width: int, values: list[Any]) -> None:
@@ -99,23 +114,27 @@ def newest_position(conn: sqlite3.Connection, tenant: int) -> int:
 def load_tenant(conn: sqlite3.Connection, tenant: TenantRef) -> TenantState:
     """Where a tenant stands, read from its rows and the tiles of its open feed."""
     number = tenant.number
-    own = [feed for feed in load_feeds(conn) if feed.tenant == number and feed.own]
-    head = load_feed(conn, own[-1]) if own else None
-    hlc = 0
-    if head and head.border.size:
-        sql = "SELECT hlc FROM spans WHERE feed = ? AND seq = ?"
-        hlc = conn.execute(sql, (head.feed.number, head.border.size - 1)).fetchone()[0]
+    open_feed = find_open_feeds(conn).get(number)
+    head = load_feed(conn, open_feed) if open_feed else None
     kinds = conn.execute("SELECT name, kind FROM kinds WHERE tenant = ?", (number,)).fetchall()
     actors = conn.execute("SELECT logline, actor FROM actors WHERE tenant = ?", (number,)).fetchall()
     return TenantState(
         tenant,
         newest_position(conn, number),
-        hlc,
+        head.hlc if head else 0,
         head,
         find_ending(conn, head.feed) if head else None,
         dict(kinds),
         {LogLine(logline): actor for logline, actor in actors},
     )
+
+
+def find_open_feeds(conn: sqlite3.Connection) -> dict[int, FeedRef]:
+    """The feed of each tenant that this node wrote last; those that were fetched back from others do not count."""
+    own = [feed for feed in load_feeds(conn) if feed.own]
+    fetched = set(conn.execute("SELECT feed_id FROM endings WHERE reason = ?", (FETCHED,)))
+    newest = sorted(own, key=lambda feed: ((feed.feed_id,) not in fetched, feed.number))
+    return {feed.tenant: feed for feed in newest}
 
 
 def find_ending(conn: sqlite3.Connection, feed: FeedRef) -> str | None:
@@ -128,8 +147,8 @@ def find_ending(conn: sqlite3.Connection, feed: FeedRef) -> str | None:
 
 def end_open_feeds(conn: sqlite3.Connection, reason: str) -> None:
     """Let nothing follow in the open feed of any tenant: the next write there opens a new one for this reason."""
-    sql = "SELECT feed_id, ? FROM feeds WHERE feed IN (SELECT max(feed) FROM feeds WHERE own GROUP BY tenant)"
-    conn.execute(f"INSERT OR IGNORE INTO endings {sql}", (reason,))
+    rows = [(feed.feed_id, reason) for feed in find_open_feeds(conn).values()]
+    conn.executemany("INSERT OR IGNORE INTO endings VALUES (?, ?)", rows)
 
 
 def find_newest_hlc(conn: sqlite3.Connection, tenant: int, below: int) -> int:
@@ -164,7 +183,15 @@ def load_feed(conn: sqlite3.Connection, feed: FeedRef) -> FeedState:
     if root_of(border) != head.root:
         raise NodeFault("database.damaged", f"feed {feed.number} does not lead to its checkpoint")
     milestone = newest_milestone(conn, feed, head.size)
-    return FeedState(feed, border, tiles, milestone, _weight_since(conn, feed, milestone))
+    return FeedState(feed, border, tiles, _newest_hlc(conn, feed), milestone, _weight_since(conn, feed, milestone))
+
+
+def _newest_hlc(conn: sqlite3.Connection, feed: FeedRef) -> int:
+    """The newest time in a feed: of its last entry that is not void for its time."""
+    sql = "SELECT seq, hlc FROM spans WHERE feed = ? ORDER BY seq DESC LIMIT 1"
+    inert = "SELECT seq, hlc FROM inert WHERE feed = ? AND reason <> ? ORDER BY seq DESC LIMIT 1"
+    found = [*conn.execute(sql, (feed.number,)), *conn.execute(inert, (feed.number, HLC_FALLS))]
+    return max(found, default=(0, -1))[1]
 
 
 def newest_milestone(conn: sqlite3.Connection, feed: FeedRef, size: int) -> int:

@@ -15,7 +15,7 @@ from lognode.timeline.store.audit import audit
 from lognode.timeline.store.backup.creation import Progress, describe_file, describe_tenants
 from lognode.timeline.store.backup.manifest import DATABASE, KEY, MANIFEST, Manifest, decode_manifest
 from lognode.timeline.store.migrate import connect_reader, migrations
-from lognode.timeline.store.write import find_ending, load_feeds
+from lognode.timeline.store.write import find_ending, find_open_feeds
 from lognode.timeline.verify.finding import Finding
 
 
@@ -83,8 +83,7 @@ def _check_heads(conn: sqlite3.Connection, manifest: Manifest) -> Iterator[Findi
     """What the manifest says of a sound database, and what a node that is started on it would do."""
     if describe_tenants(conn) != manifest.tenants:
         yield _wrong(MANIFEST, "its tenants or feeds are not those of the database")
-    newest = {feed.tenant: feed for feed in load_feeds(conn) if feed.own}
-    for feed in newest.values():
+    for feed in find_open_feeds(conn).values():
         if find_ending(conn, feed) is None:
             yield _wrong(DATABASE, f"whoever restores it would go on in feed {feed.number}, and might fork it")
 

@@ -4,10 +4,11 @@ Synchronous functions for a reader's thread. Invariant: nothing leaves that does
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
+from struct import error as StructError  # noqa: N812
 from typing import Final
 
 from lognode.core.clock import Clock
@@ -21,8 +22,7 @@ from lognode.core.span import (
     Foretold,
     Range,
     is_control,
-    leaf_hash,
-    stub_entry,
+    leaf_hashes,
 )
 from lognode.timeline.proof.tree import (
     HASH_BYTES,
@@ -43,7 +43,7 @@ _SPANS: Final = f"SELECT seq, {_DEPTHS} FROM spans LEFT JOIN bodies USING (row)"
 _HERE: Final = "feed = ? AND seq >= ? AND seq < ?"
 _INERT: Final = f"SELECT seq, {_DEPTHS} FROM inert WHERE {_HERE}"
 _NEAR: Final = 4 * MILESTONE_SPANS  # so many entries are looked at sooner than all control spans of a tenant
-_WRONG: Final = (CallerError, TypeError, ValueError, AttributeError, OverflowError)  # what damage runs into
+_WRONG: Final = (CallerError, TypeError, ValueError, AttributeError, StructError)  # what damage runs into
 
 
 def read_clock(conn: sqlite3.Connection, tenant: TenantRef) -> Clock:
@@ -125,20 +125,12 @@ def _encode_size(size: int) -> bytes:
     return encode(size)
 
 
-def leaves_in(feed: FeedId, start: int, entries: Sequence[Entry]) -> list[bytes]:
-    """The leaf hashes of entries from `start` on."""
-    return [
-        leaf_hash(stub_entry(feed, seq, entry.hlc, entry.visibility, entry.header_sha256))
-        for seq, entry in enumerate(entries, start)
-    ]
-
-
 def _prove(conn: sqlite3.Connection, feed: FeedRef, found: Range) -> None:
     """Pass if a range leads from the tree before it to the root that was signed at its end."""
     head = checkpoint_of(found.note)
     before = border_at(found.start, node_source(conn, feed))
     try:
-        leaves = leaves_in(feed.feed_id, found.start, found.entries)
+        leaves = leaf_hashes(feed.feed_id, found.start, found.entries)
     except _WRONG as error:
         raise _damaged(feed, f"entries from {found.start} on: {error}") from error
     if (head.size, head.root) != (found.stop, root_of(grow(before, leaves).border)):
@@ -195,7 +187,7 @@ def _held_controls(conn: sqlite3.Connection, feed: FeedRef, from_seq: int, spans
     for seq, *depths in conn.execute(sql, (feed.number, from_seq, head.size, *kinds, spans_max)).fetchall():
         try:
             entry = _shared(*depths)
-            (leaf,) = leaves_in(feed.feed_id, seq, [entry])
+            (leaf,) = leaf_hashes(feed.feed_id, seq, [entry])
         except _WRONG as error:
             raise _damaged(feed, f"entry {seq}: {error}") from error
         path = inclusion_proof(seq, head.size, node)

@@ -1,0 +1,68 @@
+"""The control spans of one tenant that this node knows, and what follows from them.
+
+Pure values. Knows no SQL. Invariant: members, cuts and voids are a function of the control spans alone, those held and
+those foretold, whatever the order in which they came.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from lognode.core.codec import decode_any_array
+from lognode.core.errors import CallerError
+from lognode.core.ids import FeedId, SpanId, TenantId
+from lognode.timeline.members import Control, Membership, membership
+from lognode.timeline.state import Verdicts
+
+
+class Book(NamedTuple):
+    """What is known: control spans, the rows of those that are held, the places of the others, which are foretold."""
+
+    tenant_id: TenantId
+    controls: Mapping[SpanId, Control]
+    rows: Mapping[SpanId, int]
+    foretold: Mapping[tuple[FeedId, int], SpanId]
+    named: frozenset[SpanId]  # those that another one names in its `after`
+    members: Membership
+
+    @property
+    def after(self) -> list[SpanId]:
+        """The newest control spans: those that no other one names."""
+        return sorted(self.controls.keys() - self.named)
+
+    def extended(self, held: Mapping[SpanId, tuple[Control, int]], foretold: Iterable[Control] = ()) -> "Book":
+        """The book with more control spans, those that are held with their rows."""
+        if not held and not foretold:
+            return self
+        rows = {**self.rows, **{span: row for span, (_, row) in held.items()}}
+        new = {control.id: control for control in foretold if control.id not in self.controls}
+        places = {**self.foretold, **{(control.feed, control.seq): control.id for control in new.values()}}
+        for control, _ in held.values():
+            places.pop((control.feed, control.seq), None)
+        new.update((span, control) for span, (control, _) in held.items() if span not in self.controls)
+        if not new:
+            return self._replace(rows=rows, foretold=places)
+        controls = {**self.controls, **new}
+        named = self.named.union(*map(_after, new.values()))
+        return Book(self.tenant_id, controls, rows, places, named, membership(self.tenant_id, controls.values()))
+
+    def verdicts(self, tenant: int, find_feed: Callable[[FeedId], int | None]) -> Verdicts:
+        """The rows of what is void; `find_feed` gives the number of a feed of the tenant, None where it is not held."""
+        numbers = [(find_feed(feed), cut) for feed, cut in self.members.cuts.items()]
+        cuts = [(number, cut.size, cut.reason) for number, cut in numbers if number is not None]
+        voids = [(self.rows[span], reason) for span, reason in self.members.voids.items() if span in self.rows]
+        return Verdicts(tenant, sorted(cuts), sorted(voids))
+
+
+def empty_book(tenant_id: TenantId) -> Book:
+    """The book of a tenant of which nothing is known."""
+    return Book(tenant_id, {}, {}, {}, frozenset(), membership(tenant_id, ()))
+
+
+def _after(control: Control) -> Sequence[SpanId]:
+    """The control spans that one names; none where its data is malformed."""
+    try:
+        parts = decode_any_array(control.data)
+    except CallerError:
+        return ()
+    after = parts[0] if parts else ()
+    return [SpanId(item) for item in after if isinstance(item, bytes)] if isinstance(after, list) else ()

@@ -1,0 +1,235 @@
+"""The rows that entries of one feed become, one entry after the other.
+
+Pure. Owns what is a span of the timeline and what is inert. Invariants: a body is stored only if the header names it;
+what a header says is what the columns repeat; a refused range leaves nothing behind.
+"""
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from lognode.core.codec import encode
+from lognode.core.errors import CallerError, PeerError
+from lognode.core.ids import IDEM_BYTES, LogLine, SpanId
+from lognode.core.span import PRIVATE, PUBLIC, Entry, decode_body, decode_header, is_control, span_id
+from lognode.engine.ingest.proof import Proven
+from lognode.timeline.members import Control
+from lognode.timeline.proof.tree import HASH_BYTES
+from lognode.timeline.record import FeedRef, labels_of, row_of
+from lognode.timeline.state import FeedState, Numbers, TenantState
+from lognode.timeline.verify.inert import WITHHELD, inert_reason
+
+_PREFIXES_MAX: Final = 1024
+_BYTES_32: Final = b"\x58\x20"
+_BYTES_16, _NULL = 0x50, 0xF6
+_BEGINNING: Final = b"\x8d\x50"  # of a body: an array of 13, a nonce of 16 bytes
+_TITLE: Final = 18  # where the title stands
+_PLAIN: Final = bytes.fromhex("80f6f6f6f6804040f6")  # tags up to actor_signature, nothing in any of them
+
+
+class Known(NamedTuple):
+    """What headers that begin alike say, as the columns repeat it; `control` is the kind of control spans."""
+
+    kind: int
+    actor: int | None
+    status: int
+    caused_by: SpanId | None
+    control: str | None
+
+
+class Arrival(NamedTuple):
+    """What entries came to: rows by table, control spans with their rows, and where the feed stands behind them."""
+
+    tables: dict[str, list[Any]]
+    controls: dict[SpanId, tuple[Control, int]]
+    spans: int
+    hlc: int
+    newest: int  # time of a span that is not ahead of now
+    weight: int
+
+
+class Shelf:
+    """Where the rows of a tenant go: its next position, and its dictionaries."""
+
+    def __init__(self, state: TenantState, numbers: Numbers, hlc_max: int) -> None:
+        self.position = state.position
+        self.numbers = numbers
+        self.kinds = state.kinds
+        self.actors = state.actors
+        self._tenant = state.tenant.number
+        self._hlc_max = hlc_max  # what is later is ahead of now
+        self._known: dict[bytes, Known] = {}
+
+    def place(self, feed: FeedRef, head: FeedState, proven: Proven) -> Arrival:
+        """The rows of entries behind the end of a feed. Raises PeerError range.stubbed or range.unproven.
+
+        This runs for every span that comes from others, so names are local and common cases come first.
+        """
+        before = self.numbers, self.kinds, self.actors
+        tables: dict[str, list[Any]] = {name: [] for name in ("kinds", "actors", "spans", "bodies", "labels", "inert")}
+        spans, bodies, labels = tables["spans"], tables["bodies"], tables["labels"]
+        tenant, number, seq, floor = self._tenant, feed.number, head.border.size, head.hlc
+        first = row = row_of(tenant, self.position + 1)
+        newest = weight = 0
+        controls: dict[SpanId, tuple[Control, int]] = {}
+        try:
+            for entry, leaf in zip(proven.entries, proven.leaves, strict=True):
+                hlc, visibility, header, body = entry
+                known = None
+                weight += len(header)
+                if body is not None and hlc > floor and PRIVATE < visibility <= PUBLIC and len(header) != HASH_BYTES:
+                    tail = _BYTES_32 + sha256(body).digest() + _encode_size(len(body))
+                    if header.endswith(tail):
+                        prefix = header[: -len(tail)]
+                        known = self._known.get(prefix) or self._read(tables, prefix, header)
+                if known is None or body is None:
+                    stub = _inert(entry, floor)
+                    tables["inert"] += (number, seq, *stub)
+                    weight += len(stub.body or b"") + len(stub.header) - len(header)
+                else:
+                    weight += len(body)
+                    spans += (
+                        row, tenant, number, seq, hlc, visibility, known.kind, known.actor, known.status,
+                        known.caused_by, header,
+                    )  # fmt: skip
+                    bodies += (row, body)
+                    if feed.own or not is_plain(body):
+                        labels += self._labels(tables, feed, hlc, row, body)
+                    if known.control is not None:
+                        control = _control(feed, seq, hlc, leaf, known.control, body)
+                        controls[control.id] = (control, row)
+                    if hlc <= self._hlc_max:
+                        newest = max(newest, hlc)
+                    row += 1
+                seq, floor = seq + 1, max(floor, hlc)
+        except PeerError:
+            self.numbers, self.kinds, self.actors = before
+            raise
+        self.position += row - first
+        return Arrival(tables, controls, row - first, floor, newest, weight)
+
+    def _read(self, tables: dict[str, list[Any]], prefix: bytes, header: bytes) -> Known | None:
+        """What a header says; None for a malformed one."""
+        try:
+            said = decode_header(header)
+        except CallerError:
+            return None
+        kind = self.kinds.get(said.kind) or self._kind(tables, said.kind)
+        actor = None if said.actor is None else self.actors.get(said.actor) or self._actor(tables, said.actor)
+        known = Known(kind, actor, said.status, said.caused_by, said.kind if is_control(said.kind) else None)
+        if len(self._known) >= _PREFIXES_MAX:
+            self._known.clear()
+        self._known[prefix] = known
+        return known
+
+    def _labels(self, tables: dict[str, list[Any]], feed: FeedRef, hlc: int, row: int, raw: bytes) -> list[Any]:
+        """What a span is found by; of an own one, fetched back, the idempotency key as well."""
+        try:
+            body = decode_body(raw)
+        except CallerError:
+            return []
+        if feed.own and body.idem is not None:
+            tables.setdefault("idems", []).extend((self._tenant, body.idem, row))
+        return [item for field, value in labels_of(body) for item in (self._tenant, field, value, hlc, row)]
+
+    def _kind(self, tables: dict[str, list[Any]], name: str) -> int:
+        number = self.numbers.kind
+        self.numbers = self.numbers._replace(kind=number + 1)
+        self.kinds = {**self.kinds, name: number}
+        tables["kinds"] += (number, self._tenant, name)
+        return number
+
+    def _actor(self, tables: dict[str, list[Any]], actor: LogLine) -> int:
+        number = self.numbers.actor
+        self.numbers = self.numbers._replace(actor=number + 1)
+        self.actors = {**self.actors, actor: number}
+        tables["actors"] += (number, self._tenant, actor)
+        return number
+
+
+class Inert(NamedTuple):
+    """The columns of an entry that is no span."""
+
+    hlc: int
+    visibility: int
+    header: bytes
+    body: bytes | None
+    reason: str
+
+
+def _inert(entry: Entry, floor: int) -> Inert:
+    """An entry that is no span of the timeline. Raises PeerError range.stubbed or range.unproven for one that is."""
+    hlc, visibility, header, body = entry
+    if visibility == PRIVATE:  # nobody else may have more, whatever a peer gives away
+        stub = Entry(hlc, visibility, entry.header_sha256, None)
+        return Inert(*stub, inert_reason(stub, floor) or WITHHELD)
+    if entry.is_withheld:
+        raise PeerError("range.stubbed", "the header of an entry is withheld that is not private")
+    named = _named_body(header)
+    if named is not None and body is None:
+        raise PeerError("range.stubbed", "the body of an entry is withheld that is not private")
+    if named != (None if body is None else (sha256(body).digest(), len(body))):
+        raise PeerError("range.unproven", "a body is not the one that its header names")
+    reason = inert_reason(entry, floor)
+    assert reason is not None, "with the body that its header names it were a span"
+    return Inert(hlc, visibility, header, body, reason)
+
+
+def _named_body(header: bytes) -> tuple[bytes, int] | None:
+    """Hash and length of the body that a header names, also one of another version, whose end is laid out alike."""
+    try:
+        said = decode_header(header)
+    except CallerError:
+        return _named_by_end(header)
+    return said.body_sha256, said.body_len
+
+
+def _named_by_end(header: bytes) -> tuple[bytes, int] | None:
+    for width, lead in ((1, None), (2, 0x18), (3, 0x19), (5, 0x1A)):
+        at = len(header) - width
+        if at < len(_BYTES_32) + HASH_BYTES or header[at - HASH_BYTES - 2 : at - HASH_BYTES] != _BYTES_32:
+            continue
+        if lead is None and header[at] < 0x18:
+            return header[at - HASH_BYTES : at], header[at]
+        if header[at] == lead:
+            return header[at - HASH_BYTES : at], int.from_bytes(header[at + 1 :], "big")
+    return None
+
+
+def _control(feed: FeedRef, seq: int, hlc: int, leaf: bytes, kind: str, body: bytes) -> Control:
+    try:
+        data = decode_body(body).data
+    except CallerError:
+        data = b""
+    return Control(span_id(hlc, leaf), feed.feed_id, seq, hlc, feed.node_key, kind, data)
+
+
+def is_plain(body: bytes) -> bool:
+    """Whether a body certainly has nothing that its span is found by: a look at it, without decoding it."""
+    try:
+        at = _end_of(body, _end_of(body, _TITLE)) if body.startswith(_BEGINNING) else 0
+    except IndexError:
+        return False
+    if body.startswith(_PLAIN, at):
+        rest = len(body) - at - len(_PLAIN)
+        return (rest == 1 and body[-1] == _NULL) or (rest == 1 + IDEM_BYTES and body[-rest] == _BYTES_16)
+    return False
+
+
+def _end_of(body: bytes, at: int) -> int:
+    """Where null, text or bytes that begin at `at` end; 0 for what has no such form."""
+    head = body[at]
+    kind, short = head >> 5, head & 31
+    if head == _NULL:
+        return at + 1
+    if kind not in (2, 3):
+        return 0
+    if short < 24:
+        return at + 1 + short
+    width = 1 << (short - 24)
+    return at + 1 + width + int.from_bytes(body[at + 1 : at + 1 + width], "big") if short < 28 else 0
+
+
+@lru_cache(maxsize=4096)
+def _encode_size(size: int) -> bytes:
+    return encode(size)

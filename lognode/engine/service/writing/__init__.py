@@ -1,0 +1,1 @@
+"""How the writer works: what waits for it, and what it knows."""
