@@ -104,6 +104,8 @@ class Ruling:
         if level is None or level < Level.TRUSTED:
             return Cut(0, "member.unknown" if level is None else "member.observer")
         grants = self.standing.grants(author, past)
+        founding = self.history.acts[0].control
+        least = founding.seq + 1 if founding.feed == feed else 0  # a tenant whose founder is gone is one still
         cuts = []
         for cutter in self._cutters_of[author]:
             is_lowered = cutter.reason == "member.lowered" and past & cutter.acts
@@ -117,7 +119,7 @@ class Ruling:
                 for adoption in self.counted.adoptions.values()
                 if adoption.feed == feed and adoption.act.past & cutter.acts
             ]
-            cuts.append(Cut(max([size, *raised]), cutter.reason))
+            cuts.append(Cut(max([least, size, *raised]), cutter.reason))
         return min(cuts, default=None)
 
 

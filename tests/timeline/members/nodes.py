@@ -76,6 +76,10 @@ class World:
     def level(self, name: str) -> Level:
         return self.result().level(keys_of(name).public)
 
+    def roots(self) -> set[str]:
+        result = self.result()
+        return {name for name in self.nodes if result.level(keys_of(name).public) == Level.ROOT}
+
 
 class Node:
     """A node: its keys, the feed that it writes, what it knows."""

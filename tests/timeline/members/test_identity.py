@@ -1,0 +1,213 @@
+"""Rotation, recovery and revocation."""
+
+from hashlib import sha256
+
+import pytest
+
+from lognode.core.access import Level
+from lognode.timeline.members import contest, membership
+from lognode.timeline.members.ruling import Rotation
+from tests.timeline.members.nodes import World, joined, keys_of, meet
+
+
+def test_a_rotated_node_keeps_level_and_seniority() -> None:
+    world = World()
+    a, _ = joined(world, "a", "b")
+    joined(world, "c", by="a")
+    old = a.feed
+    rotated = a.rotate("a2")
+    late = a.invite("ticket")
+    a2 = world.nodes["a2"]
+    a2.open()
+    result = world.result()
+    assert result.voids == {late.id: "identity.rotated"}
+    assert result.cuts == {old: (rotated.seq + 1, "identity.rotated")}
+    member = result.members[a.keys.public]
+    assert (member.removed, member.successor) == (True, a2.keys.public)
+    assert result.level(a2.keys.public) == Level.ROOT
+    assert result.members[a2.keys.public].admitted_by == world.founder.keys.public
+    assert result.certificates[result.members[a2.keys.public].certificate] == a2.keys.public
+    meet(world.nodes.values())
+    assert world.void(a2.remove("c")) is None
+    assert world.void(world.founder.remove("a2")) is None
+
+
+def test_a_rotated_founder_is_above_all_still() -> None:
+    world = World()
+    a, _ = joined(world, "a", "b")
+    world.founder.rotate("new")
+    new = world.nodes["new"]
+    new.open()
+    meet(world.nodes.values())
+    assert world.void(new.remove("a")) is None
+    assert world.void(a.remove("new")) == "member.removed"
+    new.admit("c")
+    assert world.level("c") == Level.ROOT
+
+
+def test_all_other_feeds_of_the_old_key_end_where_the_rotation_says() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    old = a.feed
+    a.open()
+    a.rotate("a2", cuts=[(old, 1)])
+    cuts = world.result().cuts
+    assert (cuts[old].size, cuts[a.feed].size) == (1, 2)
+
+
+def test_only_the_old_key_and_recovery_keys_rotate() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    assert world.void(b.rotate("b2", old="a")) == "binding.invalid"
+    assert world.void(a.rotate("a2", recovery="guess")) == "binding.invalid"
+    assert world.void(a.rotate("b")) == "member.exists"
+    assert world.level("a") == Level.ROOT
+
+
+def test_nobody_rotates_who_is_no_member() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    world.founder.remove("a", [(a.feed, 1)])
+    assert world.void(a.learn(world.founder).rotate("a2")) == "member.removed"
+    assert world.level("a2") == Level.BLOCKED
+
+
+def test_a_rotated_key_is_not_admitted_again() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    a.rotate("a2")
+    world.founder.learn(a)
+    assert world.void(world.founder.admit("a")) == "identity.rotated"
+
+
+def test_of_two_rotations_at_once_the_smaller_hash_wins() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    a.rotate("x", cuts=[])
+    first = a.feed
+    a.known = {span.id: span for span in a.known.values() if span.kind != "identity.rotate"}
+    a.open()
+    a.rotate("y", cuts=[(first, 9)])
+    order = sorted("xy", key=lambda name: sha256(a.keys.public + keys_of(name).public).digest())
+    result = world.result()
+    assert result.level(keys_of(order[0]).public) == Level.ROOT
+    assert result.level(keys_of(order[1]).public) == Level.BLOCKED
+    spans = list(world.spans.values())
+    assert membership(world.tenant, spans[::-1]) == result
+
+
+def test_a_recovery_key_declared_first_stands_against_a_thief() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    assert world.void(a.declare("words")) is None
+    assert world.void(a.declare("of the thief")) == "identity.declared"
+    assert world.void(a.declare("of the thief", former="of the thief")) == "identity.declared"
+    assert world.void(a.declare("more words", former="words")) is None
+    member = world.result().members[a.keys.public]
+    assert len(member.recovery_keys) == 1
+    assert world.void(a.revoke("a", "words")) == "binding.invalid"
+    assert world.void(a.revoke("a", "more words")) is None
+
+
+def test_a_node_declares_for_itself_alone() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    span = a.declare("words")
+    other = b.write("identity.recovery", lambda _after: span.data)
+    assert world.void(other) == "binding.invalid"
+
+
+def theft() -> World:
+    """A thief rotates a node with its key; the owner takes it back with the recovery key, through another member."""
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    meet(world.nodes.values())
+    a.rotate("thief")
+    thief = world.nodes["thief"]
+    thief.open()
+    thief.admit("friend")
+    b.learn(thief)
+    b.rotate("owner", recovery="words", old="a", cuts=[(a.feed, 2)])
+    return world
+
+
+def test_a_rotation_by_the_recovery_key_beats_any_by_the_old_key() -> None:
+    world = theft()
+    assert world.level("owner") == Level.ROOT
+    assert [world.level(name) for name in ("a", "thief", "friend")] == [Level.BLOCKED] * 3
+    owner = world.nodes["owner"]
+    owner.open()
+    assert world.void(owner.admit("c")) is None
+    spans = list(world.spans.values())
+    assert membership(world.tenant, spans[::-1]) == world.result()
+
+
+def test_it_would_not_if_hashes_alone_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    outdone = contest._outdone
+
+    def blind(old_key: bytes, rotations: list[Rotation]) -> dict[int, str]:
+        return outdone(old_key, [held._replace(is_recovery=False) for held in rotations])
+
+    monkeypatch.setattr(contest, "_outdone", blind)
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    meet(world.nodes.values())
+    best = min(range(99), key=lambda number: sha256(a.keys.public + keys_of(f"thief {number}").public).digest())
+    a.rotate(f"thief {best}")
+    b.rotate("owner", recovery="words", old="a", cuts=[(a.feed, 9)])
+    assert world.level("owner") == Level.BLOCKED
+
+
+def test_the_recovery_key_goes_on_with_the_node() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    a.rotate("a2")
+    a2 = world.nodes["a2"]
+    a2.open()
+    assert world.void(a2.declare("others")) == "identity.declared"
+    b.learn(a2)
+    assert world.void(b.revoke("a2", "words", [(a2.feed, 1)])) is None
+    result = world.result()
+    assert result.members[a2.keys.public].removed
+    assert result.cuts[a2.feed] == (1, "identity.revoked")
+
+
+def test_a_revocation_counts_in_anybodys_feed_and_against_a_founder_too() -> None:
+    world = World()
+    (a,) = joined(world, "a", level=Level.TRUSTED)
+    founder = world.founder
+    founder.declare("words")
+    a.learn(founder)
+    assert world.void(a.revoke("founder", "words", [(founder.feed, 4)])) is None
+    late = founder.admit("friend")
+    assert world.void(late) == "identity.revoked"
+    assert world.level("founder") == Level.BLOCKED
+    assert world.void(a.revoke("nobody", "words")) == "member.unknown"
+
+
+def test_what_a_recovery_key_said_is_not_said_again_by_another() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    meet(world.nodes.values())
+    revoked = a.revoke("a", "words")
+    world.founder.learn(a).admit("a")
+    meet(world.nodes.values())
+    assert world.void(b.write("identity.revoke", lambda _after: revoked.data)) == "binding.invalid"
+    assert world.level("a") == Level.ROOT
+
+
+def test_two_recovery_keys_declared_at_once_both_revoke() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    before = dict(a.known)
+    a.declare("words")
+    a.known = before
+    a.open()
+    a.declare("of the thief")
+    b.learn(a, *world.spans.values())
+    assert len(world.result().members[a.keys.public].recovery_keys) == 2
+    assert world.void(b.revoke("a", "words")) is None
