@@ -8,7 +8,9 @@ import sqlite3
 from hashlib import sha256
 from typing import Any
 
+from lognode.core.access import Level
 from lognode.core.codec import encode
+from lognode.core.draft import Draft
 from lognode.core.ids import SpanId, TenantId
 from lognode.core.span import (
     ORGANIZATION,
@@ -27,14 +29,15 @@ from lognode.core.span import (
     span_id,
     stub_entry,
 )
-from lognode.engine.commit import fold_tiles
+from lognode.engine.commit import fold_tiles, plan_append
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.control.founding import feed_id, feed_open_data
+from lognode.timeline.control.members import join_statement, member_admit_data, sign_join
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
-from lognode.timeline.record import FeedRef, labels_of, row_of
+from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
 from lognode.timeline.state import FeedState
-from lognode.timeline.store.write import newest_position
+from lognode.timeline.store.write import apply_write, load_numbers, load_tenant, newest_position
 from lognode.timeline.verify.inert import inert_reason
 
 START_HLC = 1_760_000_000_000 << 16
@@ -139,6 +142,23 @@ class Pen:
         conn.execute("INSERT INTO bodies VALUES (?, ?)", (row, entry.body))
         labels = [(tenant, field, value, entry.hlc, row) for field, value in labels_of(decode_body(entry.body))]
         conn.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, ?)", labels)
+
+
+def append_control(conn: sqlite3.Connection, keys: NodeKeys, tenant: TenantRef, kind: str, data: bytes) -> SpanId:
+    """A control span in the node's own newest feed."""
+    state = load_tenant(conn, tenant)
+    assert state.head is not None
+    draft = Draft(kind=kind, data=data, visibility=PUBLIC)
+    log_key = keys.log_key(state.head.feed.feed_id)
+    plan = plan_append(state, load_numbers(conn), [[draft]], {}, {}, log_key=log_key, now_ms=0, random_bytes=bytes)
+    apply_write(conn, plan.write)
+    return plan.outcomes[0][0][0].id
+
+
+def admitted(keys: NodeKeys, by: NodeKeys, tenant: TenantId, after: list[SpanId], level: Level) -> bytes:
+    """The data by which one node admits another."""
+    statement = join_statement(keys, tenant, None, by.public, level, bytes(16))
+    return member_admit_data(after, statement, sign_join(keys, tenant, statement, None))
 
 
 def shared(entry: Entry) -> Entry:

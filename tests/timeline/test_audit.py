@@ -21,9 +21,9 @@ from tests.timeline.audits import KEYS, audited, flip_somewhere, places, without
 from tests.timeline.histories import ALICE, append_signed, write_history
 
 # Whatever is not kept for its own sake: no answer but full text and /readyz depends on it.
-UNCHECKED: Final = ("heartbeat", "search", "cuts", "voids", "addresses")
+UNCHECKED: Final = ("heartbeat", "search", "addresses")
 
-FOREIGN: Final = ("inert", "foretold")  # empty where nobody else writes
+FOREIGN: Final = ("inert", "foretold", "cuts", "voids")  # empty where nobody else writes
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,21 @@ from typing import Final
 
 import pytest
 
-from lognode.core.ids import SpanId, TenantId
+from lognode.core.access import Level
+from lognode.core.ids import TenantId
+from lognode.core.span import PUBLIC
 from lognode.identity.keys import NodeKeys
+from lognode.timeline.control.members import member_remove_data
+from lognode.timeline.record import id_of
 from lognode.timeline.store.audit import audit
-from tests.timeline.audits import audited, flip_somewhere, places, without_triggers
+from lognode.timeline.store.write import find_control, load_feeds, load_tenants
+from tests.timeline.audits import KEYS, audited, flip_somewhere, places, without_triggers
 from tests.timeline.histories import write_history
-from tests.timeline.pens import Pen, write_all_sorts
+from tests.timeline.pens import Pen, admitted, append_control, write_all_sorts
 
 BOB: Final = NodeKeys.from_seed(bytes(31) + b"\x02")
 CAROL: Final = NodeKeys.from_seed(bytes(31) + b"\x03")
+DAVE: Final = NodeKeys.from_seed(bytes(31) + b"\x04")
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +32,27 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A closed database with feeds of three nodes; what Carol's feed holds after the first third is only foretold."""
     path = write_history(tmp_path_factory.mktemp("history"), spans=40)
     with closing(sqlite3.connect(path, isolation_level=None)) as conn:
-        (raw,) = conn.execute("SELECT tenant_id FROM tenants WHERE tenant = 0").fetchone()
-        tenant = TenantId(raw)
-        bob = Pen(BOB, tenant, [])
+        tenant = next(tenant for tenant in load_tenants(conn) if tenant.alias == "default")
+        id_ = tenant.tenant_id
+        newest = [id_of(record, load_feeds(conn)[record.feed - 1].feed_id) for record in find_control(conn, tenant)]
+        admit = append_control(
+            conn, KEYS, tenant, "member.admit", admitted(BOB, KEYS, id_, sorted(newest), Level.TRUSTED)
+        )
+        bob = Pen(BOB, id_, [admit])
+        bob.write("member.admit", admitted(DAVE, BOB, id_, [bob.opening], Level.ROOT), visibility=PUBLIC)
         write_all_sorts(bob, 500)
         assert bob.store(conn, 0, milestones=(1, 200, 256, 400)).number == 4
-        carol = Pen(CAROL, tenant, [SpanId(bytes(24))])
+        admit = append_control(conn, KEYS, tenant, "member.admit", admitted(CAROL, KEYS, id_, [admit], Level.ROOT))
+        carol = Pen(CAROL, id_, [admit])
         carol.write()
-        carol.write("feed.unknown", b"\x80", visibility=2)
+        carol.write("member.admit", admitted(DAVE, CAROL, id_, [carol.opening], Level.TRUSTED), visibility=PUBLIC)
         carol.write()
         for seq in (0, 2):
             carol.foretell(conn, 0, seq)
+        cuts = [(bob.feed_id, len(bob.entries) - 50, bytes(32))]
+        append_control(conn, KEYS, tenant, "member.remove", member_remove_data([admit], BOB.public, cuts, "seen"))
+        conn.execute("INSERT INTO cuts VALUES (4, ?, 'member.removed')", (len(bob.entries) - 50,))
+        conn.execute("INSERT INTO voids SELECT row, 'member.not_root' FROM spans WHERE feed = 4 AND seq = 1")
     return path
 
 
@@ -56,22 +72,22 @@ def test_feeds_of_other_nodes_have_no_findings(conn: sqlite3.Connection) -> None
 
 
 DAMAGES: Final = {
-    "UPDATE inert SET reason = 'withhold' WHERE seq = 3": ("inert.wrong", "inert feed 4 seq 3 reason"),
-    "UPDATE inert SET header = zeroblob(32) WHERE seq = 3": ("span.wrong", "spans feed 4 seq 0 to 255"),
-    "UPDATE inert SET hlc = hlc + 1 - 2 * (hlc & 1) WHERE seq = 3": ("inert.wrong", "inert feed 4 seq 3 hlc"),
-    "UPDATE inert SET visibility = 1 WHERE seq = 3": ("inert.wrong", "inert feed 4 seq 3 visibility"),
-    "UPDATE inert SET body = zeroblob(1) WHERE seq = 3": ("inert.wrong", "inert feed 4 seq 3 body"),
+    "UPDATE inert SET reason = 'withhold' WHERE seq = 4": ("inert.wrong", "inert feed 4 seq 4 reason"),
+    "UPDATE inert SET header = zeroblob(32) WHERE seq = 4": ("span.wrong", "spans feed 4 seq 0 to 255"),
+    "UPDATE inert SET hlc = hlc + 1 - 2 * (hlc & 1) WHERE seq = 4": ("inert.wrong", "inert feed 4 seq 4 hlc"),
+    "UPDATE inert SET visibility = 1 WHERE seq = 4": ("inert.wrong", "inert feed 4 seq 4 visibility"),
+    "UPDATE inert SET body = zeroblob(1) WHERE seq = 4": ("inert.wrong", "inert feed 4 seq 4 body"),
     "UPDATE inert SET body = zeroblob(1) WHERE reason = 'hlc.not_rising' AND seq < 20":
-        ("inert.wrong", "inert feed 4 seq 9 body"),
+        ("inert.wrong", "inert feed 4 seq 10 body"),
     "UPDATE inert SET body = NULL WHERE reason = 'visibility.unknown' AND seq < 20":
-        ("inert.wrong", "inert feed 4 seq 14 body"),
+        ("inert.wrong", "inert feed 4 seq 15 body"),
     "UPDATE inert SET body = zeroblob(1) WHERE reason = 'header.malformed' AND seq < 20":
-        ("inert.wrong", "inert feed 4 seq 17 body"),
-    "UPDATE inert SET seq = 9000 WHERE seq = 3": ("inert.wrong", "inert feed 4 seq 3"),
-    "UPDATE inert SET seq = 1 WHERE seq = 3": ("inert.wrong", "inert feed 4 seq 3"),
-    "UPDATE inert SET feed = 9 WHERE seq = 3": ("inert.wrong", "inert feed 9"),
-    "UPDATE inert SET feed = 1 WHERE seq = 3": ("inert.wrong", "inert feed 1"),
-    "DELETE FROM inert WHERE seq = 3": ("inert.wrong", "inert feed 4 seq 3"),
+        ("inert.wrong", "inert feed 4 seq 18 body"),
+    "UPDATE inert SET seq = 9000 WHERE seq = 4": ("inert.wrong", "inert feed 4 seq 4"),
+    "UPDATE inert SET seq = 1 WHERE seq = 4": ("inert.wrong", "inert feed 4 seq 4"),
+    "UPDATE inert SET feed = 9 WHERE seq = 4": ("inert.wrong", "inert feed 9"),
+    "UPDATE inert SET feed = 1 WHERE seq = 4": ("inert.wrong", "inert feed 1"),
+    "DELETE FROM inert WHERE seq = 4": ("inert.wrong", "inert feed 4 seq 4"),
     "UPDATE checkpoints SET note = (SELECT note FROM checkpoints WHERE size = 400) WHERE feed = 4 AND size = 256":
         ("checkpoint.wrong", "checkpoints feed 4 size 256 size"),
     "UPDATE feeds SET own = 1 WHERE feed = 4": ("feed.wrong", "feeds feed 4 own"),
@@ -79,6 +95,12 @@ DAMAGES: Final = {
     "UPDATE foretold SET tenant = 1 WHERE seq = 2": ("foretold.wrong", "foretold tenant 1 feed {} seq 2"),
     "UPDATE foretold SET body = zeroblob(5) WHERE seq = 2": ("foretold.wrong", "foretold tenant 0 feed {} seq 2"),
     "UPDATE foretold SET path = zeroblob(64) WHERE seq = 0": ("foretold.wrong", "foretold tenant 0 feed {} seq 0"),
+    "UPDATE cuts SET size = size + 1": ("cut.wrong", "cuts feed 4"),
+    "UPDATE cuts SET feed = 3": ("cut.wrong", "cuts feed 3"),
+    "DELETE FROM cuts": ("cut.wrong", "cuts feed 4"),
+    "UPDATE voids SET reason = 'x'": ("void.wrong", "voids row 66"),
+    "DELETE FROM voids": ("void.wrong", "voids row 66"),
+    "INSERT INTO voids VALUES (3, 'x')": ("void.wrong", "voids row 3"),
     "DELETE FROM foretold WHERE seq = 0": ("foretold.wrong", "foretold tenant 0 feed {} seq 2"),
 }  # fmt: skip
 
@@ -94,14 +116,14 @@ def test_damage_of_every_kind_is_named(sql: str, conn: sqlite3.Connection) -> No
 def test_a_foretold_span_whose_range_is_here_is_named(conn: sqlite3.Connection) -> None:
     (raw,) = conn.execute("SELECT tenant_id FROM tenants WHERE tenant = 0").fetchone()
     Pen(BOB, TenantId(raw), []).foretell(conn, 0, 0)
-    assert [code for code, _ in places(audited(conn))] == ["foretold.wrong"]
+    assert "foretold.wrong" in {code for code, _ in places(audited(conn))}
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_flipped_bit_in_any_column_is_found(seed: int, conn: sqlite3.Connection) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
-    for table in ("inert", "foretold"):
+    for table in ("inert", "foretold", "cuts", "voids"):
         for (column,) in conn.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall():
             conn.execute("BEGIN")
             flip_somewhere(conn, table, column, rng)

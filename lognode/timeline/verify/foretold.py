@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from lognode.core.clock import HLC_MAX
 from lognode.core.errors import CallerError
-from lognode.core.ids import FeedId, SpanId, TenantId
+from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import SIZE_MAX
 from lognode.core.span import PUBLIC, decode_body, decode_header, is_control, leaf_hash, span_id, stub_entry
 from lognode.timeline.control.founding import check_feed_open, parse_feed_open
+from lognode.timeline.members import Control
 from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import HASH_BYTES, verify_inclusion
+from lognode.timeline.verify.history import data_of
 
 
 class ForetoldRow(NamedTuple):
@@ -36,16 +38,6 @@ class Keys(NamedTuple):
     log_key: bytes
 
 
-class Foretelling(NamedTuple):
-    """A control span that is known; of a malformed body there is no data."""
-
-    id: SpanId
-    seq: int
-    hlc: int
-    kind: str
-    data: bytes
-
-
 def read_keys(tenant: TenantId, feed: FeedId, opening: ForetoldRow) -> Keys:
     """The keys that a feed's first entry binds. Raises CallerError."""
     if opening.seq:
@@ -55,7 +47,7 @@ def read_keys(tenant: TenantId, feed: FeedId, opening: ForetoldRow) -> Keys:
     return Keys(opened.node_key, opened.log_key)
 
 
-def read_foretelling(tenant: TenantId, feed: FeedId, keys: Keys, row: ForetoldRow) -> Foretelling:
+def read_foretelling(tenant: TenantId, feed: FeedId, keys: Keys, row: ForetoldRow) -> Control:
     """The control span that a row proves. Raises CallerError where it does not."""
     seq, hlc, visibility, raw, body, note, path = row
     head = verify_checkpoint(note, vkey(origin(tenant, feed), keys.log_key))
@@ -70,8 +62,4 @@ def read_foretelling(tenant: TenantId, feed: FeedId, keys: Keys, row: ForetoldRo
         raise CallerError("proof.invalid", "its body is not the one that the header names")
     if not is_control(header.kind):
         raise CallerError("proof.invalid", f"{header.kind} is no control span")
-    try:
-        data = decode_body(body).data
-    except CallerError:
-        data = b""
-    return Foretelling(span_id(hlc, leaf), seq, hlc, header.kind, data)
+    return Control(span_id(hlc, leaf), feed, seq, hlc, keys.node_key, header.kind, data_of(body))

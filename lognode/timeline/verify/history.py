@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from lognode.core.clock import HLC_MAX
 from lognode.core.codec import decode_value, encode
 from lognode.core.errors import CallerError
+from lognode.core.ids import SpanId
 from lognode.core.limits import TENANT_SHIFT_BITS
 from lognode.core.span import (
     PUBLIC,
@@ -20,8 +21,10 @@ from lognode.core.span import (
     decode_body,
     decode_header,
     entry_bytes,
+    is_control,
     is_reserved,
     leaf_hash,
+    span_id,
 )
 from lognode.timeline.control.founding import (
     FeedOpen,
@@ -31,6 +34,7 @@ from lognode.timeline.control.founding import (
     parse_feed_open,
     parse_tenant_create,
 )
+from lognode.timeline.members import Control
 from lognode.timeline.record import FeedRef, TenantRef, is_signed, labels_of, row_of
 from lognode.timeline.verify.feed import FeedWalk, Suspect
 from lognode.timeline.verify.finding import Report
@@ -62,6 +66,8 @@ class Home:
         self.walks: dict[int, FeedWalk] = {}
         self.used: set[tuple[str, int]] = set()  # ("kind" or "actor", number)
         self.is_proven = False  # a tenant.create proves the id
+        self.controls: list[Control] = []  # those held, and then those foretold
+        self.rows: dict[SpanId, int] = {}  # of those held
         self.next_row = row_of(ref.number, 1)
         self._first_row = self.next_row
         self.lost = 0  # missing positions that no feed was found to miss yet
@@ -114,7 +120,13 @@ class History:
                 self._blame_columns(walk, row, known, columns)
             if body is not None and row not in self.doubtful:
                 self._read_body(home, walk, row, hlc, visibility, known, body)
-        walk.add(leaf_hash(entry_bytes(walk.ref.feed_id, walk.size, hlc, visibility, header)))
+        leaf = leaf_hash(entry_bytes(walk.ref.feed_id, walk.size, hlc, visibility, header))
+        if known is not None and known.is_reserved and body is not None and is_control(known.header.kind):
+            ref, id_ = walk.ref, span_id(hlc, leaf)
+            said = (known.header.kind, data_of(body))
+            home.controls.append(Control(id_, ref.feed_id, walk.size, hlc, ref.node_key, *said))
+            home.rows[id_] = row
+        walk.add(leaf)
         walk.hlc = hlc
         home.next_row = row + 1
 
@@ -281,6 +293,14 @@ class History:
 
     def _blame(self, home: Home, code: str, place: str, detail: str) -> None:
         self._report.add(code, home.ref.tenant_id, place, detail)
+
+
+def data_of(body: bytes) -> bytes:
+    """The data of a control span; a malformed body says nothing."""
+    try:
+        return decode_body(body).data
+    except CallerError:
+        return b""
 
 
 def label_rows(tenant: int, hlc: int, row: int, body: Body) -> list[tuple[int, int, bytes, int, int]]:

@@ -52,6 +52,7 @@ def _check_feed(
         except CallerError as error:
             reading.report.add(_CODE, tenant, where, error.detail)
             continue
+        home.controls.append(found)
         if found.kind == "tenant.create" and found.seq == 1:
             home.is_proven |= _proves(tenant, found.data)
 

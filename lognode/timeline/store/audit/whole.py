@@ -20,6 +20,7 @@ from lognode.timeline.state import ENDING_REASONS
 from lognode.timeline.store.audit.foretold import check_foretold
 from lognode.timeline.store.audit.reading import UNREADABLE, Reading, as_bytes, as_text
 from lognode.timeline.store.audit.trees import Trees
+from lognode.timeline.store.audit.voids import check_voids
 from lognode.timeline.store.migrate import (
     ENDINGS_VERSION,
     FEDERATION_VERSION,
@@ -162,6 +163,7 @@ class _Audit:
                 history.doubtful |= trees.finish(home.ref.tenant_id, walk)
         if self._version >= FEDERATION_VERSION and self._with_bodies:
             check_foretold(self._reading, homes)
+            check_voids(self._reading, homes)
         for home in homes.values():
             self._finish_home(home)
         if self._with_bodies:

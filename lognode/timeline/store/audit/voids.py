@@ -1,0 +1,40 @@
+"""What a database calls void, against what its control spans come to."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from lognode.core.limits import TENANT_SHIFT_BITS
+from lognode.timeline.members import membership
+from lognode.timeline.store.audit.reading import Reading, as_text
+from lognode.timeline.verify.history import Home
+
+_CUTS: Final = "SELECT feed, size, CAST(reason AS BLOB) FROM cuts"
+_VOIDS: Final = "SELECT row, CAST(reason AS BLOB) FROM voids"
+
+
+def check_voids(reading: Reading, homes: Mapping[int, Home]) -> None:
+    """Report cuts and voids that do not follow from the control spans held and foretold, and those that are missing."""
+    cuts: dict[int, tuple[int, str]] = {}
+    voids: dict[int, str] = {}
+    for home in homes.values():
+        members = membership(home.ref.tenant_id, home.controls)
+        numbers = {walk.ref.feed_id: number for number, walk in home.walks.items()}
+        cuts.update((numbers[feed], (cut.size, cut.reason)) for feed, cut in members.cuts.items() if feed in numbers)
+        voids.update((home.rows[span], reason) for span, reason in members.voids.items() if span in home.rows)
+    tenants = {feed: home.ref.tenant_id for home in homes.values() for feed in home.walks}
+    for feed, size, raw in reading.rows("cuts", _CUTS):
+        expected, found = cuts.pop(feed, None), (size, as_text(raw))
+        if expected != found:
+            detail = f"{found}, by the control spans {'none' if expected is None else expected}"
+            reading.report.add("cut.wrong", tenants.get(feed), f"cuts feed {feed}", detail)
+    for feed in cuts:
+        reading.report.add("cut.wrong", tenants.get(feed), f"cuts feed {feed}", "missing")
+    for row, raw in reading.rows("voids", _VOIDS):
+        said, reason = voids.pop(row, None), as_text(raw)
+        if said != reason:
+            home_at = homes.get(row >> TENANT_SHIFT_BITS)
+            detail = f"{reason!r:.80}, by the control spans {'it is not' if said is None else said}"
+            reading.report.add("void.wrong", home_at.ref.tenant_id if home_at else None, f"voids row {row}", detail)
+    for row in voids:
+        tenant = homes[row >> TENANT_SHIFT_BITS].ref.tenant_id
+        reading.report.add("void.wrong", tenant, f"voids row {row}", "missing")
