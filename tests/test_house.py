@@ -75,6 +75,7 @@ def registered_routes() -> list[RouteSeen]:
         supervisor=nothing,
         notices=nothing,
         discovery=nothing,
+        desk=nothing,
         meters=Meters(CollectorRegistry()),
         node_public=bytes(32),
         admin_token=b"token",

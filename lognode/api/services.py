@@ -18,6 +18,7 @@ from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.service import Discovery
+from lognode.federation.invites.service.desk import Desk
 from lognode.federation.sync.service.notices import Notices
 from lognode.timeline.store.database import Store
 
@@ -51,6 +52,7 @@ class Services:
     supervisor: Supervisor
     notices: Notices
     discovery: Discovery
+    desk: Desk
     node_public: bytes  # 32 bytes
     admin_token: bytes = field(repr=False)  # as in admin.token, without line end
     started_s: float  # world.monotonic_s() at start

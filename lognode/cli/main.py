@@ -22,6 +22,15 @@ from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence import check_proof, prove, verify
+from lognode.cli.commands.federation.invites import invite_create, invite_list, invite_revoke
+from lognode.cli.commands.federation.join import join
+from lognode.cli.commands.federation.members import (
+    member_approve,
+    member_level,
+    member_list,
+    member_pending,
+    member_remove,
+)
 from lognode.cli.commands.spans.read import log, show, tail, why
 from lognode.cli.commands.spans.transfer import export, replay
 from lognode.cli.commands.spans.write import append, import_file
@@ -89,6 +98,23 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
         ),
         "export": export,
         "replay": replay,
+    },
+    "Other nodes": {
+        "invite": Family(
+            "Make, list or revoke invites.",
+            {"create": invite_create, "list": invite_list, "revoke": invite_revoke},
+        ),
+        "join": join,
+        "member": Family(
+            "List, change, approve or remove members.",
+            {
+                "list": member_list,
+                "level": member_level,
+                "remove": member_remove,
+                "pending": member_pending,
+                "approve": member_approve,
+            },
+        ),
     },
     "This shell": {"completion": completion},
 }

@@ -43,9 +43,14 @@ class Action(StrEnum):
     STATS_READ = "stats.read"
     ACTOR_ASSERT = "actor.assert"  # name an actor without the actor's signature
     ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
+    MEMBER_READ = "member.read"
+    MEMBER_CHANGE = "member.change"  # approve, remove, give another level
+    INVITE_READ = "invite.read"  # without its secret
+    INVITE_CHANGE = "invite.change"  # make one, revoke one
+    NODE_JOIN = "node.join"  # become a member of a tenant of others
 
 
-# The least role in the tenant; node.read and metrics.read have no tenant and ask for the node's administrator.
+# The least role in the tenant; node.* and metrics.read have no tenant and ask for the node's administrator.
 _LEAST: Mapping[Action, Role] = {
     Action.SPAN_READ: Role.VIEWER,
     Action.PROOF_READ: Role.VIEWER,
@@ -55,6 +60,10 @@ _LEAST: Mapping[Action, Role] = {
     Action.PRIVATE_BUNDLE: Role.OWNER,
     Action.ACTOR_ASSERT: Role.OWNER,
     Action.ORIGIN_ASSERT: Role.OWNER,
+    Action.MEMBER_READ: Role.VIEWER,
+    Action.MEMBER_CHANGE: Role.OWNER,
+    Action.INVITE_READ: Role.ADMIN,
+    Action.INVITE_CHANGE: Role.OWNER,
 }
 
 

@@ -146,11 +146,15 @@ JOIN_REQUEST_BYTES_MAX: Final = 4 * KIB  # keys, a certificate, two signatures, 
 JOIN_ANSWER_BYTES_MAX: Final = 64 * KIB
 JOIN_PEERS_MAX: Final = 16  # that a joiner is told of; the timeline names the others
 CERTIFICATE_BYTES_MAX: Final = KIB  # they have one form, of some 300 bytes
+FEDERATION_REQUEST_BYTES_MAX: Final = 64 * KIB  # of the API: the longest invite, twice
 JOIN_RETRY_S_MAX: Final = 3600  # between a joiner's questions whether it was approved
 JOIN_RETRY_S: Final = 3  # a person approves within minutes
 PETITIONS_MAX: Final = 256  # joiners of a tenant that wait for approval, some kilobyte each
-JOIN_TRY_S_MAX: Final = 5  # for one address: a round trip and a commit
-JOIN_S_MAX: Final = 30  # for all addresses, and again until the first spans are here
+JOIN_S_MAX: Final = 30  # for what an invite names, and again until the first spans are here
+JOIN_SEARCH_S_MAX: Final = 6  # for what is announced, once all that the invite names was tried
+LISTEN_S_MAX: Final = 3  # until the join listener is up behind the first invite
+INVITE_S_DEFAULT: Final = 24 * 60 * 60  # a joiner's owner is at hand
+INVITE_S_MAX: Final = 366 * 24 * 60 * 60
 
 # Between nodes. Both sides of a link hold a message or two at once.
 VERSIONS_MAX: Final = 8  # that a node says it speaks; it is one, or two

@@ -27,7 +27,10 @@ from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.discovery.whereabouts import Whereabouts
+from lognode.federation.invites.service.desk import Desk
+from lognode.federation.invites.service.ground import Ground
 from lognode.federation.sync.service.notices import Notices
+from lognode.federation.transport.redeemer import redeem
 from lognode.identity.keys import SEED_BYTES, NodeKeys
 from lognode.identity.store import (
     create_key_file,
@@ -66,6 +69,7 @@ class Parts(NamedTuple):
     supervisor: Supervisor
     notices: Notices
     discovery: Discovery
+    desk: Desk
     indexer: Indexer
     searched: list[TenantRef]  # the tenants with full text
     keys: NodeKeys
@@ -101,6 +105,8 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
             info = NodeInfo(format_logline(keys.logline), tenant, folder, is_new)
             indexer = Indexer(store, heads, meters)
             searched = await indexer.choose(settings.search)
+            discovery = await _open_discovery(settings, world, store, keys)
+            desk = _make_desk(Ground(store, writer, standings, world, keys), discovery)
             yield Parts(
                 world=world,
                 store=store,
@@ -109,7 +115,8 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
                 meters=meters,
                 supervisor=Supervisor(world, meters),
                 notices=Notices(),
-                discovery=await _open_discovery(settings, world, store, keys),
+                discovery=discovery,
+                desk=desk,
                 indexer=indexer,
                 searched=searched,
                 keys=keys,
@@ -123,6 +130,15 @@ async def _open_discovery(settings: Settings, world: World, store: Store, keys: 
     directory = Directory(store, world, settings.peers)
     await directory.load()
     return Discovery(directory, Whereabouts(directory, world, keys.public), world, is_on=settings.discovery)
+
+
+def _make_desk(ground: Ground, discovery: Discovery) -> Desk:
+    """What is done about invites and members."""
+
+    async def ask(address: str, tls_key: bytes, body: bytes) -> bytes:
+        return await redeem([address], [tls_key], body)
+
+    return Desk.of(ground, discovery.directory, discovery.whereabouts, ask=ask, adopted=lambda _tenant, _peers: None)
 
 
 def _meters() -> Meters:

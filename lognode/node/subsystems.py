@@ -17,6 +17,7 @@ from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
 from lognode.api.evidence import bundle
+from lognode.api.federation import invites, join, members
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening, open_listening
@@ -39,6 +40,9 @@ REGISTRATIONS: Final = (
     bundle.register,
     events.register,
     socket.register,
+    invites.register,
+    members.register,
+    join.register,
 )
 
 
@@ -69,6 +73,7 @@ def start_api(parts: Parts, configuration: Configuration, listening: Listening |
         supervisor=parts.supervisor,
         notices=parts.notices,
         discovery=parts.discovery,
+        desk=parts.desk,
         node_public=parts.keys.public,
         admin_token=parts.token,
         started_s=parts.world.monotonic_s(),

@@ -11,6 +11,7 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from lognode.api.services import Services
+from lognode.core.errors import PeerError
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
@@ -20,6 +21,8 @@ from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.discovery.whereabouts import Whereabouts
+from lognode.federation.invites.service.desk import Desk
+from lognode.federation.invites.service.ground import Ground
 from lognode.federation.sync.service.notices import Notices
 from lognode.identity.keys import NodeKeys
 from lognode.service.reload import Configuration
@@ -27,6 +30,10 @@ from lognode.settings import Settings
 from lognode.timeline.store.database import open_store
 
 TOKEN = "a-token-of-the-tests"
+
+
+async def nobody_answers(address: str, _tls_key: bytes, _body: bytes) -> bytes:
+    raise PeerError("peer.unreachable", address)
 
 
 @asynccontextmanager
@@ -50,6 +57,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             supervisor=Supervisor(world, meters),
             notices=Notices(),
             discovery=discovery,
+            desk=Desk.of(
+                Ground(store, writer, standings, world, keys),
+                directory,
+                discovery.whereabouts,
+                ask=nobody_answers,
+                adopted=lambda _tenant, _peers: None,
+            ),
             meters=meters,
             node_public=keys.public,
             admin_token=TOKEN.encode(),

@@ -38,6 +38,15 @@ OPERATIONS: Final = {
     ("get", f"{TENANT}/spans/{{span_id}}/proof"),
     ("get", f"{TENANT}/stats"),
     ("get", f"{TENANT}/ws"),
+    ("delete", f"{TENANT}/invites/{{invite}}"),
+    ("delete", f"{TENANT}/members/{{node}}"),
+    ("get", f"{TENANT}/invites"),
+    ("get", f"{TENANT}/members"),
+    ("get", f"{TENANT}/members/pending"),
+    ("patch", f"{TENANT}/members/{{node}}"),
+    ("post", f"{TENANT}/invites"),
+    ("post", f"{TENANT}/members/pending/{{node}}"),
+    ("post", "/v1/node/join"),
     ("post", f"{TENANT}/spans"),
 }
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk
+from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, federation
 from tests.daemon import Daemon
 
 TENANT: Final = "/v1/tenants/{tenant}"
@@ -20,6 +20,16 @@ ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("get", f"{TENANT}/spans/{{span_id}}/effects", "200"): (Walk,),
     ("post", f"{TENANT}/spans", "201"): (Receipt, Appended),
     ("post", f"{TENANT}/spans", "200"): (Receipt, Appended),
+    ("post", f"{TENANT}/invites", "201"): (federation.Issued,),
+    ("get", f"{TENANT}/invites", "200"): (federation.Invites,),
+    ("delete", f"{TENANT}/invites/{{invite}}", "200"): (federation.Revoked,),
+    ("get", f"{TENANT}/members", "200"): (federation.Members,),
+    ("get", f"{TENANT}/members/pending", "200"): (federation.Waitings,),
+    ("post", f"{TENANT}/members/pending/{{node}}", "200"): (federation.Approved,),
+    ("patch", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
+    ("delete", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
+    ("post", "/v1/node/join", "200"): (federation.Joined,),
+    ("post", "/v1/node/join", "202"): (federation.Joined,),
 }
 # One type for a span wherever it comes from; these fields it has in some answers only.
 OF_SOME_SPANS: Final = frozenset({"entry", "depth"})

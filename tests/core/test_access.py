@@ -24,12 +24,19 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        (Role.VIEWER, {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ}),
+        (Role.VIEWER, {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ, Action.MEMBER_READ}),
         (
             Role.MEMBER,
-            {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ, Action.SPAN_APPEND, Action.BUNDLE_CREATE},
+            {
+                Action.SPAN_READ,
+                Action.PROOF_READ,
+                Action.STATS_READ,
+                Action.MEMBER_READ,
+                Action.SPAN_APPEND,
+                Action.BUNDLE_CREATE,
+            },
         ),
-        (Role.OWNER, set(Action) - {Action.NODE_READ, Action.METRICS_READ}),
+        (Role.OWNER, set(Action) - {Action.NODE_READ, Action.METRICS_READ, Action.NODE_JOIN}),
     ],
 )
 def test_a_role_counts_in_its_tenant_alone(role: Role, allowed: set[Action]) -> None:

@@ -19,6 +19,8 @@ from lognode.core.errors import ERRORS
 
 _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {
     "tenant": ("A tenant's id, or this node's name for it; `default` is the one made at first start.", "default"),
+    "invite": ("An invite's id: 26 characters of lower-case Crockford base32.", None),
+    "node": ("A node's key: 52 characters of lower-case Crockford base32.", None),
     "span_id": ("A span's id: 39 characters of lower-case Crockford base32.", None),
 }
 _TEXT: Final = """Every request needs `Authorization: Bearer TOKEN` with the token from `admin.token` in the \

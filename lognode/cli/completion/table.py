@@ -37,13 +37,16 @@ def rows_of(app: App, command: str = "lognode") -> Iterator[Row]:
             yield Row(command, name, COMMAND, app[name].help.partition("\n")[0])
             yield from rows_of(app[name], f"{command} {name}")
     arguments = app.assemble_argument_collection(parse_docstring=True) if app.default_command else ()
+    positional: Row | None = None  # of several, the one whose words are known
     for argument in arguments:
         names = [name for name in argument.names if name.startswith("-")]
         takes = _takes(argument.hint, argument.get_choices(force=True) or ())
         summary = (argument.parameter.help or "").partition("\n")[0]
-        if argument.index is not None:
-            yield Row(command, POSITIONAL, FILE if argument.name == "FILE" else takes, summary)
+        if argument.index is not None and (positional is None or takes.startswith("choice:")):
+            positional = Row(command, POSITIONAL, FILE if argument.name == "FILE" else takes, summary)
         yield from (Row(command, name, takes, summary) for name in names)
+    if positional is not None:
+        yield positional
     yield Row(command, "--help", NOTHING, "Say what it does, and all its options.")
 
 

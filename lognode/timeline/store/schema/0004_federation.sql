@@ -51,3 +51,14 @@ CREATE TABLE addresses (
   error      TEXT NOT NULL,     -- code of the last failure, or nothing
   PRIMARY KEY (node_key, address)
 ) STRICT, WITHOUT ROWID;
+
+-- Joiners that a person has to approve, each with what it asked last. Times are Unix ms.
+CREATE TABLE petitions (
+  tenant    INTEGER NOT NULL REFERENCES tenants,
+  node_key  BLOB NOT NULL,
+  invite_id BLOB NOT NULL,
+  request   BLOB NOT NULL,
+  first_ms  INTEGER NOT NULL,
+  newest_ms INTEGER NOT NULL,
+  PRIMARY KEY (tenant, node_key)
+) STRICT, WITHOUT ROWID;

@@ -127,6 +127,7 @@ class Span(TypedDict):
     annotations: NotRequired[Any]
     body: NotRequired[str]
     body_fault: NotRequired[str]
+    void: NotRequired[str]
     entry: NotRequired[str]  # hex; only where one span is asked for
     depth: NotRequired[int]  # only in a walk: steps from the span that was asked for
 

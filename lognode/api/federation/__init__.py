@@ -1,0 +1,1 @@
+"""Other nodes: invites, members, joining."""

@@ -1,0 +1,85 @@
+"""What a node does about other nodes, as methods of the client: invites, members, joining.
+
+None of them is sent twice: a change that was made and whose answer was lost would be made again.
+"""
+
+from typing import Any, cast
+from urllib.parse import quote
+
+import msgspec
+
+from lognode.client.aio.session import AsyncSession
+from lognode.client.answers import parse_answer
+from lognode.client.answers.federation import Approved, Changed, Invite, Issued, Joined, Member, Revoked, Waiting
+
+DAY_S = 24 * 60 * 60
+
+
+class AsyncFederation:
+    """The part of a client that is about other nodes."""
+
+    _session: AsyncSession
+    _base: str
+
+    async def create_invite(
+        self, *, level: str = "trusted", uses: int = 1, expires_s: int = DAY_S, approve: bool = False
+    ) -> Issued:
+        """A new invite, by which `uses` nodes may join as observer, trusted or root; with `approve`, each is asked for.
+
+        Its text is a secret, and stands in this answer alone. Raises CallerError("member.not_root") where the node is
+        no root member of the tenant.
+        """
+        terms = {"level": level, "uses": uses, "expires_s": expires_s, "approve": approve}
+        return cast("Issued", await self._change("POST", f"{self._base}/invites", terms))
+
+    async def invites(self) -> list[Invite]:
+        """The tenant's invites, without their secrets, the one that expires last first."""
+        answer = parse_answer(await self._session.request("GET", f"{self._base}/invites"))
+        return cast("list[Invite]", answer["invites"])
+
+    async def revoke_invite(self, invite_id: str) -> Revoked:
+        """Let nobody join by an invite any more. Raises CallerError("invite.unknown")."""
+        return cast("Revoked", await self._change("DELETE", f"{self._base}/invites/{quote(invite_id, safe='')}"))
+
+    async def members(self) -> list[Member]:
+        """The tenant's members as the node knows them, removed ones last."""
+        answer = parse_answer(await self._session.request("GET", f"{self._base}/members"))
+        return cast("list[Member]", answer["members"])
+
+    async def change_level(self, node: str, level: str) -> Changed:
+        """Give a member another level: blocked, observer, trusted or root. Raises CallerError("member.unknown")."""
+        return cast("Changed", await self._change("PATCH", self._member_path(node), {"level": level}))
+
+    async def remove_member(self, node: str, *, reason: str = "") -> Changed:
+        """Remove a member. Raises CallerError("member.unknown")."""
+        return cast("Changed", await self._change("DELETE", self._member_path(node), {"reason": reason}))
+
+    async def pending_members(self) -> list[Waiting]:
+        """The nodes that wait at the node for approval, the oldest first."""
+        answer = parse_answer(await self._session.request("GET", f"{self._base}/members/pending"))
+        return cast("list[Waiting]", answer["pending"])
+
+    async def approve_member(self, node: str) -> Approved:
+        """Admit a node that waits for approval. Raises CallerError("member.not_waiting")."""
+        return cast("Approved", await self._change("POST", f"{self._base}/members/pending/{_key(node)}"))
+
+    async def join(self, invite: str) -> Joined:
+        """Have the node join a tenant by the text of an invite; again for one that waits for approval.
+
+        Raises CallerError invite.* for what is wrong with it, NodeFault("invite.unanswered") where no root member of
+        the tenant answers.
+        """
+        return cast("Joined", await self._change("POST", "/v1/node/join", {"invite": invite}))
+
+    def _member_path(self, node: str) -> str:
+        return f"{self._base}/members/{_key(node)}"
+
+    async def _change(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        content = b"" if body is None else msgspec.json.encode(body)
+        headers = [] if body is None else [("Content-Type", "application/json")]
+        return parse_answer(await self._session.request(method, path, content=content, headers=headers, patient=False))
+
+
+def _key(node: str) -> str:
+    """The key of a LogLine ID, or of what is one already, as part of a path."""
+    return quote(node.removeprefix("logline-id://node/"), safe="")

@@ -1,0 +1,115 @@
+"""The types of answers about invites, members and joining: JSON objects as the node sends them, with names."""
+
+from typing import TypedDict
+
+from lognode.client.answers.node import Receipt
+
+
+class Server(TypedDict):
+    """A root that an invite names, and where it can be joined."""
+
+    node: str
+    addresses: list[str]
+
+
+class Issued(TypedDict):
+    """A new invite. `invite` is a secret: who holds it can join."""
+
+    id: str
+    invite: str
+    level: str
+    uses: int
+    expires_at: str
+    approve: bool
+    servers: list[Server]
+    listening: bool
+
+
+class Invite(TypedDict):
+    """An invite without its secret; `state` is open, expired, revoked or used_up."""
+
+    id: str
+    state: str
+    level: str
+    uses: int
+    joined: list[str]
+    expires_at: str
+    approve: bool
+    created_by: str
+
+
+class Invites(TypedDict):
+    """The invites of a tenant."""
+
+    invites: list[Invite]
+
+
+class Revoked(TypedDict):
+    """That an invite lets nobody in; `receipt` is null where it was revoked before."""
+
+    id: str
+    receipt: Receipt | None
+
+
+class Member(TypedDict):
+    """A node of the tenant; `self` is the one that answers, `words` what both ends of its joining showed."""
+
+    node: str
+    level: str
+    self: bool
+    removed: bool
+    admission: str
+    admitted_by: str | None
+    words: str | None
+
+
+class Members(TypedDict):
+    """The members of a tenant as a node knows them."""
+
+    members: list[Member]
+
+
+class Waiting(TypedDict):
+    """A node that waits for approval; its `words` have to be those that it shows itself."""
+
+    node: str
+    words: str
+    level: str
+    invite: str
+    first_at: str
+    newest_at: str
+
+
+class Waitings(TypedDict):
+    """The nodes that wait for approval at the node that answers."""
+
+    pending: list[Waiting]
+
+
+class Changed(TypedDict):
+    """A change of a member, whether it counts, and how the member stands now."""
+
+    node: str
+    level: str
+    removed: bool
+    effective: bool
+    receipt: Receipt | None
+
+
+class Approved(TypedDict):
+    """That a node is a member now."""
+
+    node: str
+    admission: str
+
+
+class Joined(TypedDict):
+    """What joining came to; `state` is member, syncing or pending, `name` what to call the tenant there."""
+
+    tenant: str
+    name: str
+    state: str
+    level: str
+    server: str | None
+    words: str | None
+    retry_s: int | None

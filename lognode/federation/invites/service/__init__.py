@@ -1,0 +1,1 @@
+"""Invites at work: admitting joiners, and joining."""

@@ -1,0 +1,186 @@
+"""How this node joins a tenant: asks the roots that an invite names, adopts the tenant, and waits for the proof.
+
+Owns the order of the steps, each of which may be done again: a node that died in the middle, or asks twice, ends where
+it would have. Must not know how a connection is made. Invariant: nobody is sent anything before the TLS key that the
+invite names was proven; and the text of an invite goes nowhere.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Final, Literal, NamedTuple, Protocol
+
+import structlog
+import trio
+
+from lognode.core.access import Level
+from lognode.core.errors import CallerError, NodeFault, PeerError
+from lognode.core.ids import NONCE_BYTES, TenantId, b32encode
+from lognode.core.limits import JOIN_S_MAX, JOIN_SEARCH_S_MAX
+from lognode.engine.opening import alias_seal
+from lognode.federation.invites.invitation import Invitation, Server, parse_invitation
+from lognode.federation.invites.messages import (
+    Admitted,
+    Answer,
+    Peer,
+    Refused,
+    Waiting,
+    decode_answer,
+    encode_request,
+    sign_request,
+)
+from lognode.federation.invites.service.ground import Ground
+from lognode.federation.invites.store import holds_only_control, move_alias
+from lognode.federation.invites.words import words_of
+from lognode.timeline.record import TenantRef
+
+State = Literal["member", "syncing", "pending"]
+# What one root says, another may see otherwise: it may lack the invite, or be no root any more.
+_ASK_ANOTHER: Final = frozenset({"invite.refused", "invite.server", "invite.not_root"})
+DEFAULT: Final = "default"
+ALIAS_CHARS: Final = 8  # of a tenant's id, as its name here: enough to tell some tenants apart
+_log = structlog.get_logger(__name__)
+
+
+class Joined(NamedTuple):
+    """What joining came to: a member with proof, one whose proof is on its way, or one that waits for approval."""
+
+    tenant: TenantId
+    state: State
+    level: Level
+    server_key: bytes | None  # of the root that answered; None where nobody had to be asked
+    words: str | None
+    retry_s: int | None
+    alias: str | None  # this node's name for the tenant
+
+
+class Addresses(Protocol):
+    """What joining needs of the directory of addresses."""
+
+    async def wait_join(self, node_keys: list[bytes], tried: set[str]) -> tuple[bytes, str]: ...
+
+    def wanting(self, *node_keys: bytes) -> AbstractContextManager[None]: ...
+
+
+# Sends bytes to the join listener at an address, if it proves this TLS key, and gives its answer. Raises PeerError.
+Ask = Callable[[str, bytes, bytes], Awaitable[bytes]]
+
+
+class Joins:
+    """Joining tenants of others."""
+
+    def __init__(
+        self,
+        ground: Ground,
+        *,
+        ask: Ask,
+        addresses: Addresses,
+        own_addresses: Callable[[], tuple[str, ...]],
+        adopted: Callable[[TenantRef, tuple[Peer, ...]], None],
+    ) -> None:
+        """`adopted` is told of a tenant that is to be synced, and with whom."""
+        self._ground = ground
+        self._ask = ask
+        self._addresses = addresses
+        self._own_addresses = own_addresses
+        self._adopted = adopted
+        self._one_by_one = trio.Lock()
+
+    async def join(self, text: str) -> Joined:
+        """Join by the text of an invite; at most about a minute.
+
+        Raises CallerError invite.* for a text that is none, and for what a root answers; NodeFault invite.unanswered.
+        """
+        invitation = parse_invitation(text)
+        async with self._one_by_one:
+            held = self._member_level(invitation.tenant)
+            if held is not None:
+                return Joined(invitation.tenant, "member", held, None, None, None, self._alias(invitation.tenant))
+            server_key, answer = await self._knock(invitation)
+            words = words_of(invitation.tenant, self._ground.keys.public, server_key)
+            if isinstance(answer, Waiting):
+                level, retry_s = invitation.level, answer.retry_s
+                return Joined(invitation.tenant, "pending", level, server_key, words, retry_s, None)
+            tenant = await self._adopt(invitation.tenant)
+            self._adopted(tenant, answer.peers)
+            state: State = "member" if await self._is_proven(tenant) else "syncing"
+            _log.info("tenant_joined", tenant=b32encode(tenant.tenant_id), state=state)
+            alias = self._alias(invitation.tenant)
+            return Joined(invitation.tenant, state, answer.level, server_key, words, None, alias)
+
+    def _alias(self, tenant_id: TenantId) -> str | None:
+        return self._ground.store.tenants[b32encode(tenant_id)].alias
+
+    async def _adopt(self, tenant_id: TenantId) -> TenantRef:
+        """The tenant on this node: its default one, where nothing was recorded in the one that is."""
+        name = b32encode(tenant_id)
+        tenant = await self._ground.writer.adopt_tenant(tenant_id, name[:ALIAS_CHARS])
+        store, default = self._ground.store, self._ground.store.tenants.get(DEFAULT)
+        if default is None or default.number == tenant.number or not await self._is_blank(default):
+            return tenant
+        await store.write(move_alias, DEFAULT, tenant.number, alias_seal(tenant, DEFAULT))
+        await store.refresh()
+        return store.tenants[name]
+
+    async def _is_blank(self, tenant: TenantRef) -> bool:
+        """Whether a tenant is this node's alone, and nothing was recorded in it but its own making."""
+        is_alone = self._ground.membership(tenant).members.keys() <= {self._ground.own_key}
+        return is_alone and await self._ground.store.read(holds_only_control, tenant.number)
+
+    def _member_level(self, tenant_id: TenantId) -> Level | None:
+        """As what this node is a member of a tenant, as far as it knows; None where it is none."""
+        tenant = self._ground.store.tenants.get(b32encode(tenant_id))
+        if tenant is None:
+            return None
+        level = self._ground.membership(tenant).level(self._ground.keys.public)
+        return level if level > Level.BLOCKED else None
+
+    async def _is_proven(self, tenant: TenantRef) -> bool:
+        """Whether the spans that make this node a member came in time."""
+        with trio.move_on_after(JOIN_S_MAX):
+            seen = -1
+            while self._member_level(tenant.tenant_id) is None:
+                seen = await self._ground.standings.wait_change(tenant.number, seen)
+            return True
+        return False
+
+    async def _knock(self, invitation: Invitation) -> tuple[bytes, Admitted | Waiting]:
+        """Who answers at the first address that leads to one of the invite's roots, and what.
+
+        Raises CallerError of the last refusal where all that answered refused, NodeFault("invite.unanswered") where
+        none did.
+        """
+        servers = {server.node_key: server for server in invitation.servers}
+        places = [(server, address) for server in invitation.servers for address in server.addresses]
+        tried = {address for _, address in places}
+        refusal: CallerError | None = None
+        failure: PeerError | None = None
+        with self._addresses.wanting(*servers), trio.move_on_after(JOIN_S_MAX):
+            while place := places.pop(0) if places else await self._announced(servers, tried):
+                server, address = place
+                try:
+                    answer = await self._try(invitation, server, address)
+                except PeerError as error:
+                    _log.info("join_try_failed", address=address, code=error.code, detail=error.detail)
+                    failure = error
+                    continue
+                if not isinstance(answer, Refused):
+                    return server.node_key, answer
+                refusal = CallerError(answer.code)
+                if answer.code not in _ASK_ANOTHER:
+                    break
+        if refusal is not None:
+            raise refusal
+        why = f"{failure.spec.title}: {failure.detail}" if failure else "no address is known"
+        raise NodeFault("invite.unanswered", why)
+
+    async def _announced(self, servers: Mapping[bytes, Server], tried: set[str]) -> tuple[Server, str] | None:
+        """An address at which one of these roots says that it can be joined; None when none comes in time."""
+        with trio.move_on_after(JOIN_SEARCH_S_MAX):
+            node_key, address = await self._addresses.wait_join(list(servers), tried)
+            return servers[node_key], address
+        return None
+
+    async def _try(self, invitation: Invitation, server: Server, address: str) -> Answer:
+        nonce = self._ground.world.random_bytes(NONCE_BYTES)
+        request = sign_request(self._ground.keys, invitation, server.node_key, nonce, self._own_addresses())
+        return decode_answer(await self._ask(address, server.tls_key, encode_request(request)))
