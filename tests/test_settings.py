@@ -109,6 +109,9 @@ def test_names_are_an_array_in_the_file_and_have_commas_in_a_variable() -> None:
     assert load('search = ["default", "x"]').search == ("default", "x")
     assert load(environ={"LOGNODE_SEARCH": "default, x"}).search == ("default", "x")
     assert load(environ={"LOGNODE_ALLOWED_HOSTS": "Node.Example"}).allowed_hosts == ("node.example",)
+    assert load(environ={"LOGNODE_PEER_LISTEN": "[::]:0"}).peer_listen == "[::]:0"
+    assert load('join_listen = "localhost:7482"').join_listen == "localhost:7482"
+    assert load('advertise = ["node.example:7481"]').advertise == ("node.example:7481",)
     peers = ("node.example:7481", "192.0.2.7:1", "[2001:db8::7]:65535")
     assert load(environ={"LOGNODE_PEERS": ", ".join(peers)}).peers == peers
 
@@ -167,6 +170,12 @@ def test_a_switch_is_a_boolean_or_a_word_of_a_variable() -> None:
         ('search = "a"\nallowed_hosts = [1]', "settings.invalid", "names"),
         ('allowed_hosts = ["http://node.example/"]', "settings.invalid", "without scheme"),
         ('peers = ["node.example"]', "settings.invalid", "HOST:PORT"),
+        ('peer_listen = "7481"', "listen.invalid", "HOST:PORT"),
+        ('peer_listen = "::1:7481"', "listen.invalid", "brackets"),
+        ('peer_listen = "node.example:7481"', "listen.invalid", "no IP address"),
+        ('join_listen = "0.0.0.0:65536"', "listen.invalid", "HOST:PORT"),
+        ('advertise = ["0.0.0.0:0"]', "settings.invalid", "HOST:PORT"),
+        (f"advertise = {['n.example:1'] * 9}", "settings.invalid", "at most 8"),
         ('peers = ["2001:db8::7:7481"]', "settings.invalid", "HOST:PORT"),
         ('peers = ["300.1.1.1:7481"]', "settings.invalid", "HOST:PORT"),
         ('peers = ["[192.0.2.1]:7481"]', "settings.invalid", "HOST:PORT"),

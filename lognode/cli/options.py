@@ -102,6 +102,14 @@ class Flags:
     """Settings file; lognode.toml in the data directory by default."""
     allowed_hosts: str | None = None
     """Host names that requests may carry besides loopback ones, with commas between them."""
+    federation: Annotated[bool | None, Parameter(negative="--no-federation")] = None
+    """Whether the node has to do with other nodes at all."""
+    peer_listen: str | None = None
+    """Address and port for members, 0.0.0.0:7481 by default, once there is one or an invite."""
+    join_listen: str | None = None
+    """Address and port for nodes that were invited, 0.0.0.0:7482 by default, while an invite is valid."""
+    advertise: str | None = None
+    """Addresses that other nodes are told in place of those of the interfaces, HOST:PORT with commas between them."""
     discovery: Annotated[bool | None, Parameter(negative="--no-discovery")] = None
     """Whether the node finds others, and is found, by multicast once it has or seeks company."""
     peers: str | None = None

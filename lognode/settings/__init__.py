@@ -7,7 +7,7 @@ not understood is an error that names its place, never passed over.
 
 from lognode.settings.settings import Settings
 from lognode.settings.sources import Check, Loaded, check_settings, find_data_dir, load_settings, trace_settings
-from lognode.settings.value import Listen, Origin, parse_listen
+from lognode.settings.value import Listen, Origin, parse_bind, parse_listen
 
 __all__ = [
     "Check",
@@ -18,6 +18,7 @@ __all__ = [
     "check_settings",
     "find_data_dir",
     "load_settings",
+    "parse_bind",
     "parse_listen",
     "trace_settings",
 ]

@@ -14,6 +14,8 @@ from lognode.settings.value import (
     LOG_LEVELS,
     Reader,
     one_of,
+    read_advertised,
+    read_bind,
     read_hosts,
     read_listen,
     read_names,
@@ -33,6 +35,10 @@ class Settings:
     listen: Annotated[str, read_listen] = "127.0.0.1:7480"
     unix_socket: Annotated[Path | None, read_socket_path] = None
     allowed_hosts: Annotated[tuple[str, ...], read_hosts] = ()
+    federation: Annotated[bool, read_switch] = True
+    peer_listen: Annotated[str, read_bind] = "0.0.0.0:7481"
+    join_listen: Annotated[str, read_bind] = "0.0.0.0:7482"
+    advertise: Annotated[tuple[str, ...], read_advertised] = ()
     discovery: Annotated[bool, read_switch] = True
     peers: Annotated[tuple[str, ...], read_places] = ()
     mirror_dir: Annotated[Path | None, read_path] = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from lognode.core.errors import CallerError
-from lognode.core.limits import STATIC_PEERS_MAX
+from lognode.core.limits import ADDRESSES_MAX, STATIC_PEERS_MAX
 
 LOG_FORMATS: Final = ("auto", "text", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -61,7 +61,7 @@ Reader = Callable[[Given], object]
 
 
 class Listen(NamedTuple):
-    """A loopback address, without the brackets of IPv6, and a TCP port; port 0 is any free one."""
+    """An address of this machine, without the brackets of IPv6, and a TCP port; port 0 is any free one."""
 
     host: str
     port: int
@@ -72,6 +72,15 @@ def parse_listen(text: str) -> Listen:
 
     Only loopback: the API is plain HTTP, which must not leave the machine. Raises CallerError("listen.invalid").
     """
+    host, port = parse_bind(text)
+    if not _is_loopback(host):
+        detail = f"{host!r:.80} is not a loopback address; to be reached from outside, put a TLS proxy in front"
+        raise CallerError("listen.invalid", detail)
+    return Listen(host, port)
+
+
+def parse_bind(text: str) -> Listen:
+    """The address and port of `0.0.0.0:7481` or `[::]:7481`, any address. Raises CallerError("listen.invalid")."""
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 0xFFFF:
         raise CallerError("listen.invalid", f"{text!r:.80} is not HOST:PORT with a port from 0 to 65535")
@@ -79,9 +88,6 @@ def parse_listen(text: str) -> Listen:
         host = host[1:-1]
     elif ":" in host:
         raise CallerError("listen.invalid", f"{text!r:.80} needs brackets around its IPv6 address, as in [::1]:7480")
-    if not _is_loopback(host):
-        detail = f"{host!r:.80} is not a loopback address; to be reached from outside, put a TLS proxy in front"
-        raise CallerError("listen.invalid", detail)
     return Listen(host, int(port))
 
 
@@ -129,6 +135,20 @@ def read_listen(given: Given) -> str:
     return text
 
 
+def read_bind(given: Given) -> str:
+    """An IP address, or localhost, and a port."""
+    text = read_text(given)
+    try:
+        host, _ = parse_bind(text)
+        if host != "localhost":
+            ip_address(host)
+    except CallerError as error:
+        raise given.error(error.code, error.detail) from None
+    except ValueError:
+        raise given.error("listen.invalid", f"{text!r:.80} has no IP address before its port") from None
+    return text
+
+
 def read_names(given: Given) -> tuple[str, ...]:
     """Names from an array of text, or from one text with commas, which is all that a variable can hold."""
     items = given.value.split(",") if isinstance(given.value, str) else given.value
@@ -150,6 +170,14 @@ def read_places(given: Given) -> tuple[str, ...]:
     places = read_names(given)
     if len(places) > STATIC_PEERS_MAX or not all(map(_is_place, places)):
         raise given.refused(f"at most {STATIC_PEERS_MAX} addresses of nodes, each HOST:PORT or [IPv6]:PORT")
+    return places
+
+
+def read_advertised(given: Given) -> tuple[str, ...]:
+    """Addresses of this node, HOST:PORT each."""
+    places = read_places(given)
+    if len(places) > ADDRESSES_MAX:
+        raise given.refused(f"at most {ADDRESSES_MAX} addresses")
     return places
 
 
