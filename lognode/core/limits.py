@@ -181,6 +181,7 @@ DIAL_S_MAX: Final = 5  # until an address answers; then the next one is tried
 CALL_S_MAX: Final = 60  # for a call without its bytes: a peer that is asked may have to commit first
 CALL_BYTES_S_MIN: Final = 64 * KIB  # that a call must move a second beyond this; a slower line cannot keep up
 FOLLOW_SILENCE_S_MAX: Final = 3 * TAIL_HEARTBEAT_S  # two signs of life may be late
+ROSTER_LOOK_S_MAX: Final = 60  # the clock may have been set, on which the end of an invite depends
 DIALS_MAX: Final = 256  # peers to which connections are kept
 PEER_CALLS_S: Final = 500  # of one peer or tenant, in the long run; a live link needs one for each of our commits
 PEER_BYTES_S: Final = 64 * MIB  # of one peer or tenant, both ways: more than two cores can verify

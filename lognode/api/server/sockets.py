@@ -23,6 +23,7 @@ class Listening:
 
     def __init__(self, tcp: Sequence[socket.socket], unix: Sequence[socket.socket], own_path: Path | None) -> None:
         self.url = url_of(tcp[0])
+        self.host, self.port = tcp[0].getsockname()[:2]
         self._sockets = (*tcp, *unix)
         self._own_path = own_path  # of the Unix socket that goes with the node
 

@@ -80,6 +80,7 @@ class Meters:
             ("subsystem",),
         )
         self.api: Final = ApiMeters(registry)
+        self.peers: Final = PeerMeters(registry)
 
     def count_commit(self, write: WritePlan, duration_s: float, now_ms: int) -> None:
         """A transaction that is durable."""
@@ -119,6 +120,30 @@ class ApiMeters:
     def count_error(self, error: LognodeError) -> None:
         """An error that its caller is told."""
         self.errors.labels(error.code, error.spec.kind).inc()
+
+
+class PeerMeters:
+    """Those of connections between nodes; who is at the other end is no label, as tenants are none."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.connections: Final = gauge(
+            "lognode_peer_connections", "Connections that other nodes have open, by listener.", ("listener",)
+        )
+        self.refusals: Final = counter(
+            "lognode_peer_refusals_total",
+            "Connections that were not let in, by listener and reason.",
+            ("listener", "reason"),
+        )
+        self.received_bytes: Final = counter(
+            "lognode_peer_received_bytes_total", "Bytes of messages that came from other nodes."
+        )
+        self.sent_bytes: Final = counter("lognode_peer_sent_bytes_total", "Bytes of messages to other nodes.")
+
+    def count_bytes(self, received: int, sent: int) -> None:
+        """Bytes of messages that went from or to another node."""
+        self.received_bytes.inc(received)
+        self.sent_bytes.inc(sent)
 
 
 class ProcessMeters(ProcessCollector):
