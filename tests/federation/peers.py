@@ -17,7 +17,7 @@ from lognode.federation.transport.dialer import Dialer
 from lognode.federation.transport.doors.handshake import JoinDoor, PeerDoor
 from lognode.federation.transport.doors.join_app import JoinApp
 from lognode.federation.transport.doors.peer_app import Handler, PeerApp
-from lognode.federation.transport.roster import Roster
+from lognode.federation.transport.doors.roster import Roster
 from lognode.federation.transport.tls import TlsIdentity
 from lognode.identity.keys import NodeKeys
 

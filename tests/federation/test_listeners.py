@@ -17,8 +17,8 @@ from lognode.core.world import World
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.supervisor import Supervisor
 from lognode.federation.transport.census import Census, take_census
+from lognode.federation.transport.doors.roster import Roster
 from lognode.federation.transport.listeners import LISTENERS, Listener, Listeners
-from lognode.federation.transport.roster import Roster
 from lognode.timeline.members import Invite, Member, Membership
 
 OWN, BOB, EVE = bytes([1]) * 32, bytes([2]) * 32, bytes([3]) * 32

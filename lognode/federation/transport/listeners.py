@@ -13,7 +13,7 @@ from lognode.core.limits import ROSTER_LOOK_S_MAX
 from lognode.core.world import World
 from lognode.engine.service.supervisor import Supervisor
 from lognode.federation.transport.census import Census
-from lognode.federation.transport.roster import Roster
+from lognode.federation.transport.doors.roster import Roster
 
 Listener = Literal["peer_listener", "join_listener"]
 LISTENERS: Final[tuple[Listener, ...]] = ("peer_listener", "join_listener")

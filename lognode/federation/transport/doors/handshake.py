@@ -23,8 +23,8 @@ from lognode.core.limits import (
     STRANGER_CONNECTIONS_MAX,
     STRANGER_S_MAX,
 )
+from lognode.federation.transport.doors.roster import Roster
 from lognode.federation.transport.doors.session import Session
-from lognode.federation.transport.roster import Roster
 from lognode.federation.transport.tls import TlsIdentity, join_server_context, peer_server_context
 
 Refusal = Literal["crowded", "handshake", "unknown"]
