@@ -65,6 +65,7 @@ class Parts(NamedTuple):
     store: Store
     writer: Writer
     heads: Heads
+    standings: Standings
     meters: Meters
     supervisor: Supervisor
     notices: Notices
@@ -112,6 +113,7 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
                 store=store,
                 writer=writer,
                 heads=heads,
+                standings=standings,
                 meters=meters,
                 supervisor=Supervisor(world, meters),
                 notices=Notices(),

@@ -83,9 +83,16 @@ ROWS: Final[tuple[Row, ...]] = (
         409,
         False,
         "Address already in use",
-        "Stop the other program, or choose a port with --listen 127.0.0.1:0.",
+        "Stop the other program, or choose a port with --listen, --peer-listen or --join-listen.",
     ),
-    ("listen.invalid", "caller", 400, False, "Address not usable", "Use a loopback address such as 127.0.0.1:7480."),
+    (
+        "listen.invalid",
+        "caller",
+        400,
+        False,
+        "Address not usable",
+        "Use an address of this machine; for the API a loopback one such as 127.0.0.1:7480.",
+    ),
     ("database.newer", "node", 409, False, "Database made by a newer lognode", "Upgrade lognode; nothing was changed."),
     ("database.damaged", "node", 500, False, "Database damaged", "Run 'lognode verify', then restore from a backup."),
 )

@@ -5,6 +5,8 @@ a reader of the database can see of the same commit.
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -21,6 +23,7 @@ class Standings:
         self._members: dict[int, Membership] = {}
         self._versions: defaultdict[int, int] = defaultdict(int)
         self._waiting: defaultdict[int, trio.Event] = defaultdict(trio.Event)
+        self._heeding: set[Callable[[], None]] = set()
 
     def of(self, tenant: int) -> Membership:
         """Who is what in a tenant, by its number; nobody where nothing is known."""
@@ -36,6 +39,17 @@ class Standings:
             self._members[tenant] = members
             self._versions[tenant] += 1
             self._waiting.pop(tenant, trio.Event()).set()
+            for heed in self._heeding:
+                heed()
+
+    @contextmanager
+    def telling(self, heed: Callable[[], None]) -> Iterator[None]:
+        """While inside, `heed` is called with each change before anything else happens; it must not fail."""
+        self._heeding.add(heed)
+        try:
+            yield
+        finally:
+            self._heeding.discard(heed)
 
     async def wait_change(self, tenant: int, seen: int) -> int:
         """The version, once it is no longer `seen`."""

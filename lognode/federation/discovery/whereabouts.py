@@ -40,6 +40,11 @@ class Whereabouts:
         self._directory.least = min(map(scope_of_text, own), default=Scope.ROUTED)
         self._directory.tell()
 
+    def advertise(self, addresses: Sequence[str]) -> None:
+        """That a person set these addresses of the peer listener; they have been checked."""
+        self._advertise = tuple(parse_address(text) for text in addresses)
+        self._directory.tell()
+
     def close(self, door: Door) -> None:
         """That a listener is down."""
         if self._listening.pop(door, None) is not None:

@@ -38,20 +38,21 @@ class Listeners:
         self._census = census
         self._serve = serve
         self._recheck = recheck
+        self._until_ms = 0  # then a change comes by time alone
 
-    def refresh(self) -> float:
-        """Let in whom the memberships let in now, and nobody else; seconds until that changes by time alone."""
-        census, now_ms = self._census(), self._world.now_ms()
-        self._roster.update(census.peers, is_joinable=census.is_joinable(now_ms))
+    def refresh(self) -> None:
+        """Let in whom the memberships let in now, and nobody else."""
+        census = self._census()
+        self._until_ms = census.joinable_until_ms
+        self._roster.update(census.peers, is_joinable=census.is_joinable(self._world.now_ms()))
         self._recheck()
-        left_s = (census.joinable_until_ms - now_ms) / 1000
-        return min(left_s, ROSTER_LOOK_S_MAX) if left_s > 0 else ROSTER_LOOK_S_MAX
 
     async def run(self) -> None:
         """Start and stop the listeners, until cancelled; they are stopped then."""
         try:
             while True:
-                left_s, seen = self.refresh(), self._roster.version
+                self.refresh()
+                seen = self._roster.version
                 wanted = {
                     "peer_listener": bool(self._roster.peers) or self._roster.is_joinable,
                     "join_listener": self._roster.is_joinable,
@@ -61,7 +62,8 @@ class Listeners:
                         self._supervisor.start(name, self._serve[name])
                     else:
                         await self._supervisor.stop(name)
-                with trio.move_on_after(left_s):
+                left_s = (self._until_ms - self._world.now_ms()) / 1000
+                with trio.move_on_after(min(left_s, ROSTER_LOOK_S_MAX) if left_s > 0 else ROSTER_LOOK_S_MAX):
                     await self._roster.wait_change(seen)
         finally:
             with trio.CancelScope(shield=True):
