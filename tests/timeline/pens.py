@@ -55,6 +55,7 @@ class Pen:
         self.key = keys.log_key(self.feed_id)
         self.entries: list[Entry] = []
         self.leaves: list[bytes] = []
+        self._notes: dict[int, bytes] = {}
         data = feed_open_data(keys, tenant, self.feed_id, nonce, after, None, "joining")
         self.opening = self.write("feed.open", data, visibility=PUBLIC)
 
@@ -86,8 +87,10 @@ class Pen:
     def note(self, size: int | None = None) -> bytes:
         """The checkpoint at a size, by default the end."""
         size = len(self.leaves) if size is None else size
-        root = root_of(grow(EMPTY, self.leaves[:size]).border)
-        return sign_checkpoint(self.key, self.tenant, self.feed_id, size, root)
+        if size not in self._notes:
+            root = root_of(grow(EMPTY, self.leaves[:size]).border)
+            self._notes[size] = sign_checkpoint(self.key, self.tenant, self.feed_id, size, root)
+        return self._notes[size]
 
     def range(self, start: int = 0, stop: int | None = None) -> Range:
         """Entries as others get them: private ones are stubs."""

@@ -12,7 +12,7 @@ from lognode.core.clock import hlc_from_ms
 from lognode.core.errors import CallerError, PeerError
 from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
-from lognode.core.span import Entry, Foretold, Range, decode_header, is_control, span_id
+from lognode.core.span import PRIVATE, Entry, Foretold, Range, decode_header, is_control, span_id
 from lognode.engine.book import Book
 from lognode.engine.commit import fold_tiles
 from lognode.engine.ingest.proof import (
@@ -62,7 +62,7 @@ class IngestPlan(NamedTuple):
 def plan_ingest(ground: Ground, ranges: Sequence[Range], foretold: Sequence[Foretold]) -> IngestPlan:
     """One commit of what another node sent."""
     batch = _Batch(ground)
-    batch.hear(foretold)
+    batch.hear(foretold, ranges)
     outcomes = [batch.take(found, ranges) for found in ranges]
     return batch.finish(outcomes)
 
@@ -86,11 +86,13 @@ class _Batch:
         self._dropped: list[tuple[int, int]] = []
         self._controls: dict[SpanId, tuple[Control, int]] = {}
         self._grown: dict[FeedId, FeedState] = {}
+        self._first_feed = ground.numbers.feed  # new feeds have numbers from here on
         self._newest = 0
 
-    def hear(self, foretold: Sequence[Foretold]) -> None:
-        """Prove control spans that are not known yet, the first ones of feeds first."""
-        openings = {span.feed: span.entry for span in foretold if span.seq == 0}
+    def hear(self, foretold: Sequence[Foretold], ranges: Sequence[Range]) -> None:
+        """Prove control spans that are not known yet. Who signs a new feed may be said by one of them or by a range."""
+        openings = {found.feed: found.entries[0] for found in ranges if found.start == 0 and found.entries}
+        openings.update((span.feed, span.entry) for span in foretold if span.seq == 0)
         for span in foretold:
             head = self._heads.get(span.feed)
             if (head and span.seq < head.border.size) or (span.feed, span.seq) in self._ground.book.foretold:
@@ -123,7 +125,7 @@ class _Batch:
                 _check_known(self._tenant.tenant_id, head, found)
                 return head.border.size
             proven = prove_range(self._tenant.tenant_id, head, found)
-            self._check_author(head.feed, ranges)
+            self._check_author(head, proven, ranges)
             self._check_foretold(head, proven)
             return self._accept(head, proven)
         except PeerError as error:
@@ -141,16 +143,17 @@ class _Batch:
             raise PeerError("identity.cloned", "the feed that this node writes goes on elsewhere")
         return head
 
-    def _check_author(self, feed: FeedRef, ranges: Sequence[Range]) -> None:
-        """Pass if a node that once was admitted writes the feed. Raises PeerError("feed.unadmitted")."""
-        if feed.node_key in self._authors:
+    def _check_author(self, head: FeedState, proven: Proven, ranges: Sequence[Range]) -> None:
+        """Pass if a node that once was admitted writes the feed. Raises PeerError feed.unadmitted, range.unproven."""
+        if head.feed.node_key in self._authors:
             return
         if not self._is_widened:
             self._is_widened = True
             told = [control for control, _ in self._told.values()]
             book = self._ground.book.extended({}, [*told, *self._controls_in(ranges)])
             self._authors = book.members.authors
-        if feed.node_key not in self._authors:
+        if head.feed.node_key not in self._authors:
+            list(controls_of(head, proven))  # none may be in another's place
             raise PeerError("feed.unadmitted", "no member admitted the node that writes it")
 
     def _controls_in(self, ranges: Sequence[Range]) -> Iterator[Control]:
@@ -252,10 +255,14 @@ class _Batch:
 
     def _state(self) -> TenantState:
         state, shelf = self._ground.state, self._shelf
-        head = state.head
+        head, ending = state.head, state.ending
         if head is not None:
             head = self._grown.get(head.feed.feed_id, head)
+        fetched = [feed for feed in self._grown.values() if feed.feed.own and feed.feed.number >= self._first_feed]
+        if fetched and (head is None or ending == FETCHED):
+            head, ending = max(fetched, key=lambda feed: feed.feed.number), FETCHED
         return state._replace(
+            ending=ending,
             position=shelf.position,
             hlc=max(state.hlc, self._newest),
             head=head,
@@ -265,13 +272,18 @@ class _Batch:
 
 
 def controls_of(head: FeedState, proven: Proven) -> Iterator[Control]:
-    """The control spans among proven entries. Raises PeerError("range.unproven") for a body that is not its span's."""
+    """The control spans among proven entries.
+
+    Raises PeerError("range.unproven") for a body that is not its span's, and range.stubbed for a header withheld.
+    """
     for seq, (entry, leaf) in enumerate(zip(proven.entries, proven.leaves, strict=True), head.border.size):
-        if entry.is_withheld or entry.body is None:
+        if entry.visibility == PRIVATE:
             continue
         try:
             header = decode_header(entry.header)
         except CallerError:
+            if entry.is_withheld:
+                raise PeerError("range.stubbed", "the header of an entry is withheld that is not private") from None
             continue
         if is_control(header.kind):
             kind, data = read_control(entry)

@@ -101,7 +101,9 @@ def read_control(entry: Entry) -> tuple[str, bytes]:
     try:
         header = decode_header(entry.header)
         body = entry.body
-        if body is None or (header.body_sha256, header.body_len) != (sha256(body).digest(), len(body)):
+        if body is None:
+            raise PeerError("range.stubbed", "the body of a control span is withheld")
+        if (header.body_sha256, header.body_len) != (sha256(body).digest(), len(body)):
             raise PeerError("range.unproven", "a body is not the one that its header names")
         if entry.visibility > PUBLIC or not is_control(header.kind):
             raise PeerError("range.unproven", f"{header.kind} is no control span")

@@ -1,0 +1,176 @@
+"""What is taken of others: whose feeds, at which depth, and what control spans change in the same commit."""
+
+import pytest
+
+from lognode.core.access import Level
+from lognode.core.span import ORGANIZATION, PRIVATE, PUBLIC, Entry
+from tests.engine.receivers import Receiver, keys_of
+from tests.engine.tenants import Founder
+from tests.timeline.pens import Pen
+
+
+def test_a_feed_waits_until_the_span_that_admits_its_author_is_known() -> None:
+    founder = Founder()
+    stranger = Pen(keys_of(7), founder.tenant, [])
+    member = founder.member(2)
+    node = Receiver(founder.tenant)
+    assert node.codes(member.range()) == ["feed.unadmitted"]
+    assert node.codes(member.range(), founder.range()) == [1, 3]  # they may come in any order in one message
+    assert node.codes(stranger.range()) == ["feed.unadmitted"]
+    assert node.conn.execute("SELECT count(*) FROM feeds").fetchone() == (2,)
+
+
+def test_control_spans_ahead_of_their_ranges_admit_and_go_when_these_arrive() -> None:
+    founder = Founder()
+    for _ in range(300):
+        founder.write()
+    member = founder.member(2)
+    node = Receiver(founder.tenant)
+    ahead = [founder.foretold(seq) for seq in (0, 1, 302)]
+    assert node.codes(foretold=ahead) == []
+    assert node.book.members.level(member.keys.public) is Level.TRUSTED
+    assert node.codes(member.range()) == [1]
+    assert len(node.dump()["foretold"]) == 3
+    assert node.codes(founder.range(0, 300)) == [300]
+    assert [row[1] for row in node.dump()["foretold"]] == [302]
+    assert node.codes(founder.range(300)) == [303]
+    assert not node.dump()["foretold"]
+    fresh = Receiver(founder.tenant)
+    fresh.take(founder.range(), member.range())
+    assert fresh.dump() == node.dump()
+
+
+def test_control_spans_that_are_not_proven_or_of_no_member_are_refused() -> None:
+    founder = Founder()
+    stranger = Pen(keys_of(7), founder.tenant, [])
+    node = Receiver(founder.tenant)
+    node.take(founder.range())
+    founder.member(2)
+    admission = founder.foretold(2)
+    forged = [
+        admission._replace(seq=1, path=admission.path),
+        admission._replace(seq=2, entry=admission.entry._replace(hlc=admission.entry.hlc + 1)),
+        admission._replace(entry=admission.entry._replace(body=b"\x80")),
+        admission._replace(path=admission.path[:-1]),
+        admission._replace(note=founder.note(2)),
+        admission._replace(note=stranger.note()),
+        admission._replace(feed=stranger.feed_id),
+        admission._replace(entry=admission.entry._replace(body=None)),
+    ]
+    for span in forged[1:]:
+        assert node.codes(foretold=[span]) == ["control.unproven"]
+    assert node.codes(foretold=[stranger.foretold(0)]) == ["feed.unadmitted"]
+    founder.write()
+    assert node.codes(foretold=[founder.foretold(3)]) == ["control.unproven"]  # it is none
+    assert not node.dump()["foretold"]
+    assert node.codes(foretold=[admission, admission]) == []
+    assert len(node.dump()["foretold"]) == 1
+
+
+def test_an_author_that_foretold_another_entry_than_it_gives_forked_its_feed() -> None:
+    founder, other = Founder(), Founder()
+    founder.member(2)
+    other.member(3)
+    node = Receiver(founder.tenant)
+    node.take(founder.range(0, 2), foretold=[founder.foretold(2)])
+    assert node.codes(other.range()) == ["feed.forked"]
+    assert node.codes(foretold=[other.foretold(2)]) == []  # what is known stays
+    assert node.codes(founder.range()) == [3]
+    assert node.codes(other.range()) == ["feed.forked"]
+    assert node.codes(founder.range(), other.range(0, 2)) == [3, 3]
+
+
+def test_what_a_removal_cuts_is_void_in_its_commit_and_for_what_comes_later() -> None:
+    founder = Founder()
+    member = founder.member(2)
+    for _ in range(10):
+        member.write()
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), member.range())
+    founder.remove(member.keys, (member, 4))
+    plan = node.plan([founder.range()])
+    assert [(size, reason) for _, size, reason in plan.write.verdicts[0].cuts] == [(4, "member.removed")]
+    node.take(founder.range())
+    assert [size for _, size, _ in node.dump()["cuts"]] == [4]
+    member.write()
+    assert node.codes(member.range()) == [12]  # they are held and shown, without effect
+    late = Receiver(founder.tenant)
+    late.take(founder.range())
+    assert not late.dump()["cuts"]  # nothing is held that it cuts
+    late.take(member.range())
+    assert late.dump() == node.dump()
+
+
+def test_control_spans_without_effect_are_spans_and_void() -> None:
+    founder = Founder()
+    member = founder.member(2)
+    usurper = Founder()
+    usurper.keys = member.keys
+    data = usurper.admit(keys_of(9))
+    entry = usurper.entries[-1]
+    member.add(entry._replace(hlc=member.next_hlc))
+    member.write("member.admit", b"\x80", visibility=PUBLIC)
+    member.write("member.unheard_of", b"\x80", visibility=PUBLIC)
+    node = Receiver(founder.tenant)
+    assert data
+    assert node.codes(founder.range(), member.range()) == [3, 4]
+    assert [seq for _, seq, _ in node.dump()["voids"]] == [1, 2, 3]
+    assert node.book.members.level(keys_of(9).public) is Level.BLOCKED
+
+
+def test_only_private_spans_may_be_withheld_and_they_are_whatever_a_peer_gives_away() -> None:
+    founder = Founder()
+    founder.write(visibility=PRIVATE, title="mine")
+    founder.write(visibility=ORGANIZATION)
+    whole = founder.range()._replace(entries=founder.entries)
+    node = Receiver(founder.tenant)
+    assert node.codes(whole) == [4]
+    assert b"mine" not in node.bytes()
+    assert node.dump()["inert"][0][-1] == "withheld"
+    for seq in range(4):
+        if seq == 2:
+            continue
+        entry = founder.entries[seq]
+        for stub in (entry._replace(body=None), Entry(entry.hlc, entry.visibility, entry.header_sha256, None)):
+            entries = [*founder.entries[:seq], stub, *founder.entries[seq + 1 :]]
+            fresh = Receiver(founder.tenant)
+            (code,) = fresh.codes(whole._replace(entries=entries))
+            assert code == "range.stubbed" or (seq == 0 and code == "range.unproven")
+            assert not fresh.dump()["spans"]
+
+
+def test_the_feed_that_this_node_writes_is_taken_from_nobody() -> None:
+    founder = Founder()
+    node = Receiver(founder.tenant, founder.keys.public)
+    assert node.codes(founder.range()) == [2]
+    # Restored from a backup without it, it has the feed back, and goes on in none of its copies.
+    assert node.conn.execute("SELECT reason FROM endings").fetchall() == [("fetched",)]
+    founder.write()
+    assert node.codes(founder.range()) == [3]
+    node.conn.execute("DELETE FROM endings")
+    founder.write()
+    assert node.codes(founder.range()) == ["identity.cloned"]
+    assert node.codes(founder.range(0, 3)) == [3]
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 60_000, 3_600_000])
+def test_spans_ahead_of_now_are_taken_and_do_not_drive_this_nodes_time(ahead_ms: int) -> None:
+    founder = Founder()
+    hlc = (1_760_000_000_000 + ahead_ms << 16) + 99
+    founder.write(hlc=hlc)
+    plan = Receiver(founder.tenant).plan([founder.range()])
+    assert plan.outcomes == [3]
+    assert (plan.state.hlc == hlc) == (ahead_ms < 600_000)
+
+
+def test_a_range_for_another_tenant_or_feed_is_refused() -> None:
+    founder = Founder()
+    member = founder.member(2)
+    node = Receiver(founder.tenant)
+    node.take(founder.range())
+    assert node.codes(founder.range()._replace(feed=member.feed_id)) == ["range.unproven"]
+    assert node.codes(member.range()._replace(feed=founder.feed_id)) == [3]  # nothing new
+    assert node.codes(member.range()._replace(start=1)) == ["range.gap"]
+    assert node.codes(member.range()._replace(entries=[])) == ["range.gap"]
+    elsewhere = Pen(member.keys, Receiver(founder.tenant).tenant.tenant_id[::-1], [])  # type: ignore[arg-type]
+    assert node.codes(elsewhere.range()) == ["range.unproven"]
