@@ -17,7 +17,7 @@ from lognode.timeline.members import Control
 from lognode.timeline.proof.tree import HASH_BYTES
 from lognode.timeline.record import FeedRef, labels_of, row_of
 from lognode.timeline.state import FeedState, Numbers, TenantState
-from lognode.timeline.verify.inert import WITHHELD, inert_reason
+from lognode.timeline.verify.inert import WITHHELD, inert_reason, named_body
 
 _PREFIXES_MAX: Final = 1024
 _BYTES_32: Final = b"\x58\x20"
@@ -165,7 +165,7 @@ def _inert(entry: Entry, floor: int) -> Inert:
         return Inert(*stub, inert_reason(stub, floor) or WITHHELD)
     if entry.is_withheld:
         raise PeerError("range.stubbed", "the header of an entry is withheld that is not private")
-    named = _named_body(header)
+    named = named_body(header)
     if named is not None and body is None:
         raise PeerError("range.stubbed", "the body of an entry is withheld that is not private")
     if named != (None if body is None else (sha256(body).digest(), len(body))):
@@ -173,27 +173,6 @@ def _inert(entry: Entry, floor: int) -> Inert:
     reason = inert_reason(entry, floor)
     assert reason is not None, "with the body that its header names it were a span"
     return Inert(hlc, visibility, header, body, reason)
-
-
-def _named_body(header: bytes) -> tuple[bytes, int] | None:
-    """Hash and length of the body that a header names, also one of another version, whose end is laid out alike."""
-    try:
-        said = decode_header(header)
-    except CallerError:
-        return _named_by_end(header)
-    return said.body_sha256, said.body_len
-
-
-def _named_by_end(header: bytes) -> tuple[bytes, int] | None:
-    for width, lead in ((1, None), (2, 0x18), (3, 0x19), (5, 0x1A)):
-        at = len(header) - width
-        if at < len(_BYTES_32) + HASH_BYTES or header[at - HASH_BYTES - 2 : at - HASH_BYTES] != _BYTES_32:
-            continue
-        if lead is None and header[at] < 0x18:
-            return header[at - HASH_BYTES : at], header[at]
-        if header[at] == lead:
-            return header[at - HASH_BYTES : at], int.from_bytes(header[at + 1 :], "big")
-    return None
 
 
 def _control(feed: FeedRef, seq: int, hlc: int, leaf: bytes, kind: str, body: bytes) -> Control:

@@ -8,13 +8,12 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from lognode.core.clock import HLC_MAX
-from lognode.core.errors import CallerError
 from lognode.core.ids import TenantId
 from lognode.core.limits import HEADER_BYTES_MAX
-from lognode.core.span import Entry, decode_header, leaf_hash, stub_entry
+from lognode.core.span import Entry, leaf_hash, stub_entry
 from lognode.timeline.verify.feed import FeedWalk, Suspect
 from lognode.timeline.verify.finding import Report
-from lognode.timeline.verify.inert import inert_reason
+from lognode.timeline.verify.inert import inert_reason, named_body
 
 _CODE: Final = "inert.wrong"
 
@@ -64,11 +63,6 @@ def _fault_of_body(entry: Entry) -> str | None:
     """What is wrong with the body of an entry: only one that a header names can be held."""
     if entry.is_withheld:
         return None if entry.body is None else "there is one of what is withheld"
-    try:
-        header = decode_header(entry.header)
-    except CallerError:
-        return None if entry.body is None else "no header that can be read names it"
-    if entry.body is None:
-        return "it is missing"
-    is_named = (sha256(entry.body).digest(), len(entry.body)) == (header.body_sha256, header.body_len)
-    return None if is_named else "it is not the one that the header names"
+    named = named_body(entry.header)
+    held = None if entry.body is None else (sha256(entry.body).digest(), len(entry.body))
+    return None if held == named else "it is not the one that the header names"
