@@ -143,9 +143,10 @@ def _names(feed: FeedRef) -> tuple[str, str]:
     return format_logline(LogLine(logline(LogLineKind.NODE, feed.node_key))), b32encode(feed.feed_id)
 
 
-def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
+def span_json(record: Record, feed: FeedRef, tenant_id: TenantId) -> dict[str, Any]:
     """A span as the API shows it: every field of header and body, and where it stands.
 
+    An actor's signature counts as one where this node let it in; in feeds of other nodes it is checked here.
     Where the body is missing or malformed, "body" says so instead of the body's fields. Raises
     NodeFault("database.damaged"), also for a body that is not the one its header names.
     """
@@ -163,6 +164,9 @@ def span_json(record: Record, feed: FeedRef) -> dict[str, Any]:
         "caused_by": b32encode(header.caused_by) if header.caused_by else None,
     }
     shown.update(_body_json(body_of(record, header), header))
+    if not feed.own and shown.get("actor_signed"):
+        assert record.body is not None
+        shown["actor_signed"] = is_signed(tenant_id, header, decode_body(record.body), record.visibility)
     node, feed_text = _names(feed)
     shown.update(
         node=node,

@@ -53,7 +53,7 @@ async def wanted(engine: Engine) -> bytes:
     tenant = b32encode(engine.tenant.tenant_id)
     void = await engine.store.read(void_rows)
     spans = [
-        {**span_json(record, engine.store.feeds[record.feed]), "tenant": tenant}
+        {**span_json(record, engine.store.feeds[record.feed], engine.tenant.tenant_id), "tenant": tenant}
         for record in await engine.store.read(all_records)
         if record.position not in void
     ]

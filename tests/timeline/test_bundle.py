@@ -185,7 +185,7 @@ def test_an_absent_body_is_carried_as_absent(tmp_path: Path) -> None:
 def test_a_span_of_a_bundle_shows_as_its_node_shows_it(place: Place) -> None:
     reader, spans = read(place.bundle(has_private=True))
     for span, (record, feed) in zip(spans, timeline(place), strict=True):
-        shown = span_json(record, feed)
+        shown = span_json(record, feed, place.tenant.tenant_id)
         del shown["position"]
         assert span.json(place.tenant.tenant_id) == {**shown, "tenant": b32encode(place.tenant.tenant_id)}
     assert reader.verdict.spans == len(spans)

@@ -1,14 +1,21 @@
 """A stored span as JSON, and damage to it, which is the node's fault and nobody else's."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 
 import pytest
 
+from lognode.core.draft import Draft, signing_message
 from lognode.core.errors import NodeFault
+from lognode.core.ids import FeedId, LogLineKind, TenantId, logline
+from lognode.core.span import Body, Header, encode_body, encode_header
+from lognode.identity.keys import KeyPair
 from lognode.timeline.query import Query
 from lognode.timeline.record import FeedRef, Record, feed_of, span_json
 from lognode.timeline.store.read.pages import select_page
 from tests.timeline.rows import Rows
+
+TENANT = TenantId(sha256(b"tenant 0").digest()[:20])
 
 
 @pytest.fixture
@@ -23,7 +30,7 @@ def held() -> tuple[Record, Mapping[int, FeedRef]]:
 
 
 def shown(record: Record, feeds: Mapping[int, FeedRef]) -> dict[str, object]:
-    return span_json(record, feed_of(record, feeds))
+    return span_json(record, feed_of(record, feeds), TENANT)
 
 
 def fault_of(record: Record, feeds: Mapping[int, FeedRef]) -> NodeFault | None:
@@ -72,3 +79,17 @@ def test_what_no_node_writes_is_damage(held: tuple[Record, Mapping[int, FeedRef]
 def test_a_body_that_is_not_held_is_missing_and_no_damage(held: tuple[Record, Mapping[int, FeedRef]]) -> None:
     record, feeds = held
     assert shown(record._replace(body=None), feeds)["body"] == "missing"
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_an_actors_signature_in_a_feed_of_another_node_counts_when_it_holds(is_right: bool) -> None:  # noqa: FBT001
+    alice = KeyPair(bytes(31) + b"\x07")
+    actor = logline(LogLineKind.PERSON, alice.public)
+    draft = Draft(kind="note", title="mine", actor=actor)
+    signature = alice.sign(signing_message(TENANT, draft)) if is_right else bytes(64)
+    body = encode_body(Body(bytes(16), "mine", b"", [], None, None, None, None, [], b"", b"", signature, None))
+    header = encode_header(Header(1, "note", actor, 0, None, sha256(body).digest(), len(body)))
+    record = Record(1, 1, 0, 5, draft.visibility, header, body)
+    for own in (True, False):
+        feed = FeedRef(1, 0, FeedId(bytes(16)), bytes(32), bytes(32), own=own)
+        assert span_json(record, feed, TENANT)["actor_signed"] == (own or is_right)

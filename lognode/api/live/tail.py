@@ -98,7 +98,7 @@ def _read_batch(
     for _ in range(TAIL_BATCH_STEPS_MAX):
         records, scanned_to = select_new(conn, tenant, query, position, TAIL_STEP_SPANS_MAX, TAIL_BATCH_BYTES_MAX)
         for record in records:
-            span = _encode(span_json(record, feed_of(record, feeds)))
+            span = _encode(span_json(record, feed_of(record, feeds), tenant.tenant_id))
             arrivals.append(Arrival(record.position, span))
             size += len(span)
         is_at_end = scanned_to == position

@@ -192,7 +192,7 @@ def _page(
     lineage = lineage_of(node_public, tenant, feeds)
     older = encode_cursor(page.older, lineage) if page.older else None
     newer = encode_cursor(page.newer, lineage)
-    spans = [_raw(span_json(record, feed_of(record, feeds))) for record in page.records]
+    spans = [_raw(span_json(record, feed_of(record, feeds), tenant.tenant_id)) for record in page.records]
     return _encode({"spans": spans, "older": older, "newer": newer})
 
 
@@ -211,7 +211,7 @@ def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: Sp
 
 def _named_span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, record: Record) -> dict[str, Any]:
     """A span that somebody names: unlike those of pages it may be void, and says so."""
-    shown = span_json(record, feed_of(record, feeds))
+    shown = span_json(record, feed_of(record, feeds), tenant.tenant_id)
     reason = void_reason(conn, tenant, record)
     return shown if reason is None else {**shown, "void": reason}
 

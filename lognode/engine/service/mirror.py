@@ -127,7 +127,9 @@ def _read_lines(
         is_at_end = reached == position
         for record in records:
             _check_passed(conn, tenant, position + 1, record.position)
-            line = _encode({**span_json(record, feed_of(record, feeds)), "tenant": tenant_text}) + b"\n"
+            line = (
+                _encode({**span_json(record, feed_of(record, feeds), tenant.tenant_id), "tenant": tenant_text}) + b"\n"
+            )
             lines.append(line)
             first = first or record.position
             size += len(line)

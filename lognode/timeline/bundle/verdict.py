@@ -74,7 +74,8 @@ class BundledSpan(NamedTuple):
             return None
         assert self.header is not None
         record = Record(0, 0, self.seq, self.hlc, self.visibility, self.header, self.body)
-        shown = span_json(record, FeedRef(0, 0, feed.feed, feed.node_key, feed.log_key, own=False))
+        # As of a feed of one's own: the signature was checked before.
+        shown = span_json(record, FeedRef(0, 0, feed.feed, feed.node_key, feed.log_key, own=True), tenant)
         del shown["position"]  # which is a node's own
         if "actor_signed" in shown:
             shown["actor_signed"] = self.is_by_actor
