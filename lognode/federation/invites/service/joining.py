@@ -94,32 +94,35 @@ class Joins:
         async with self._one_by_one:
             held = self._member_level(invitation.tenant)
             if held is not None:
-                return Joined(invitation.tenant, "member", held, None, None, None, self._alias(invitation.tenant))
+                alias = await self._name(self._tenant(invitation.tenant))
+                return Joined(invitation.tenant, "member", held, None, None, None, alias)
             server_key, answer = await self._knock(invitation)
-            words = words_of(invitation.tenant, self._ground.keys.public, server_key)
+            words = words_of(invitation.tenant, self._ground.own_key, server_key)
             if isinstance(answer, Waiting):
                 level, retry_s = invitation.level, answer.retry_s
                 return Joined(invitation.tenant, "pending", level, server_key, words, retry_s, None)
-            tenant = await self._adopt(invitation.tenant)
-            self._adopted(tenant, answer.peers)
-            state: State = "member" if await self._is_proven(tenant) else "syncing"
-            _log.info("tenant_joined", tenant=b32encode(tenant.tenant_id), state=state)
-            alias = self._alias(invitation.tenant)
-            return Joined(invitation.tenant, state, answer.level, server_key, words, None, alias)
+            return await self._take_up(invitation.tenant, server_key, words, answer)
 
-    def _alias(self, tenant_id: TenantId) -> str | None:
-        return self._ground.store.tenants[b32encode(tenant_id)].alias
+    async def _take_up(self, tenant_id: TenantId, server_key: bytes, words: str, admitted: Admitted) -> Joined:
+        """Have the tenant here, and wait for the spans that prove the admission."""
+        tenant = await self._ground.writer.adopt_tenant(tenant_id, b32encode(tenant_id)[:ALIAS_CHARS])
+        self._adopted(tenant, admitted.peers)
+        is_proven = await self._is_proven(tenant)
+        alias = await self._name(tenant) if is_proven else tenant.alias
+        state: State = "member" if is_proven else "syncing"
+        _log.info("tenant_joined", tenant=b32encode(tenant_id), state=state)
+        return Joined(tenant_id, state, admitted.level, server_key, words, None, alias)
 
-    async def _adopt(self, tenant_id: TenantId) -> TenantRef:
-        """The tenant on this node: its default one, where nothing was recorded in the one that is."""
-        name = b32encode(tenant_id)
-        tenant = await self._ground.writer.adopt_tenant(tenant_id, name[:ALIAS_CHARS])
+    def _tenant(self, tenant_id: TenantId) -> TenantRef:
+        return self._ground.store.tenants[b32encode(tenant_id)]
+
+    async def _name(self, tenant: TenantRef) -> str | None:
+        """This node's name for a tenant from now on: `default`, where nothing was recorded in the one that is."""
         store, default = self._ground.store, self._ground.store.tenants.get(DEFAULT)
-        if default is None or default.number == tenant.number or not await self._is_blank(default):
-            return tenant
-        await store.write(move_alias, DEFAULT, tenant.number, alias_seal(tenant, DEFAULT))
-        await store.refresh()
-        return store.tenants[name]
+        if default is not None and default.number != tenant.number and await self._is_blank(default):
+            await store.write(move_alias, DEFAULT, tenant.number, alias_seal(tenant, DEFAULT))
+            await store.refresh()
+        return self._tenant(tenant.tenant_id).alias
 
     async def _is_blank(self, tenant: TenantRef) -> bool:
         """Whether a tenant is this node's alone, and nothing was recorded in it but its own making."""
