@@ -31,6 +31,7 @@ from lognode.cli.commands.federation.members import (
     member_pending,
     member_remove,
 )
+from lognode.cli.commands.simulation import sim
 from lognode.cli.commands.spans.read import log, show, tail, why
 from lognode.cli.commands.spans.transfer import export, replay
 from lognode.cli.commands.spans.write import append, import_file
@@ -86,7 +87,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
     },
     "Recording": {"append": append, "import": import_file},
     "Reading": {"log": log, "tail": tail, "show": show, "why": why},
-    "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof},
+    "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof, "sim": sim},
     "Keeping": {
         "backup": Family(
             "Make, verify or restore a backup.",

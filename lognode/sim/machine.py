@@ -1,0 +1,195 @@
+"""One simulated machine: keys and a disk that stay, and a process of the real writer that may crash and start again.
+
+Owns what a node does by itself and how it answers; knows no network. Invariant: what it says was acknowledged is on its
+disk.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from random import Random
+from typing import TypeVar
+
+import trio
+from prometheus_client import CollectorRegistry
+
+from lognode.core.access import Level
+from lognode.core.draft import Draft
+from lognode.core.errors import LognodeError, PeerError
+from lognode.core.ids import SpanId, TenantId, b32encode
+from lognode.core.world import World
+from lognode.engine.receipt import Receipt
+from lognode.engine.service.heads import Heads
+from lognode.engine.service.meters import Meters
+from lognode.engine.service.standings import Standings
+from lognode.engine.service.writer import Writer
+from lognode.identity.keys import SEED_BYTES, NodeKeys
+from lognode.protocol.messages import VERSIONS, Follow, Hello, Push, Pushed, Refused, Request
+from lognode.protocol.serve import REFUSAL, Presence, answer
+from lognode.protocol.steps import Give, Look, Reply, Take, give
+from lognode.protocol.wire import decode_request, encode_answer
+from lognode.sim.disk import Crash, Disk, DiskStore
+from lognode.sim.holdings import DiskHoldings
+from lognode.timeline.members import Membership
+from lognode.timeline.record import TenantRef
+
+T = TypeVar("T")
+ALIAS = "shared"
+
+
+class Down(Exception):
+    """The process ended while it was asked for something, or was not there."""
+
+
+class Machine:
+    """A node with a number for a name."""
+
+    def __init__(self, name: int, random: Random, now_ms: Callable[[], int], *, disk: Disk | None = None) -> None:
+        self.name = name
+        self.keys = NodeKeys.from_seed(random.randbytes(SEED_BYTES))
+        self.disk = disk or Disk()
+        self.skew_ms = 0
+        self.introduced: frozenset[bytes] = frozenset()  # whom it trusts until it knows the members
+        self.tenant_id: TenantId | None = None
+        self._world = World(lambda: now_ms() + self.skew_ms, lambda: now_ms() / 1000, random.randbytes)
+        self._random = random
+        self._process: _Process | None = None
+        self._scope: trio.CancelScope | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None
+
+    @property
+    def process(self) -> "_Process":
+        """What runs on it. Raises Down."""
+        if self._process is None:
+            raise Down
+        return self._process
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Run a process on the disk as it is."""
+        process = _Process(self.disk, self.keys, self._world, self._random)
+        await process.store.refresh()
+        await nursery.start(self._run, process)
+        self._process = process
+
+    async def _run(self, process: "_Process", *, task_status: trio.TaskStatus[None]) -> None:
+        with process.scope:
+            try:
+                await process.writer.run(task_status=task_status)
+            except Crash:
+                self.end()
+
+    def end(self) -> None:
+        """End the process at once."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What the process comes to. Raises Down where it ends meanwhile."""
+        scope = self._scope = trio.CancelScope()
+        with scope:
+            try:
+                return await work()
+            except LognodeError as error:
+                if error.code != "node.stopping":
+                    raise
+            finally:
+                self._scope = None
+        raise Down
+
+    async def found(self) -> TenantId:
+        """The tenant that this machine founded, before its first start."""
+        process = _Process(self.disk, self.keys, self._world, self._random)
+        self.tenant_id = (await process.writer.create_tenant(ALIAS)).tenant_id
+        return self.tenant_id
+
+    @property
+    def tenant(self) -> TenantRef | None:
+        """The shared tenant, once it is known here."""
+        return self.process.store.tenants.get(b32encode(self.tenant_id)) if self.tenant_id else None
+
+    @property
+    def membership(self) -> Membership:
+        """Who is what, as far as it knows."""
+        tenant = self.tenant
+        return self.process.standings.of(-1 if tenant is None else tenant.number)
+
+    def accepts(self, node_key: bytes) -> bool:
+        """Whether it talks to a node."""
+        members = self.membership
+        if not members.members:
+            return node_key in self.introduced
+        return members.level(node_key) >= Level.OBSERVER
+
+    async def adopt(self, tenant_id: TenantId, introduced: Iterable[bytes]) -> None:
+        """Begin to be a member that was told of others."""
+        self.tenant_id, self.introduced = tenant_id, frozenset(introduced)
+        await self._do(lambda: self.process.writer.adopt_tenant(tenant_id, ALIAS))
+
+    async def append(self, drafts: list[Draft]) -> list[Receipt]:
+        """Receipts of drafts. Raises Down, LognodeError."""
+        tenant = self.tenant
+        if tenant is None:
+            raise Down
+        return await self._do(lambda: self.process.writer.append(tenant, drafts))
+
+    async def act(self, kind: str, build: Callable[[Membership, list[SpanId]], bytes]) -> Receipt:
+        """The receipt of a control span. Raises Down, LognodeError."""
+        tenant = self.tenant
+        if tenant is None:
+            raise Down
+        return await self._do(lambda: self.process.writer.append_control(tenant, kind, build))
+
+    async def serve(self, node_key: bytes, body: bytes) -> bytes:
+        """The answer to a request of a node. Raises Down."""
+        try:
+            request = decode_request(body)
+            tenant = self.tenant
+            if tenant is None or tenant.tenant_id != request.tenant or not self.accepts(node_key):
+                return encode_answer(REFUSAL, 0)
+            return await self._do(lambda: self._answer(tenant, request))
+        except PeerError as error:
+            return encode_answer(Refused(error.code), 0)
+
+    async def _answer(self, tenant: TenantRef, request: Request) -> bytes:
+        process = self.process
+        version = VERSIONS[0] if isinstance(request, Hello) else request.version
+        if isinstance(request, Push):
+            outcomes = await process.writer.ingest(tenant, request.ranges, request.foretold)
+            told = [outcome if isinstance(outcome, int) else outcome.code for outcome in outcomes]
+            return encode_answer(Pushed(tuple(told)), version)
+        assert not isinstance(request, Follow)
+        return encode_answer(answer(request, self.holdings, process.presence), version)
+
+    @property
+    def holdings(self) -> DiskHoldings:
+        """What it holds of the tenant."""
+        assert self.tenant is not None
+        return DiskHoldings(self.disk.conn, self.tenant)
+
+    async def carry_out(self, step: Look | Give | Take) -> Reply:
+        """What a step of a run comes to here. Raises Down."""
+        tenant, process = self.tenant, self.process
+        assert tenant is not None
+        match step:
+            case Look():
+                return self.holdings.view()
+            case Give():
+                return give(step, self.holdings)
+            case Take(ranges, foretold):
+                return await self._do(lambda: process.writer.ingest(tenant, ranges, foretold))
+
+
+class _Process:
+    """What is gone when the machine crashes."""
+
+    def __init__(self, disk: Disk, keys: NodeKeys, world: World, random: Random) -> None:
+        self.scope = trio.CancelScope()
+        self.store = DiskStore(disk)
+        self.standings = Standings()
+        self.writer = Writer(self.store, keys, world, Heads(), Meters(CollectorRegistry()), self.standings)
+        self.presence = Presence(random.randbytes(16), ())

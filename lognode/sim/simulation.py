@@ -1,0 +1,217 @@
+"""One world from one seed: machines live through trouble, then the network heals, and all must hold the same.
+
+Owns time, chance and the order of events. Invariant: one seed has one trace, in any process.
+"""
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from heapq import heappop, heappush
+from random import Random
+from typing import Final, NamedTuple
+
+import trio
+
+from lognode.core.errors import LognodeError
+from lognode.core.ids import SpanId
+from lognode.sim.exchange import Exchange
+from lognode.sim.healing import Verdict, heal
+from lognode.sim.liar import STYLES, Liar
+from lognode.sim.machine import Down, Machine
+from lognode.sim.network import TIMEOUT_MS, Network
+from lognode.sim.workload import Workload
+
+START_MS: Final = 1_750_000_000_000
+NODES_MIN: Final = 2
+NODES_MAX: Final = 20
+_SKEW_MS: Final = (0, 0, 50, -2_000, 90_000, -300_000, 3_000_000)
+_STEP_MS_MAX: Final = 300
+_RUNS_MAX: Final = 8  # under way at once
+
+
+class Scenario(NamedTuple):
+    """What a world is made from. `liar` is a style of `sim.liar`, None for none."""
+
+    seed: int
+    nodes: int
+    liar: str | None = None
+
+
+class Outcome(NamedTuple):
+    """What came of a world."""
+
+    scenario: Scenario
+    trace: str
+    events: int
+    spans: int
+    crashes: int
+    verdict: Verdict
+
+
+def chance(seed: int | str | bytes) -> Random:
+    """What looks like chance, and is the same for the same seed."""
+    return Random(seed)  # noqa: S311 - nothing here is secret
+
+
+def scenario_of(seed: int, nodes: int | None = None) -> Scenario:
+    """A world of a seed; in every third somebody lies, where three can be honest besides."""
+    random = chance(f"scenario {seed}")
+    usual = random.choice((2, 3, 4, 4, 5, 6, 7, 9))
+    count = nodes or usual
+    is_lied_to = random.random() < 1 / 3 and count > 3
+    return Scenario(seed, count, random.choice(sorted(STYLES)) if is_lied_to else None)
+
+
+def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None) -> Outcome:
+    """What comes of a world; `tell` gets its trace line by line."""
+    return trio.run(Simulation(scenario, tell).run)
+
+
+class Simulation:
+    """A world while it runs."""
+
+    def __init__(self, scenario: Scenario, tell: Callable[[str], None] | None) -> None:
+        self.scenario = scenario
+        self.random = chance(scenario.seed)
+        self.now_ms = START_MS
+        self.machines = [
+            Machine(name, chance(self.random.randbytes(8)), lambda: self.now_ms) for name in range(scenario.nodes)
+        ]
+        for machine in self.machines[1:]:
+            machine.skew_ms = self.random.choice(_SKEW_MS)
+        self.network = Network(scenario.nodes, self.random)
+        self.liar = (
+            Liar(self.random.randrange(1, scenario.nodes), scenario.liar, self.random) if scenario.liar else None
+        )
+        self.acknowledged: dict[SpanId, tuple[Machine, int]] = {}  # who wrote it, and for whom
+        self.crashes = 0
+        self.events = 0
+        self._tell = tell
+        self._trace = sha256()
+        self._queue: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
+        self._order = 0
+        self._exchanges: list[Exchange] = []
+
+    def say(self, line: str) -> None:
+        """Add a line to the trace."""
+        text = f"{self.now_ms - START_MS:7} {line}"
+        self._trace.update(text.encode() + b"\n")
+        if self._tell:
+            self._tell(text)
+
+    async def run(self) -> Outcome:
+        """Trouble, then healing."""
+        async with trio.open_nursery() as self.nursery:
+            await self.machines[0].found()
+            for machine in self.machines:
+                await machine.start(self.nursery)
+            workload = Workload(self)
+            await workload.gather()
+            for _ in range(self.random.randint(20, 40 + 15 * self.scenario.nodes)):
+                self.now_ms += self.random.randint(1, _STEP_MS_MAX)
+                await self._deliver()
+                await workload.act()
+                self.events += 1
+            await workload.part()
+            await self._settle()
+            verdict = await heal(self)
+            spans = len(self.acknowledged)
+            self.nursery.cancel_scope.cancel()
+        return Outcome(self.scenario, self._trace.hexdigest(), self.events, spans, self.crashes, verdict)
+
+    def after(self, delay_ms: int, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something later."""
+        self._order += 1
+        heappush(self._queue, (self.now_ms + delay_ms, self._order, work))
+
+    async def _deliver(self) -> None:
+        """Do what is due."""
+        now_ms = self.now_ms
+        while self._queue and self._queue[0][0] <= now_ms:
+            self.now_ms, _, work = heappop(self._queue)
+            await work()
+        self.now_ms = now_ms
+
+    async def _settle(self) -> None:
+        """End the trouble: every message has arrived or is lost, every machine runs, all reach all."""
+        self.now_ms += 10 * TIMEOUT_MS
+        await self._deliver()
+        self._queue.clear()
+        self._exchanges.clear()
+        self.network.join()
+        for machine in self.machines:
+            machine.disk.crashes = None
+            await self.restart(machine)
+        self.say("healed")
+
+    async def crash(self, machine: Machine) -> None:
+        """End a machine's process now, or at its next commit."""
+        self.crashes += 1
+        if self.random.random() < 0.5 and machine.is_up:
+            machine.disk.crashes = self.random.choice(("before", "after"))
+            self.say(f"{machine.name} will crash {machine.disk.crashes} its next commit")
+        else:
+            machine.end()
+            self.say(f"{machine.name} crashes")
+
+    async def restart(self, machine: Machine) -> None:
+        """Start a machine that is down."""
+        if not machine.is_up:
+            await machine.start(self.nursery)
+            self.say(f"{machine.name} starts")
+
+    async def begin(self, dialer: Machine, answerer: Machine) -> None:
+        """Begin a run between two machines."""
+        self._exchanges = [exchange for exchange in self._exchanges if exchange.is_alive]
+        if len(self._exchanges) == _RUNS_MAX or not dialer.is_up or dialer.tenant is None:
+            return
+        self._order += 1
+        exchange = Exchange(self._order, dialer, answerer, self.liar)
+        self._exchanges.append(exchange)
+        self.say(f"run {exchange.number}: {dialer.name} dials {answerer.name}")
+        await self._proceed(exchange, None)
+
+    async def _proceed(self, exchange: Exchange, answer: bytes | None) -> None:
+        """Let a run go on until its next request, and send that."""
+        try:
+            request = await exchange.proceed(answer)
+        except (LognodeError, Down) as error:
+            self._exchanges.remove(exchange)
+            self.say(f"run {exchange.number} breaks: {error!r}")
+            return
+        if request is None:
+            self._exchanges.remove(exchange)
+            assert exchange.report is not None
+            report = exchange.report
+            self.say(f"run {exchange.number} ends: {report.state} {report.code} {_told(report.refusals)}")
+            return
+        asked = exchange.asks
+        for delay_ms in self.network.deliveries(exchange.dialer.name, exchange.answerer.name):
+            self.after(delay_ms, lambda: self._arrive(exchange, asked, request))
+        self.after(TIMEOUT_MS, lambda: self._give_up(exchange, asked))
+
+    async def _arrive(self, exchange: Exchange, asked: int, request: bytes) -> None:
+        """A request arrives; its answer is sent."""
+        one, other = exchange.answerer, exchange.dialer
+        if not self.network.reaches(one.name, other.name) or not one.is_up:
+            return
+        try:
+            answer = await exchange.serve(request)
+        except Down:
+            self.say(f"{one.name} ends while it answers")
+            return
+        for delay_ms in self.network.deliveries(one.name, other.name):
+            self.after(delay_ms, lambda: self._hear(exchange, asked, answer))
+
+    async def _hear(self, exchange: Exchange, asked: int, answer: bytes) -> None:
+        """An answer arrives; the first one to the newest request counts."""
+        if exchange in self._exchanges and exchange.is_alive and exchange.asks == asked:
+            await self._proceed(exchange, answer)
+
+    async def _give_up(self, exchange: Exchange, asked: int) -> None:
+        if exchange in self._exchanges and exchange.asks == asked:
+            self._exchanges.remove(exchange)
+            self.say(f"run {exchange.number} times out")
+
+
+def _told(refusals: object) -> str:
+    return " ".join(f"{feed.hex()[:8]}:{found.code}" for feed, found in sorted(refusals.items()))  # type: ignore[attr-defined]

@@ -1,0 +1,92 @@
+"""The simulator finds what it is for: each broken variant of the protocol or the engine fails in some world."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import lognode.engine.ingest.plan as ingest
+from lognode.core.errors import PeerError
+from lognode.core.span import Range, leaf_hashes
+from lognode.engine.ingest import rows
+from lognode.engine.ingest.proof import Proven
+from lognode.protocol import reconcile, summary
+from lognode.protocol.messages import FeedHead
+from lognode.sim.simulation import Scenario
+from lognode.timeline.proof.tree import grow
+from tests.sim.worlds import faults_in, is_found
+
+Patch = pytest.MonkeyPatch
+
+
+def drop_the_gap_check(patch: Patch) -> None:
+    """What comes is taken for what comes next."""
+    whole = ingest.plan_ingest
+
+    def plan(ground: Any, ranges: Any, foretold: Any) -> Any:
+        moved = []
+        for part in ranges:
+            head = ground.feeds.get(part.feed)
+            size = head.border.size if head else 0
+            moved.append(part._replace(start=size) if part.start > size else part)
+        return whole(ground, moved, foretold)
+
+    patch.setattr("lognode.engine.service.writing.intake.plan_ingest", plan)
+    accept_unproven_ranges(patch)
+
+
+def accept_unproven_ranges(patch: Patch) -> None:
+    """A range is taken whether or not it leads to the signed root."""
+
+    def prove(_tenant: Any, head: Any, found: Range) -> Proven:
+        held = head.border.size
+        entries = found.entries[held - found.start :]
+        leaves = leaf_hashes(head.feed.feed_id, held, entries)
+        return Proven(entries, leaves, grow(head.border, leaves), found.note)
+
+    patch.setattr(ingest, "prove_range", prove)
+
+
+def accept_stubs(patch: Patch) -> None:
+    """A span of all members may be withheld."""
+    whole = rows._inert
+
+    def inert(entry: Any, floor: int) -> Any:
+        try:
+            return whole(entry, floor)
+        except PeerError:
+            return rows.Inert(entry.hlc, entry.visibility, entry.header_sha256, None, "withheld")
+
+    patch.setattr(rows, "_inert", inert)
+
+
+def skip_one_feed(patch: Patch) -> None:
+    """Of the feeds that differ, one is left out."""
+    whole = reconcile._differing_heads
+    patch.setattr(reconcile, "_differing_heads", lambda node, mine: whole(node, mine)[1:])
+
+
+def compare_sizes_only(patch: Patch) -> None:
+    """Feeds of one size are taken for the same."""
+
+    def line(head: FeedHead) -> bytes:
+        return head.feed + head.size.to_bytes(8, "big") + head.foretold
+
+    patch.setattr(summary, "_line", line)
+
+
+VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
+    "drop the gap check": (drop_the_gap_check, [Scenario(seed, 5, "skips") for seed in range(20)]),
+    "accept unproven ranges": (accept_unproven_ranges, [Scenario(seed, 5, "corrupts") for seed in range(20)]),
+    "accept stubs": (accept_stubs, [Scenario(seed, 5, "censors") for seed in range(20)]),
+    "skip one feed": (skip_one_feed, [Scenario(seed, 4) for seed in range(10)]),
+    "compare sizes only": (compare_sizes_only, [Scenario(seed, 5, "forks") for seed in range(20)]),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_broken_variant_is_found(name: str, monkeypatch: Patch) -> None:
+    breaks, scenarios = VARIANTS[name]
+    assert not faults_in(scenarios[:3]), "nothing is broken yet"
+    breaks(monkeypatch)
+    assert is_found(scenarios)

@@ -1,0 +1,72 @@
+"""After any trouble all members hold the same, in every world of many seeds."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from lognode.cli.commands.simulation import sim
+from lognode.sim.simulation import Scenario, scenario_of, simulate
+from tests.cli.lognode_command import Lognode
+from tests.sim.test_variants import skip_one_feed
+from tests.sim.worlds import faults_in
+
+SEEDS: Final = 300
+PARTS: Final = 6
+# Worlds in which something once went wrong.
+REGRESSIONS: Final = [Scenario(0, 4), Scenario(72, 3), Scenario(187, 4, "censors"), Scenario(287, 3)]
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_all_members_agree_in_every_world(part: int) -> None:
+    assert not faults_in(scenario_of(seed) for seed in range(part, SEEDS, PARTS))
+
+
+@pytest.mark.parametrize("scenario", REGRESSIONS, ids=str)
+def test_what_once_went_wrong_does_not_again(scenario: Scenario) -> None:
+    assert not faults_in([scenario])
+
+
+@pytest.mark.parametrize("nodes", [2, 20])
+def test_few_and_many_nodes_agree(nodes: int) -> None:
+    assert not faults_in(scenario_of(seed, nodes) for seed in range(2))
+
+
+def test_one_seed_has_one_trace_in_any_process() -> None:
+    script = "from lognode.sim.simulation import *\nprint([simulate(scenario_of(seed)).trace for seed in range(5)])"
+    traces = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": str(number)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for number in (1, 2)
+    }
+    assert len(traces) == 1
+    assert traces == {f"{[simulate(scenario_of(seed)).trace for seed in range(5)]}\n"}
+
+
+def test_the_command_tells_what_came_of_a_world(tmp_path: Path) -> None:
+    told = Lognode(tmp_path).json("sim", "--seed", "7", "--nodes", "3")
+    outcome = simulate(scenario_of(7, 3))
+    assert told["trace"] == outcome.trace
+    assert told["verdict"]["converged"] is True
+    assert told["verdict"]["state"] == outcome.verdict.state
+
+    refused = Lognode(tmp_path).run("sim", "--nodes", "21")
+    assert refused.returncode == 2
+    assert b"2 to 20" in refused.stderr
+
+
+def test_the_command_fails_where_they_disagree(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    skip_one_feed(monkeypatch)
+    ended = [sim(seed=seed, nodes=4) for seed in range(3)]
+    assert 1 in ended
+    assert "They disagree" in capfd.readouterr().out
