@@ -63,14 +63,15 @@ def prove_range(tenant: TenantId, head: FeedState, found: Range) -> Proven:
 def _check_limits(entries: Sequence[Entry]) -> None:
     if len(entries) > RANGE_SPANS_MAX:
         raise PeerError("range.too_large", f"{len(entries)} entries, at most {RANGE_SPANS_MAX}")
-    weight = 0
-    for hlc, visibility, header, body in entries:
-        size = len(body) if body else 0
-        if not 0 <= hlc <= HLC_MAX or not 0 <= visibility <= _VISIBILITY_MAX:
-            raise PeerError("range.unproven", "a stub is none")
-        if len(header) > HEADER_BYTES_MAX or size > BODY_BYTES_MAX:
-            raise PeerError("range.too_large", "a header or body is longer than any may be")
-        weight += len(header) + size
+    hlcs, visibilities, headers, bodies = zip(*entries, strict=True)
+    if not (
+        min(hlcs) >= 0 and max(hlcs) <= HLC_MAX and min(visibilities) >= 0 and max(visibilities) <= _VISIBILITY_MAX
+    ):
+        raise PeerError("range.unproven", "a stub is none")
+    header_sizes, body_sizes = [*map(len, headers)], [len(body) for body in bodies if body]
+    if max(header_sizes) > HEADER_BYTES_MAX or max(body_sizes, default=0) > BODY_BYTES_MAX:
+        raise PeerError("range.too_large", "a header or body is longer than any may be")
+    weight = sum(header_sizes) + sum(body_sizes)
     if weight > RANGE_BYTES_MAX:
         raise PeerError("range.too_large", f"{weight} bytes, at most {RANGE_BYTES_MAX}")
 

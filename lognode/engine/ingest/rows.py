@@ -70,7 +70,7 @@ class Shelf:
         spans, bodies, labels = tables["spans"], tables["bodies"], tables["labels"]
         tenant, number, seq, floor = self._tenant, feed.number, head.border.size, head.hlc
         first = row = row_of(tenant, self.position + 1)
-        newest = weight = 0
+        newest, weight, hlc_max = 0, 0, self._hlc_max
         controls: dict[SpanId, tuple[Control, int]] = {}
         try:
             for entry, leaf in zip(proven.entries, proven.leaves, strict=True):
@@ -98,10 +98,11 @@ class Shelf:
                     if known.control is not None:
                         control = _control(feed, seq, hlc, leaf, known.control, body)
                         controls[control.id] = (control, row)
-                    if hlc <= self._hlc_max:
-                        newest = max(newest, hlc)
+                    if newest < hlc <= hlc_max:
+                        newest = hlc
                     row += 1
-                seq, floor = seq + 1, max(floor, hlc)
+                seq += 1
+                floor = hlc if hlc > floor else floor  # noqa: FURB136 - a call to max takes longer than the rest
         except PeerError:
             self.numbers, self.kinds, self.actors = before
             raise

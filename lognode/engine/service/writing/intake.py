@@ -47,11 +47,10 @@ class Intake:
     ) -> tuple[list[Outcome], list[PeerError]]:
         outcomes: list[Outcome] = []
         refused: list[PeerError] = []
-        for part in _parts(ranges):
+        for part, weight in _parts(ranges):
             plans: list[IngestPlan] = []
             work = partial(self._work, tenant, part, foretold, plans)
             spans = max(1, sum([len(found.entries) for found in part]) + len(foretold))
-            weight = sum([entry.weight for found in part for entry in found.entries])
             turn = Turn(tenant, work, spans, weight + sum([span.entry.weight for span in foretold]))
             await self._mailbox.put_ingest(turn)
             await turn.done.wait()
@@ -82,19 +81,19 @@ def _plan(
     return plan_ingest(ground, ranges, foretold)
 
 
-def _parts(ranges: Sequence[Range]) -> Iterator[Sequence[Range]]:
-    """The ranges in parts that are worth a commit each; one part without any where there are none."""
+def _parts(ranges: Sequence[Range]) -> Iterator[tuple[Sequence[Range], int]]:
+    """The ranges in parts that are worth a commit each, with what they weigh; one part where there are none."""
     part: list[Range] = []
     spans = weight = 0
     for found in ranges:
         part.append(found)
         spans += len(found.entries)
-        weight += sum([entry.weight for entry in found.entries])
+        weight += sum([len(header) + (len(body) if body else 0) for _, _, header, body in found.entries])
         if spans >= GROUP_SPANS_MAX or weight >= GROUP_BYTES_MAX:
-            yield part
+            yield part, weight
             part, spans, weight = [], 0, 0
     if part or not ranges:
-        yield part
+        yield part, weight
 
 
 def _is_unadmitted(outcome: Outcome) -> bool:
