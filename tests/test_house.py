@@ -74,6 +74,7 @@ def registered_routes() -> list[RouteSeen]:
         heads=nothing,
         supervisor=nothing,
         notices=nothing,
+        links=nothing,
         discovery=nothing,
         desk=nothing,
         meters=Meters(CollectorRegistry()),

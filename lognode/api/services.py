@@ -19,6 +19,7 @@ from lognode.engine.service.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.invites.service.desk import Desk
+from lognode.federation.sync.service.linking.links import Links
 from lognode.federation.sync.service.notices import Notices
 from lognode.timeline.store.database import Store
 
@@ -51,6 +52,7 @@ class Services:
     meters: Meters
     supervisor: Supervisor
     notices: Notices
+    links: Links
     discovery: Discovery
     desk: Desk
     node_public: bytes  # 32 bytes

@@ -31,6 +31,7 @@ from lognode.cli.commands.federation.members import (
     member_pending,
     member_remove,
 )
+from lognode.cli.commands.federation.sync import sync, sync_status
 from lognode.cli.commands.simulation import sim
 from lognode.cli.commands.spans.read import log, show, tail, why
 from lognode.cli.commands.spans.transfer import export, replay
@@ -70,10 +71,11 @@ SUMMARY: Final = "Keep a timeline that anyone can check: what was done, by whom,
 
 
 class Family(NamedTuple):
-    """Commands of two words, such as `id show`, that share their first."""
+    """Commands of two words, such as `id show`, that share their first, and what that does alone."""
 
     summary: str
     commands: Mapping[str, Callable[..., Any]]
+    alone: Callable[..., Any] | None = None
 
 
 # Every command, by its name, in the groups and the order of `lognode --help`.
@@ -116,6 +118,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
                 "approve": member_approve,
             },
         ),
+        "sync": Family("Bring this node and others into agreement.", {"status": sync_status}, sync),
     },
     "This shell": {"completion": completion},
 }
@@ -141,12 +144,14 @@ def build_app() -> App:
             if isinstance(command, Family):
                 family = App(
                     name=name,
-                    help=command.summary,
-                    help_epilogue=examples_text(chain.from_iterable(map(examples_of, command.commands.values()))),
+                    help=help_of(command.alone) if command.alone else command.summary,
+                    help_epilogue=_epilogue(command),
                     group=group,
                     sort_key=number,
                     group_parameters=options,
                 )
+                if command.alone is not None:
+                    family.default(command.alone)
                 for place, (word, member) in enumerate(command.commands.items()):
                     _add(family, word, member, sort_key=place)
                 app.command(family)
@@ -154,6 +159,12 @@ def build_app() -> App:
                 _add(app, name, command, sort_key=number, group=group)
     app["--help"].group = app["--version"].group = Group.create_ordered("Help", sort_key=2)
     return app
+
+
+def _epilogue(family: Family) -> str:
+    """The examples of a family's members, behind what is to be said of the family alone."""
+    examples = examples_text(chain.from_iterable(map(examples_of, family.commands.values())))
+    return examples if family.alone is None else epilogue_of(family.alone) + "\n\n" + examples
 
 
 def _add(app: App, name: str, command: Callable[..., Any], **place: Any) -> None:

@@ -41,6 +41,8 @@ class Action(StrEnum):
     BUNDLE_CREATE = "bundle.create"
     PRIVATE_BUNDLE = "private.bundle"  # with what otherwise never leaves the node
     STATS_READ = "stats.read"
+    SYNC_READ = "sync.read"
+    SYNC_START = "sync.start"  # have this node and others compared now
     ACTOR_ASSERT = "actor.assert"  # name an actor without the actor's signature
     ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
     MEMBER_READ = "member.read"
@@ -55,6 +57,8 @@ _LEAST: Mapping[Action, Role] = {
     Action.SPAN_READ: Role.VIEWER,
     Action.PROOF_READ: Role.VIEWER,
     Action.STATS_READ: Role.VIEWER,
+    Action.SYNC_READ: Role.VIEWER,
+    Action.SYNC_START: Role.MEMBER,
     Action.SPAN_APPEND: Role.MEMBER,
     Action.BUNDLE_CREATE: Role.MEMBER,  # the node signs it
     Action.PRIVATE_BUNDLE: Role.OWNER,

@@ -99,8 +99,18 @@ TAIL_BATCH_STEPS_MAX: Final = 16
 TAIL_ROWS_MAX: Final = 10_000  # one look of a live tail: some milliseconds of a reader
 LEAD_ROWS_MAX: Final = 1024  # so many candidates are sorted sooner than an order is walked past what fails
 
-# Between nodes.
+# Links to other nodes.
 NOTICES_WAITING_MAX: Final = 256  # of one live tail: news of nodes, some hundred bytes each; then the oldest go
+WANTS_SHOWN_MAX: Final = 100  # of one peer, in one answer
+PROGRESS_S: Final = 0.2  # between two notices of how far one peer is; nobody reads faster
+LINK_RETRY_S_MIN: Final = 0.5
+LINK_RETRY_S_MAX: Final = 15  # soon enough that nobody waits for a peer that is back
+LINK_TURN_S: Final = 2  # the node with the smaller key dials first; so long the other lets it
+LINK_WELL_S: Final = 10  # a session held so long: what ended it has nothing to do with what ended earlier ones
+PULSE_S: Final = 10  # between signs of life that say what is held, below the silence at which a stream is given up
+RESYNC_S: Final = 60  # between comparisons that nothing asked for, some hundred bytes each
+RESYNC_S_MIN: Final = 0.5  # between any two, doubled while they find no agreement
+CLONE_SHOWN_S: Final = 600  # two copies of a node both speak within this time, if they speak at all
 
 # Full text.
 INDEX_STEP_SPANS: Final = 200  # some milliseconds, for which a commit may have to wait

@@ -8,7 +8,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,9 +27,13 @@ from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.discovery.whereabouts import Whereabouts
+from lognode.federation.invites.messages import Peer
 from lognode.federation.invites.service.desk import Desk
 from lognode.federation.invites.service.ground import Ground
+from lognode.federation.sync.service.answers import Answers
+from lognode.federation.sync.service.linking.links import Links
 from lognode.federation.sync.service.notices import Notices
+from lognode.federation.transport.contact import Contact
 from lognode.federation.transport.redeemer import redeem
 from lognode.identity.keys import SEED_BYTES, NodeKeys
 from lognode.identity.store import (
@@ -39,6 +43,7 @@ from lognode.identity.store import (
     read_token,
     write_secret_file,
 )
+from lognode.node.syncing import open_syncing
 from lognode.settings import Settings
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store, lock_directory, make_directory, open_store
@@ -69,6 +74,8 @@ class Parts(NamedTuple):
     meters: Meters
     supervisor: Supervisor
     notices: Notices
+    links: Links
+    answers: Answers
     discovery: Discovery
     desk: Desk
     indexer: Indexer
@@ -94,7 +101,7 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
         (folder / URL_NAME).unlink(missing_ok=True)
         keys, is_new = _load_keys(folder / KEY_NAME, folder / DATABASE_NAME, world)
         token = _load_token(folder / TOKEN_NAME, world)
-        async with open_store(folder / DATABASE_NAME) as store:
+        async with open_store(folder / DATABASE_NAME) as store, AsyncExitStack() as closing:
             foreign = [feed for feed in store.feeds.values() if feed.own and feed.node_key != keys.public]
             if foreign:
                 raise NodeFault("key.foreign", f"{folder / DATABASE_NAME} was written by another node")
@@ -107,7 +114,8 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
             indexer = Indexer(store, heads, meters)
             searched = await indexer.choose(settings.search)
             discovery = await _open_discovery(settings, world, store, keys)
-            desk = _make_desk(Ground(store, writer, standings, world, keys), discovery)
+            ground = Ground(store, writer, standings, world, keys)
+            syncing = await closing.enter_async_context(open_syncing(ground, heads, meters, discovery))
             yield Parts(
                 world=world,
                 store=store,
@@ -116,9 +124,11 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
                 standings=standings,
                 meters=meters,
                 supervisor=Supervisor(world, meters),
-                notices=Notices(),
+                notices=syncing.notices,
+                links=syncing.links,
+                answers=syncing.answers,
                 discovery=discovery,
-                desk=desk,
+                desk=_make_desk(ground, discovery, syncing.links),
                 indexer=indexer,
                 searched=searched,
                 keys=keys,
@@ -134,13 +144,16 @@ async def _open_discovery(settings: Settings, world: World, store: Store, keys: 
     return Discovery(directory, Whereabouts(directory, world, keys.public), world, is_on=settings.discovery)
 
 
-def _make_desk(ground: Ground, discovery: Discovery) -> Desk:
+def _make_desk(ground: Ground, discovery: Discovery, links: Links) -> Desk:
     """What is done about invites and members."""
 
     async def ask(address: str, tls_key: bytes, body: bytes) -> bytes:
         return await redeem([address], [tls_key], body)
 
-    return Desk.of(ground, discovery.directory, discovery.whereabouts, ask=ask, adopted=lambda _tenant, _peers: None)
+    def adopted(tenant: TenantRef, peers: tuple[Peer, ...]) -> None:
+        links.attend(tenant, [Contact(*peer) for peer in peers])
+
+    return Desk.of(ground, discovery.directory, discovery.whereabouts, ask=ask, adopted=adopted)
 
 
 def _meters() -> Meters:

@@ -17,7 +17,7 @@ from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
 from lognode.api.evidence import bundle
-from lognode.api.federation import invites, join, members
+from lognode.api.federation import invites, join, members, sync
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening, open_listening
@@ -43,6 +43,7 @@ REGISTRATIONS: Final = (
     invites.register,
     members.register,
     join.register,
+    sync.register,
 )
 
 
@@ -72,6 +73,7 @@ def start_api(parts: Parts, configuration: Configuration, listening: Listening |
         meters=parts.meters,
         supervisor=parts.supervisor,
         notices=parts.notices,
+        links=parts.links,
         discovery=parts.discovery,
         desk=parts.desk,
         node_public=parts.keys.public,
@@ -93,6 +95,11 @@ def start_indexes(parts: Parts) -> None:
 def start_discovery(parts: Parts) -> None:
     """Have other nodes found, and what is learnt of them kept."""
     parts.supervisor.start("discovery", parts.discovery.run)
+
+
+def start_sync(parts: Parts) -> None:
+    """Have this node linked with the other members of its tenants."""
+    parts.supervisor.start("sync", parts.links.run)
 
 
 def start_mirrors(parts: Parts, settings: Settings) -> None:

@@ -23,7 +23,13 @@ from lognode.federation.discovery.service import Discovery
 from lognode.federation.discovery.whereabouts import Whereabouts
 from lognode.federation.invites.service.desk import Desk
 from lognode.federation.invites.service.ground import Ground
+from lognode.federation.sync.service.holdings import HeldSpans
+from lognode.federation.sync.service.linking.links import Links
 from lognode.federation.sync.service.notices import Notices
+from lognode.federation.sync.service.outside import Outside
+from lognode.federation.sync.service.state.ties import Ties
+from lognode.federation.transport.dialer import Dialer
+from lognode.federation.transport.tls import TlsIdentity
 from lognode.identity.keys import NodeKeys
 from lognode.service.reload import Configuration
 from lognode.settings import Settings
@@ -48,6 +54,22 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await nursery.start(writer.run)
         directory = Directory(store, world)
         discovery = Discovery(directory, Whereabouts(directory, world, keys.public), world, is_on=True)
+        notices = Notices()
+        outside = Outside(
+            world=world,
+            store=store,
+            writer=writer,
+            heads=heads,
+            standings=standings,
+            meters=meters,
+            notices=notices,
+            directory=directory,
+            dialer=Dialer(TlsIdentity.from_seed(keys.tls_seed())),
+            held=HeldSpans(store),
+            own_key=keys.public,
+            instance=bytes(16),
+            addresses=lambda: (),
+        )
         yield Services(
             world=world,
             settings=Configuration(settings),
@@ -55,7 +77,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             writer=writer,
             heads=heads,
             supervisor=Supervisor(world, meters),
-            notices=Notices(),
+            notices=notices,
+            links=Links(Ties(outside), outside),
             discovery=discovery,
             desk=Desk.of(
                 Ground(store, writer, standings, world, keys),

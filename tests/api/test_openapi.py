@@ -37,6 +37,7 @@ OPERATIONS: Final = {
     ("get", f"{TENANT}/spans/{{span_id}}/effects"),
     ("get", f"{TENANT}/spans/{{span_id}}/proof"),
     ("get", f"{TENANT}/stats"),
+    ("get", f"{TENANT}/sync"),
     ("get", f"{TENANT}/ws"),
     ("delete", f"{TENANT}/invites/{{invite}}"),
     ("delete", f"{TENANT}/members/{{node}}"),
@@ -48,6 +49,7 @@ OPERATIONS: Final = {
     ("post", f"{TENANT}/members/pending/{{node}}"),
     ("post", "/v1/node/join"),
     ("post", f"{TENANT}/spans"),
+    ("post", f"{TENANT}/sync"),
 }
 
 

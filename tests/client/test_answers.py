@@ -14,6 +14,8 @@ TENANT: Final = "/v1/tenants/{tenant}"
 ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("get", "/v1/node", "200"): (Node,),
     ("get", f"{TENANT}/stats", "200"): (Stats,),
+    ("get", f"{TENANT}/sync", "200"): (federation.Sync,),
+    ("post", f"{TENANT}/sync", "202"): (federation.Sync,),
     ("get", f"{TENANT}/spans", "200"): (Page,),
     ("get", f"{TENANT}/spans/{{span_id}}", "200"): (Span,),
     ("get", f"{TENANT}/spans/{{span_id}}/causes", "200"): (Walk,),

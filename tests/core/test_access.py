@@ -24,7 +24,10 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        (Role.VIEWER, {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ, Action.MEMBER_READ}),
+        (
+            Role.VIEWER,
+            {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ, Action.MEMBER_READ, Action.SYNC_READ},
+        ),
         (
             Role.MEMBER,
             {
@@ -32,6 +35,8 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
                 Action.PROOF_READ,
                 Action.STATS_READ,
                 Action.MEMBER_READ,
+                Action.SYNC_READ,
+                Action.SYNC_START,
                 Action.SPAN_APPEND,
                 Action.BUNDLE_CREATE,
             },

@@ -115,7 +115,7 @@ def options_of(app: App, *path: str) -> dict[str, set[str]]:
             continue
         below = options_of(app[name], *path, name)
         found |= below
-        if not below:
+        if not below or app[name].default_command:
             arguments = app[name].assemble_argument_collection()
             options = {option for argument in arguments for option in argument.names if option.startswith("-")}
             found[" ".join((*path, name))] = options

@@ -1,1 +1,1 @@
-"""Other nodes: invites, members, joining."""
+"""Other nodes: invites, members, joining, sync."""

@@ -1,4 +1,4 @@
-"""The types of answers about invites, members and joining: JSON objects as the node sends them, with names."""
+"""The types of answers about other nodes: JSON objects as the node sends them, with names for their fields."""
 
 from typing import TypedDict
 
@@ -113,3 +113,48 @@ class Joined(TypedDict):
     server: str | None
     words: str | None
     retry_s: int | None
+
+
+class SyncWant(TypedDict):
+    """Entries [start, stop) of a feed that a peer claims and the node lacks; `code` says why it has not taken them."""
+
+    feed: str
+    start: int
+    stop: int
+    code: str | None
+
+
+class SyncFailure(TypedDict):
+    """What went wrong with a peer last, and a way out."""
+
+    code: str
+    title: str
+    detail: str
+    hint: str
+
+
+class PeerSync(TypedDict):
+    """How it goes with one peer: `state` is live, syncing, waiting, unreachable, refused or failing.
+
+    `lag_s` counts since both last held the same, `rounds` comparisons that ended.
+    """
+
+    node: str
+    state: str
+    direction: str | None
+    lag_spans: int
+    lag_s: float | None
+    sent_spans: int
+    received_spans: int
+    rounds: int
+    equal_at: str | None
+    contact_at: str | None
+    retry_s: float | None
+    error: SyncFailure | None
+    wants: list[SyncWant]
+
+
+class Sync(TypedDict):
+    """How it goes with the other nodes of a tenant."""
+
+    peers: list[PeerSync]

@@ -1,7 +1,7 @@
 # Made from lognode/client/aio/federation.py by scripts/sync-client: change that file, then run the script.
-"""What a node does about other nodes, as methods of the client: invites, members, joining.
+"""What a node does about other nodes, as methods of the client: invites, members, joining, sync.
 
-None of them is sent twice: a change that was made and whose answer was lost would be made again.
+No change is sent twice: one that was made and whose answer was lost would be made again.
 """
 
 from typing import Any, cast
@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from lognode.client.answers import parse_answer
-from lognode.client.answers.federation import Approved, Changed, Invite, Issued, Joined, Member, Revoked, Waiting
+from lognode.client.answers.federation import Approved, Changed, Invite, Issued, Joined, Member, Revoked, Sync, Waiting
 from lognode.client.sync.session import Session
 
 DAY_S = 24 * 60 * 60
@@ -71,6 +71,25 @@ class Federation:
         the tenant answers.
         """
         return cast("Joined", self._change("POST", "/v1/node/join", {"invite": invite}))
+
+    def sync_status(self, peer: str | None = None) -> Sync:
+        """How far other nodes hold the same: all of them, or the one with this LogLine ID or beginning of a key.
+
+        Raises CallerError("peer.unknown").
+        """
+        return cast("Sync", self._sync("GET", peer))
+
+    def start_sync(self, peer: str | None = None) -> Sync:
+        """Have the node and others compared now; how they were doing before.
+
+        It does not wait: a comparison has ended when `rounds` of the peer is higher than in this answer. Raises
+        CallerError("peer.unknown").
+        """
+        return cast("Sync", self._sync("POST", peer))
+
+    def _sync(self, method: str, peer: str | None) -> dict[str, Any]:
+        params = [] if peer is None else [("peer", peer)]
+        return parse_answer(self._session.request(method, f"{self._base}/sync", params=params))
 
     def _member_path(self, node: str) -> str:
         return f"{self._base}/members/{_key(node)}"

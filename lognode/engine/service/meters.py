@@ -81,6 +81,7 @@ class Meters:
         )
         self.api: Final = ApiMeters(registry)
         self.peers: Final = PeerMeters(registry)
+        self.sync: Final = SyncMeters(registry)
 
     def count_commit(self, write: WritePlan, duration_s: float, now_ms: int) -> None:
         """A transaction that is durable."""
@@ -144,6 +145,25 @@ class PeerMeters:
         """Bytes of messages that went from or to another node."""
         self.received_bytes.inc(received)
         self.sent_bytes.inc(sent)
+
+
+class SyncMeters:
+    """Those of keeping timelines equal with other nodes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.links: Final = gauge(
+            "lognode_links", "Peers that a session is open with, counted once for each tenant shared with them."
+        )
+        self.received_spans: Final = counter(
+            "lognode_sync_received_spans_total", "Spans that other nodes sent, and that were stored or held already."
+        )
+        self.sent_spans: Final = counter("lognode_sync_sent_spans_total", "Spans that were sent to other nodes.")
+        self.failures: Final = counter(
+            "lognode_sync_failures_total",
+            "What went wrong with other nodes, or with what they sent, by code.",
+            ("code",),
+        )
 
 
 class ProcessMeters(ProcessCollector):

@@ -1,0 +1,24 @@
+"""Errors of keeping linked with other nodes."""
+
+from typing import Final
+
+from lognode.core.errors.spec import Row
+
+ROWS: Final[tuple[Row, ...]] = (
+    (
+        "peer.unaddressed",
+        "peer",
+        503,
+        True,
+        "No address of the peer is known",
+        "Name one in peers = ['HOST:PORT'], or wait: it is found by multicast, through members, or dials itself.",
+    ),
+    (
+        "peer.unknown",
+        "caller",
+        404,
+        False,
+        "Peer unknown",
+        "'lognode sync status' names the other members of the tenant.",
+    ),
+)

@@ -1,0 +1,95 @@
+"""What this node holds of its tenants, as other nodes ask for it.
+
+Reads in one snapshot each, in a reader's thread. Decides nothing: what may leave is for `timeline.store.read.ranges`,
+who may have it for `answers`.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from lognode.core.ids import FeedId
+from lognode.core.span import Foretold, Range
+from lognode.federation.sync.known import Known
+from lognode.protocol.messages import Answer, ControlsWanted, Expand, Hello, Pull
+from lognode.protocol.serve import Parcel, Presence, Room, answer, collect_ranges
+from lognode.protocol.steps import Give, give
+from lognode.protocol.summary import Summary, View
+from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.store.database import Store
+from lognode.timeline.store.read.ranges import read_clock, read_foretold, read_range
+
+Readable = Hello | Expand | ControlsWanted | Pull
+
+
+class HeldSpans:
+    """The spans of a node's tenants."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def view(self, tenant: TenantRef) -> View:
+        """What is held of a tenant."""
+        return await self._store.read(_view, tenant)
+
+    async def summary(self, tenant: TenantRef) -> bytes:
+        """The summary of what is held of a tenant."""
+        return Summary(await self.view(tenant)).value
+
+    async def answer(self, tenant: TenantRef, request: Readable, presence: Presence) -> Answer:
+        """The answer to a request of a member that only reads."""
+        return await self._store.read(_answer, tenant, request, presence)
+
+    async def give(self, tenant: TenantRef, step: Give) -> Parcel:
+        """What a run of ours is to give."""
+        return await self._store.read(_give, tenant, step)
+
+    async def lacking(self, tenant: TenantRef, known: Known) -> Sequence[Range]:
+        """A batch of ranges beyond what is known to be held elsewhere; none when there is nothing."""
+        return await self._store.read(_lacking, tenant, known)
+
+
+class _Snapshot:
+    """The holdings of one tenant in one snapshot."""
+
+    def __init__(self, conn: sqlite3.Connection, tenant: TenantRef) -> None:
+        self._conn = conn
+        self._tenant = tenant
+
+    def view(self) -> View:
+        """Clock, and control spans beyond it."""
+        clock = read_clock(self._conn, self._tenant)
+        sql = "SELECT feed_id, seq FROM foretold WHERE tenant = ? ORDER BY feed_id, seq"
+        rows = self._conn.execute(sql, (self._tenant.number,))
+        ahead = {FeedId(feed): [seq for _, seq in group] for feed, group in groupby(rows, itemgetter(0))}
+        return View(clock, {feed: [seq for seq in seqs if seq >= clock.size(feed)] for feed, seqs in ahead.items()})
+
+    def range(self, feed: FeedId, start: int, *, spans_max: int, bytes_max: int) -> Range | None:
+        """The entries from `start` to a kept checkpoint; None where nothing is held from there on."""
+        sql = "SELECT feed, tenant, feed_id, node_key, log_key, own FROM feeds WHERE tenant = ? AND feed_id = ?"
+        row = self._conn.execute(sql, (self._tenant.number, feed)).fetchone()
+        if row is None:
+            return None
+        return read_range(self._conn, FeedRef(*row), start, spans_max=spans_max, bytes_max=bytes_max)
+
+    def foretold(self, feed: FeedId, start: int, *, spans_max: int) -> Sequence[Foretold]:
+        """The control spans from entry `start` on by seq, at most `spans_max`."""
+        return read_foretold(self._conn, self._tenant, feed, start, spans_max=spans_max)
+
+
+def _view(conn: sqlite3.Connection, tenant: TenantRef) -> View:
+    return _Snapshot(conn, tenant).view()
+
+
+def _answer(conn: sqlite3.Connection, tenant: TenantRef, request: Readable, presence: Presence) -> Answer:
+    return answer(request, _Snapshot(conn, tenant), presence)
+
+
+def _give(conn: sqlite3.Connection, tenant: TenantRef, step: Give) -> Parcel:
+    return give(step, _Snapshot(conn, tenant))
+
+
+def _lacking(conn: sqlite3.Connection, tenant: TenantRef, known: Known) -> Sequence[Range]:
+    wants = known.lacking(read_clock(conn, tenant))
+    return collect_ranges(_Snapshot(conn, tenant), wants, Room()) if wants else ()
