@@ -1,16 +1,18 @@
 """Commands about the members of a tenant."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from lognode.cli.options import HERE, Target
-from lognode.cli.output import print_json, print_rows, print_table, print_text, say
+from lognode.cli.output import is_terminal, print_json, print_rows, print_table, print_text, say, text_width
 from lognode.core.errors import CallerError
 
 if TYPE_CHECKING:
     from lognode.client.answers.federation import Changed
 
-SCHEME = "logline-id://node/"
+SCHEME: Final = "logline-id://node/"
+KEY_CHARS: Final = 12  # tell some members apart
+WIDTH_OF_THE_REST: Final = 60
 
 
 def member_list(*, target: Target = HERE) -> None:
@@ -29,7 +31,7 @@ def member_list(*, target: Target = HERE) -> None:
         return
     rows = [
         (
-            member["node"],
+            _short(member["node"]),
             "removed" if member["removed"] else member["level"],
             "this node" if member["self"] else "",
             member["words"] or "",
@@ -100,7 +102,9 @@ def member_pending(*, target: Target = HERE) -> None:
     elif not pending:
         print_text("Nobody waits for approval at this node.")
     else:
-        rows = [(waiting["node"], waiting["level"], waiting["words"], waiting["newest_at"]) for waiting in pending]
+        rows = [
+            (_short(waiting["node"]), waiting["level"], waiting["words"], waiting["newest_at"]) for waiting in pending
+        ]
         print_table(("node", "level", "words", "asked last"), rows)
 
 
@@ -126,6 +130,12 @@ def member_approve(node: str, /, *, target: Target = HERE) -> None:
         print_json(approved)
     else:
         print_rows({"Member": approved["node"], "Admission": approved["admission"]})
+
+
+def _short(node: str) -> str:
+    """A node on one line with what is said of it: on a narrow terminal as much of its key as commands need."""
+    is_narrow = is_terminal() and text_width() < len(node) + WIDTH_OF_THE_REST
+    return node.removeprefix(SCHEME)[:KEY_CHARS] if is_narrow else node
 
 
 def _choose(text: str, nodes: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId
 from lognode.core.limits import ADDRESSES_MAX, INVITE_SERVERS_MAX, LISTEN_S_MAX
 from lognode.engine.receipt import Receipt
-from lognode.federation.addresses.address import Address
+from lognode.federation.addresses.address import PORT_MAX, Address
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.whereabouts import Whereabouts
 from lognode.federation.invites.invitation import Invitation, Server
@@ -126,8 +126,8 @@ class Invites:
     def _join_addresses(self, node_key: bytes) -> list[str]:
         """Where another root may listen for joiners: as it announces, else one port above where members reach it."""
         announced = [place for heard in self._directory.announced(node_key) for place in heard.join_addresses]
-        reached = [entry.address for entry in self._directory.known(node_key) if entry.is_good]
-        guessed = [Address(place.host, place.port + 1) for place in reached if place.port < 0xFFFF]
+        known = [entry.address for entry in self._directory.known(node_key)]
+        guessed = [Address(place.host, place.port + 1) for place in known if place.port < PORT_MAX]
         return [str(place) for place in dict.fromkeys([*announced, *guessed])]
 
 

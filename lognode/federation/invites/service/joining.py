@@ -169,7 +169,7 @@ class Joins:
                 if not isinstance(answer, Refused):
                     return server.node_key, answer
                 refusal = CallerError(answer.code)
-                if answer.code not in _ASK_ANOTHER:
+                if answer.code not in _ASK_ANOTHER and not refusal.spec.retryable:
                     break
         if refusal is not None:
             raise refusal
