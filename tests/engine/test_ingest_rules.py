@@ -174,3 +174,19 @@ def test_a_range_for_another_tenant_or_feed_is_refused() -> None:
     assert node.codes(member.range()._replace(entries=[])) == ["range.gap"]
     elsewhere = Pen(member.keys, Receiver(founder.tenant).tenant.tenant_id[::-1], [])  # type: ignore[arg-type]
     assert node.codes(elsewhere.range()) == ["range.unproven"]
+
+
+def test_what_a_refused_range_says_of_kinds_is_forgotten() -> None:
+    founder = Founder()
+    member, censored = founder.member(2), founder.member(3)
+    censored.write("order.paid")
+    censored.write()
+    stub = censored.entries[-1]
+    whole = censored.range()
+    entries = [*whole.entries[:-1], Entry(stub.hlc, stub.visibility, stub.header_sha256, None)]
+    member.write("sensor.read")
+    member.write("order.paid")
+    node = Receiver(founder.tenant)
+    assert node.codes(whole._replace(entries=entries), founder.range(), member.range()) == ["range.stubbed", 4, 3]
+    shown = {(feed, seq): kind for feed, seq, _, _, kind, *_ in node.dump()["spans"]}
+    assert [shown[member.feed_id, seq] for seq in range(3)] == ["feed.open", "sensor.read", "order.paid"]

@@ -105,6 +105,7 @@ class Shelf:
                 floor = hlc if hlc > floor else floor  # noqa: FURB136 - a call to max takes longer than the rest
         except PeerError:
             self.numbers, self.kinds, self.actors = before
+            self._known.clear()  # what it has learnt has numbers that others will get
             raise
         self.position += row - first
         return Arrival(tables, controls, row - first, floor, newest, weight)
