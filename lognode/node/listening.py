@@ -19,7 +19,7 @@ from lognode.federation.discovery.whereabouts import Whereabouts
 from lognode.federation.transport.census import Census, take_census
 from lognode.federation.transport.doors.handshake import JoinDoor, PeerDoor
 from lognode.federation.transport.doors.join_app import JoinApp
-from lognode.federation.transport.doors.peer_app import Handler, PeerApp
+from lognode.federation.transport.doors.peer_app import PeerApp
 from lognode.federation.transport.doors.roster import Roster
 from lognode.federation.transport.listeners import LISTENERS, Listeners
 from lognode.federation.transport.tls import TlsIdentity
@@ -31,10 +31,8 @@ LISTENING: Final = ("federation", "peer_listen", "join_listen", "advertise")
 Name = Literal["peer", "join"]
 
 
-def start_listeners(
-    parts: Parts, settings: Settings, handler: Handler, admit: Callable[[bytes], Awaitable[bytes]]
-) -> None:
-    """Have other nodes served while there are any: members by `handler`, joiners by `admit`."""
+def start_listeners(parts: Parts, settings: Settings) -> None:
+    """Have other nodes served while there are any."""
     if not settings.federation:
         parts.supervisor.switch_off("listeners")
         return
@@ -42,8 +40,8 @@ def start_listeners(
     identity = TlsIdentity.from_seed(parts.keys.tls_seed())
     peer_door = PeerDoor(identity, roster, lambda reason: meters.refusals.labels("peer", reason).inc())
     join_door = JoinDoor(identity, lambda reason: meters.refusals.labels("join", reason).inc())
-    peer_app = PeerApp(roster.node_of, handler, meters.count_bytes)
-    join_app = JoinApp(admit, meters.count_bytes)
+    peer_app = PeerApp(roster.node_of, parts.answers, meters.count_bytes)
+    join_app = JoinApp(parts.desk.admissions.answer, meters.count_bytes)
 
     def census() -> Census:
         tenants = {tenant.number for tenant in parts.store.tenants.values()}

@@ -18,7 +18,9 @@ from lognode.service.notify import Notifier
 from lognode.settings import Settings
 
 # What takes effect under way; all else is fixed when the node starts.
-HOT: Final = frozenset({"allowed_hosts", "log_format", "log_level", "mirror_dir", "search"})
+HOT: Final = frozenset(
+    "advertise allowed_hosts federation join_listen log_format log_level mirror_dir peer_listen search".split()
+)
 _log = structlog.get_logger(__name__)
 
 
