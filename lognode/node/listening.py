@@ -33,9 +33,6 @@ Name = Literal["peer", "join"]
 
 def start_listeners(parts: Parts, settings: Settings) -> None:
     """Have other nodes served while there are any."""
-    if not settings.federation:
-        parts.supervisor.switch_off("listeners")
-        return
     meters, roster = parts.meters.peers, Roster()
     identity = TlsIdentity.from_seed(parts.keys.tls_seed())
     peer_door = PeerDoor(identity, roster, lambda reason: meters.refusals.labels("peer", reason).inc())

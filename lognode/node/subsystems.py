@@ -25,6 +25,7 @@ from lognode.api.services import Services
 from lognode.api.spans import append, reads
 from lognode.core.ids import b32encode
 from lognode.engine.service.mirror import Mirror
+from lognode.node.listening import LISTENING, start_listeners, stop_listeners
 from lognode.node.parts import Parts
 from lognode.service.log import configure_log
 from lognode.service.reload import Configuration
@@ -97,9 +98,15 @@ def start_discovery(parts: Parts) -> None:
     parts.supervisor.start("discovery", parts.discovery.run)
 
 
-def start_sync(parts: Parts) -> None:
-    """Have this node linked with the other members of its tenants."""
-    parts.supervisor.start("sync", parts.links.run)
+def start_federation(parts: Parts, settings: Settings) -> None:
+    """Have this node linked with the other members of its tenants, and reached by them."""
+    parts.discovery.whereabouts.advertise(settings.advertise)
+    if settings.federation:
+        parts.supervisor.start("sync", parts.links.run)
+        start_listeners(parts, settings)
+    else:
+        parts.supervisor.switch_off("sync")
+        parts.supervisor.switch_off("listeners")
 
 
 def start_mirrors(parts: Parts, settings: Settings) -> None:
@@ -126,6 +133,11 @@ async def apply_settings(parts: Parts, configuration: Configuration, settings: S
     if settings.mirror_dir != configuration.settings.mirror_dir:
         await parts.supervisor.stop("mirror")
         start_mirrors(parts, settings)
+    if any(getattr(settings, name) != getattr(configuration.settings, name) for name in LISTENING):
+        await stop_listeners(parts)
+        if not settings.federation:
+            await parts.supervisor.stop("sync")
+        start_federation(parts, settings)
     log_as(settings)
 
 
