@@ -182,7 +182,8 @@ RUN_DIRECT_SPANS_MAX: Final = 1024  # missing in all: their ranges come at once,
 
 # Connections of nodes. A node has one or two to each other one.
 PEER_CONNECTIONS_MAX: Final = 256  # of all peers together: their files, and some 100 kB of TLS each
-PEER_CONNECTIONS_EACH_MAX: Final = 8  # of one peer: calls at once, streams, and some that it lost sight of
+PEER_CONNECTIONS_EACH_MAX: Final = 32  # of one peer: a stream for each tenant, calls, and some that it lost sight of
+CALL_CONNECTIONS_MAX: Final = 28  # to one peer, which takes a few more
 STRANGER_CONNECTIONS_MAX: Final = 64  # that have not shown who they are, or need not
 STRANGER_CONNECTIONS_EACH_MAX: Final = 8  # of one address, behind which there may be several nodes
 HANDSHAKE_S_MAX: Final = 10  # two round trips, on a slow line with a slow machine at its end

@@ -180,7 +180,7 @@ class Machine:
                 return self.holdings.view()
             case Give():
                 return give(step, self.holdings)
-            case Take(ranges, foretold):
+            case Take(ranges, foretold, _):
                 return await self._do(lambda: process.writer.ingest(tenant, ranges, foretold))
 
 

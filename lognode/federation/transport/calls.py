@@ -14,7 +14,7 @@ import httpx
 import trio
 
 from lognode.core.errors import ERRORS, PeerError
-from lognode.core.limits import CALL_BYTES_S_MIN, CALL_S_MAX, DIAL_S_MAX, KIB, SEND_BYTES_MAX
+from lognode.core.limits import CALL_BYTES_S_MIN, CALL_CONNECTIONS_MAX, CALL_S_MAX, DIAL_S_MAX, KIB, SEND_BYTES_MAX
 
 _CODES: Final = {403: "peer.refused", 408: "peer.slow", 413: "message.too_large", 429: "peer.busy"}
 # How httpx says that a connection ended, in place of an error of its own for that.
@@ -33,7 +33,7 @@ def http_client(context: ssl.SSLContext) -> httpx.AsyncClient:
         trust_env=False,
         headers={"User-Agent": "lognode", "Accept-Encoding": "identity"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        limits=httpx.Limits(max_connections=6, max_keepalive_connections=4, keepalive_expiry=30),
+        limits=httpx.Limits(max_connections=CALL_CONNECTIONS_MAX, max_keepalive_connections=4, keepalive_expiry=30),
         timeout=httpx.Timeout(None, connect=DIAL_S_MAX),
     )
 

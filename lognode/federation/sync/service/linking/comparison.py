@@ -1,51 +1,85 @@
 """Carries a run of the protocol out: asks the peer, reads and writes the store, step by step.
 
-Decides nothing of what is asked or kept. Invariant: a step has ended before the run is told of it, so a run that is
-cut off anywhere leaves a sound store behind.
+Decides nothing of what is asked or kept. While a batch is being committed, the next is asked for already, so that a
+first sync is as fast as the slower of peer and disk. Invariant: a run that is cut off anywhere leaves a sound store
+behind, and two batches are in memory at most.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import trio
+
+from lognode.core.errors import PeerError
 from lognode.federation.sync.service.intake import take
 from lognode.federation.sync.service.outside import Outside
 from lognode.federation.sync.service.state.tie import Tie
 from lognode.protocol.messages import Answer, Push, Ranges, Request
 from lognode.protocol.reconcile import reconcile
-from lognode.protocol.steps import Ask, Call, Give, Look, Reply, Report, Step, Take
+from lognode.protocol.steps import Ask, Call, Give, Look, Reply, Report, Step, Take, Taken
 from lognode.protocol.summary import addresses_digest
 
 AskPeer = Callable[[Request], Awaitable[Answer]]
 
 
-async def compare(tie: Tie, told: Sequence[str], outside: Outside, ask: AskPeer) -> Report:
-    """What came of a run with the peer, which told these addresses last.
+class Comparison:
+    """One run with one peer."""
 
-    Raises PeerError where it does not hold to the protocol, or does not answer.
-    """
-    run = reconcile(Call(tie.tenant.tenant_id, outside.presence, addresses_digest(told)))
-    try:
-        step = next(run)
-        while True:
-            step = run.send(await _carry_out(step, tie, outside, ask))
-    except StopIteration as ended:
-        report: Report = ended.value
-        return report
-    finally:
-        run.close()
+    def __init__(self, tie: Tie, outside: Outside, ask: AskPeer) -> None:
+        self._tie = tie
+        self._outside = outside
+        self._ask = ask
+        self._early: tuple[Request, Answer | PeerError] | None = None  # what was asked ahead, and its answer
 
+    async def run(self, told: Sequence[str]) -> Report:
+        """What came of it; the peer told these addresses last.
 
-async def _carry_out(step: Step, tie: Tie, outside: Outside, ask: AskPeer) -> Reply:
-    match step:
-        case Look():
-            return await outside.held.view(tie.tenant)
-        case Give():
-            return await outside.held.give(tie.tenant, step)
-        case Take(ranges, foretold):
-            return await take(tie, outside, ranges, foretold)
-        case Ask(request):
-            if isinstance(request, Push):
-                tie.count_sent(request.ranges)
-            answer = await ask(request)
-            if isinstance(answer, Ranges):
-                tie.count_received(answer.ranges)
-            return answer
+        Raises PeerError where it does not hold to the protocol, or does not answer.
+        """
+        run = reconcile(Call(self._tie.tenant.tenant_id, self._outside.presence, addresses_digest(told)))
+        try:
+            step = next(run)
+            while True:
+                step = run.send(await self._carry_out(step))
+        except StopIteration as ended:
+            report: Report = ended.value
+            return report
+        finally:
+            run.close()
+
+    async def _carry_out(self, step: Step) -> Reply:
+        match step:
+            case Look():
+                return await self._outside.held.view(self._tie.tenant)
+            case Give():
+                return await self._outside.held.give(self._tie.tenant, step)
+            case Take():
+                return await self._take(step)
+            case Ask(request):
+                early, self._early = self._early, None
+                if early is None or early[0] != request:
+                    return await self._answer(request)
+                if isinstance(early[1], PeerError):
+                    raise early[1]
+                return early[1]
+
+    async def _take(self, step: Take) -> Taken:
+        taken: list[Taken] = []
+        async with trio.open_nursery() as nursery:
+            if step.ahead is not None:
+                nursery.start_soon(self._ask_ahead, step.ahead)
+            taken.append(await take(self._tie, self._outside, step.ranges, step.foretold))
+        return taken[0]
+
+    async def _ask_ahead(self, request: Request) -> None:
+        try:
+            self._early = request, await self._answer(request)
+        except PeerError as error:
+            self._early = request, error  # of no concern before it is asked for
+
+    async def _answer(self, request: Request) -> Answer:
+        if isinstance(request, Push):
+            self._tie.count_sent(request.ranges)
+        answer = await self._ask(request)
+        if isinstance(answer, Ranges):
+            self._tie.count_received(answer.ranges)
+        return answer

@@ -15,7 +15,7 @@ from lognode.core.ids import b32encode
 from lognode.core.limits import RESYNC_S, RESYNC_S_MIN
 from lognode.core.span import Range
 from lognode.federation.sync.service.intake import take
-from lognode.federation.sync.service.linking.comparison import compare
+from lognode.federation.sync.service.linking.comparison import Comparison
 from lognode.federation.sync.service.news import News
 from lognode.federation.sync.service.outside import Outside
 from lognode.federation.sync.service.state.tie import Tie
@@ -61,7 +61,7 @@ class Session:
         tie.is_syncing = True
         try:
             await self._news.begin()
-            report = await compare(tie, self._ties.told(tie.node_key), outside, self._ask)
+            report = await Comparison(tie, outside, self._ask).run(self._ties.told(tie.node_key))
         finally:
             tie.is_syncing = False
         if report.state == "refused":
