@@ -7,7 +7,7 @@ interrupted, 141 when nobody reads what it prints. Commands import what they nee
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -22,6 +22,7 @@ from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence import check_proof, prove, verify
+from lognode.cli.commands.federation.identity import id_recovery_create, id_rotate
 from lognode.cli.commands.federation.invites import invite_create, invite_list, invite_revoke
 from lognode.cli.commands.federation.join import join
 from lognode.cli.commands.federation.members import (
@@ -71,10 +72,13 @@ SUMMARY: Final = "Keep a timeline that anyone can check: what was done, by whom,
 
 
 class Family(NamedTuple):
-    """Commands of two words, such as `id show`, that share their first, and what that does alone."""
+    """Commands of two words, such as `id show`, that share their first, and what that does alone.
+
+    A member may be a family again.
+    """
 
     summary: str
-    commands: Mapping[str, Callable[..., Any]]
+    commands: "Mapping[str, Callable[..., Any] | Family]"
     alone: Callable[..., Any] | None = None
 
 
@@ -84,7 +88,14 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
         "up": up,
         "init": init,
         "status": status,
-        "id": Family("Say who this node is.", {"show": id_show}),
+        "id": Family(
+            "Say who this node is, or change it.",
+            {
+                "show": id_show,
+                "rotate": id_rotate,
+                "recovery": Family("Keep a way back to a node whose key is lost.", {"create": id_recovery_create}),
+            },
+        ),
         "config": Family("Show or check the settings.", {"show": config_show, "check": config_check}),
     },
     "Recording": {"append": append, "import": import_file},
@@ -141,34 +152,36 @@ def build_app() -> App:
     for title, commands in COMMANDS.items():
         group = Group.create_ordered(title, sort_key=0)
         for number, (name, command) in enumerate(commands.items()):
-            if isinstance(command, Family):
-                family = App(
-                    name=name,
-                    help=help_of(command.alone) if command.alone else command.summary,
-                    help_epilogue=_epilogue(command),
-                    group=group,
-                    sort_key=number,
-                    group_parameters=options,
-                )
-                if command.alone is not None:
-                    family.default(command.alone)
-                for place, (word, member) in enumerate(command.commands.items()):
-                    _add(family, word, member, sort_key=place)
-                app.command(family)
-            else:
-                _add(app, name, command, sort_key=number, group=group)
+            _add(app, options, name, command, sort_key=number, group=group)
     app["--help"].group = app["--version"].group = Group.create_ordered("Help", sort_key=2)
     return app
 
 
+def _add(app: App, options: Group, name: str, command: Callable[..., Any] | Family, **place: Any) -> None:
+    if not isinstance(command, Family):
+        app.command(command, name=name, help=help_of(command), help_epilogue=epilogue_of(command), **place)
+        return
+    summary = help_of(command.alone) if command.alone else command.summary
+    family = App(name=name, help=summary, help_epilogue=_epilogue(command), group_parameters=options, **place)
+    if command.alone is not None:
+        family.default(command.alone)
+    for number, (word, member) in enumerate(command.commands.items()):
+        _add(family, options, word, member, sort_key=number)
+    app.command(family)
+
+
 def _epilogue(family: Family) -> str:
     """The examples of a family's members, behind what is to be said of the family alone."""
-    examples = examples_text(chain.from_iterable(map(examples_of, family.commands.values())))
+    examples = examples_text(chain.from_iterable(map(examples_of, _leaves(family))))
     return examples if family.alone is None else epilogue_of(family.alone) + "\n\n" + examples
 
 
-def _add(app: App, name: str, command: Callable[..., Any], **place: Any) -> None:
-    app.command(command, name=name, help=help_of(command), help_epilogue=epilogue_of(command), **place)
+def _leaves(family: Family) -> Iterator[Callable[..., Any]]:
+    for member in family.commands.values():
+        if isinstance(member, Family):
+            yield from _leaves(member)
+        else:
+            yield member
 
 
 def run(arguments: Sequence[str]) -> int:

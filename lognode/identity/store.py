@@ -32,6 +32,19 @@ def create_key_file(path: Path, seed: bytes, passphrase: bytes | None, random_by
         raise CallerError("key.exists", str(path)) from error
 
 
+def replace_key_file(path: Path, new: Path, former: Path) -> None:
+    """Put the key file `new` in the place of `path`, whose content stays at `former`; durable on return.
+
+    There is a whole key file at `path` at every moment. Raises as `load_key_file` and `write_secret_file` do.
+    """
+    write_secret_file(former, _read_key_file(path))
+    try:
+        new.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise NodeFault("data_dir.unwritable", f"{path}: {error.strerror}") from error
+
+
 def load_key_file(path: Path, passphrase: bytes | None) -> bytes:
     """The seed that is kept at `path`.
 

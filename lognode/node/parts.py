@@ -43,13 +43,12 @@ from lognode.identity.store import (
     read_token,
     write_secret_file,
 )
+from lognode.node.identity import DATABASE_NAME, KEY_NAME, check_settled, settle_feeds
 from lognode.node.syncing import open_syncing
 from lognode.settings import Settings
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store, lock_directory, make_directory, open_store
 
-DATABASE_NAME: Final = "lognode.db"
-KEY_NAME: Final = "node.key"
 TOKEN_NAME: Final = "admin.token"  # noqa: S105 - the file's name, not a token
 URL_NAME: Final = "api.url"
 DEFAULT_TENANT: Final = "default"
@@ -99,12 +98,11 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
     async with lock_directory(folder):
         # The last daemon may have been killed: until this one listens, its old address may be anybody's.
         (folder / URL_NAME).unlink(missing_ok=True)
+        check_settled(folder)
         keys, is_new = _load_keys(folder / KEY_NAME, folder / DATABASE_NAME, world)
         token = _load_token(folder / TOKEN_NAME, world)
         async with open_store(folder / DATABASE_NAME) as store, AsyncExitStack() as closing:
-            foreign = [feed for feed in store.feeds.values() if feed.own and feed.node_key != keys.public]
-            if foreign:
-                raise NodeFault("key.foreign", f"{folder / DATABASE_NAME} was written by another node")
+            await settle_feeds(store, keys.public)
             heads, meters, standings = Heads(), _meters(), Standings()
             writer = Writer(store, keys, world, heads, meters, standings)
             if DEFAULT_TENANT not in store.tenants:

@@ -7,7 +7,7 @@ import pty
 import struct
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, CompletedProcess, Popen, run
@@ -53,9 +53,17 @@ class Lognode:
         return [json.loads(line) for line in self.text(*arguments).splitlines()]
 
     def on_terminal(
-        self, *arguments: str, columns: int = 120, lines: int = 100, environ: Mapping[str, str] = {}
+        self,
+        *arguments: str,
+        columns: int = 120,
+        lines: int = 100,
+        environ: Mapping[str, str] = {},
+        answer: Callable[[str], str | None] = lambda _shown: None,
     ) -> tuple[int, str]:
-        """How a command ends and what it prints when stdin, stdout and stderr are a terminal of that size."""
+        """How a command ends and what it prints when stdin, stdout and stderr are a terminal of that size.
+
+        `answer` is given what was shown so far, and gives the line that is typed, once, or None.
+        """
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         names = {name: value for name, value in self.environ.items() if name != "COLUMNS"}
@@ -71,8 +79,11 @@ class Lognode:
         os.close(theirs)
         shown = bytearray()
         with suppress(OSError):  # how Linux says that the other side closed
+            typed: str | None = None
             while chunk := os.read(ours, 65536):
                 shown += chunk
+                if typed is None and (typed := answer(shown.decode(errors="replace"))) is not None:
+                    os.write(ours, typed.encode() + b"\n")
         os.close(ours)
         return process.wait(COMMAND_S_MAX), shown.decode()
 

@@ -29,6 +29,7 @@ from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
 from lognode.identity.store import read_public
 from lognode.node import parts as node
+from lognode.node.identity import DATABASE_NAME, KEY_NAME
 from lognode.settings import Settings
 from lognode.timeline.store.audit import audit_file
 from tests.faults.disk import Disk, Event, Rename, Sent, Sync, write_image
@@ -118,7 +119,7 @@ def read_record(folder: Path) -> Record:
     sent = [event.began + 0.5 for event in events if isinstance(event.operation, Sent)]
     # Just before a sync ends, just after; just after something was sent; at any time.
     moments = [[*ends, *[end + 0.5 for end in ends]], sent, [event.began + 0.5 for event in events]]
-    return Record(data_dir, events, moments, promises, rows, read_public(data_dir / node.KEY_NAME))
+    return Record(data_dir, events, moments, promises, rows, read_public(data_dir / KEY_NAME))
 
 
 def _positions_in(sent: bytes, positions: Mapping[bytes, int]) -> Iterator[int]:
@@ -181,7 +182,7 @@ async def _go_on(data_dir: Path) -> tuple[bytes, list[Row], list[str]]:
 
 
 def _damage(data_dir: Path) -> list[str]:
-    audited = audit_file(data_dir / node.DATABASE_NAME, node_public=read_public(data_dir / node.KEY_NAME))
+    audited = audit_file(data_dir / DATABASE_NAME, node_public=read_public(data_dir / KEY_NAME))
     return [f"{finding.code} at {finding.place}: {finding.detail}" for finding in audited]
 
 

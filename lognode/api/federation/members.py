@@ -79,8 +79,8 @@ class RemovalJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ChangedJson(msgspec.Struct, frozen=True):
     """A change that was recorded, and how the member stands now.
 
-    `receipt` is null where there was nothing to change. `effective` says whether it counts: a change by a node that
-    may not make it alone is a vote, and counts once enough others made it too.
+    `receipt` is null where there was nothing to change. `effective` says whether it counts: a removal by a node that
+    may not decide alone is a vote, and counts once enough others made it too.
     """
 
     node: str
@@ -152,8 +152,8 @@ async def approve_member(node: str) -> Response:
 async def change_level(node: str) -> Response:
     """Give a member another level.
 
-    Where it is lower, what the member wrote that this node does not hold yet has no effect. A root changes its juniors;
-    for others this is a vote.
+    Where it is lower, what the member wrote that this node does not hold yet has no effect. A root changes its juniors
+    alone.
     """
     refuse_parameters()
     caller, node_key, asked = current(), parse_node(node), await read_json(LevelJson)

@@ -6,7 +6,7 @@ statements, and the interpreter is free for other tasks meanwhile.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from lognode.core.errors import CallerError, NodeFault
@@ -207,6 +207,19 @@ def _weight_since(conn: sqlite3.Connection, feed: FeedRef, start: int) -> int:
         conn.execute(sql.format(table), (feed.number, start)).fetchone()[0]
         for table in ("spans LEFT JOIN bodies USING (row)", "inert")
     )
+
+
+def disown_feeds(conn: sqlite3.Connection, numbers: Collection[int]) -> None:
+    """Have feeds count as another node's, whose idempotency keys mean nothing here: their key gave way to a new one."""
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for number in numbers:
+            conn.execute("DELETE FROM idems WHERE row IN (SELECT row FROM spans WHERE feed = ?)", (number,))
+            conn.execute("UPDATE feeds SET own = 0 WHERE feed = ?", (number,))
+    except BaseException:
+        conn.execute("ROLLBACK")
+        raise
+    conn.execute("COMMIT")
 
 
 def newest_checkpoint(conn: sqlite3.Connection, feed: FeedRef) -> Checkpoint | None:

@@ -46,7 +46,7 @@ def member_level(
 ) -> None:
     """Give a member another level.
 
-    A root changes those that joined through it; for others this is a vote, and counts once enough roots gave it.
+    A root changes those that joined through it, or through those that did, and nobody else.
 
     Parameters
     ----------
