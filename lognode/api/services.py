@@ -34,6 +34,9 @@ class ApiSettings(Protocol):
     def allowed_hosts(self) -> tuple[str, ...]: ...
 
     @property
+    def federation(self) -> bool: ...
+
+    @property
     def problem(self) -> LognodeError | None: ...
 
     @property

@@ -122,14 +122,25 @@ def _name(tenant: TenantRef) -> str:
     return tenant.alias or b32encode(tenant.tenant_id)
 
 
+async def follow_tenants(parts: Parts, configuration: Configuration) -> None:
+    """Have indexes and mirrors follow tenants by the names that they have now."""
+    await _index_again(parts, configuration.settings)
+    await parts.supervisor.stop("mirror")
+    start_mirrors(parts, configuration.settings)
+
+
+async def _index_again(parts: Parts, settings: Settings) -> None:
+    await parts.supervisor.stop("search")
+    try:
+        parts.searched[:] = await parts.indexer.choose(settings.search)
+    finally:
+        start_indexes(parts)
+
+
 async def apply_settings(parts: Parts, configuration: Configuration, settings: Settings) -> None:
     """Make new settings take effect, or raise and change nothing."""
     if settings.search != configuration.settings.search:
-        await parts.supervisor.stop("search")
-        try:
-            parts.searched[:] = await parts.indexer.choose(settings.search)
-        finally:
-            start_indexes(parts)
+        await _index_again(parts, settings)
     if settings.mirror_dir != configuration.settings.mirror_dir:
         await parts.supervisor.stop("mirror")
         start_mirrors(parts, settings)

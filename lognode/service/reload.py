@@ -59,6 +59,10 @@ class Configuration:
     def allowed_hosts(self) -> tuple[str, ...]:
         return self.settings.allowed_hosts
 
+    @property
+    def federation(self) -> bool:
+        return self.settings.federation
+
 
 class Reloader:
     """Reloads a node's configuration whenever it is asked to.

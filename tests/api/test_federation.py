@@ -1,6 +1,7 @@
 """Routes about invites, members and joining."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from lognode.core.ids import b32encode
 from lognode.federation.invites.invitation import format_invitation, parse_invitation
 from lognode.federation.invites.messages import Waiting, decode_answer, encode_request, sign_request
 from lognode.federation.invites.words import words_of
+from lognode.service.reload import Configuration
 from tests.api import serving
 from tests.api.serving import TENANT, code_of, http_client
 from tests.timeline.members.nodes import keys_of
@@ -103,6 +105,14 @@ async def test_joining_says_what_is_wrong_and_shows_no_secret(
         answer = await http.post("/v1/node/join", json={"invite": text})
         assert code_of(answer) == code
         assert text[40:80] not in answer.text or len(text) < 40
+
+
+async def test_a_node_that_keeps_to_itself_joins_nothing(http: httpx.AsyncClient, services: Services) -> None:
+    issued = await issue(http)
+    assert isinstance(services.settings, Configuration)
+    services.settings.settings = replace(services.settings.settings, federation=False)
+
+    assert code_of(await http.post("/v1/node/join", json={"invite": issued["invite"]})) == "federation.off"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from quart import Response
 from lognode.api.app import ApiApp, Docs
 from lognode.api.federation.requests import JSON_MEDIA, json_answer, level_name, node_name, read_json, refuse_parameters
 from lognode.core.access import Action
+from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
 from lognode.federation.invites.service.joining import Joined
 
@@ -54,6 +55,8 @@ class _JoinRoutes:
         in that.
         """
         refuse_parameters()
+        if not self._services.settings.federation:
+            raise CallerError("federation.off")
         asked = await read_json(InvitationJson)
         joined = await self._services.desk.joins.join(asked.invite)
         return json_answer(_joined_json(joined), 202 if joined.state == "pending" else 200)

@@ -102,4 +102,12 @@ ROWS: Final[tuple[Row, ...]] = (
     ("member.exists", "caller", 409, False, "A member already", "There is nothing to do."),
     ("member.not_root", "caller", 403, False, "This node is no root member", "Do it on a root member of the tenant."),
     ("invite.terms", "caller", 422, False, "Terms not valid", "See 'lognode invite create --help'."),
+    (
+        "federation.off",
+        "caller",
+        409,
+        False,
+        "This node keeps to itself",
+        "Set federation = true and have the node reload it (SIGHUP), or restart.",
+    ),
 )

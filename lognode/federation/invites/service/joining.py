@@ -5,8 +5,8 @@ it would have. Must not know how a connection is made. Invariant: nobody is sent
 invite names was proven; and the text of an invite goes nowhere.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Literal, NamedTuple, Protocol
 
 import structlog
@@ -84,6 +84,16 @@ class Joins:
         self._own_addresses = own_addresses
         self._adopted = adopted
         self._one_by_one = trio.Lock()
+        self._heeding: Callable[[], Awaitable[None]] | None = None
+
+    @contextmanager
+    def telling(self, heed: Callable[[], Awaitable[None]]) -> Iterator[None]:
+        """While inside, `heed` is called when there is another tenant, or one has another name."""
+        self._heeding = heed
+        try:
+            yield
+        finally:
+            self._heeding = None
 
     async def join(self, text: str) -> Joined:
         """Join by the text of an invite; at most about a minute.
@@ -94,7 +104,10 @@ class Joins:
         async with self._one_by_one:
             held = self._member_level(invitation.tenant)
             if held is not None:
-                alias = await self._name(self._tenant(invitation.tenant))
+                before = self._tenant(invitation.tenant)
+                alias = await self._name(before)
+                if alias != before.alias:
+                    await self._tell()
                 return Joined(invitation.tenant, "member", held, None, None, None, alias)
             server_key, answer = await self._knock(invitation)
             words = words_of(invitation.tenant, self._ground.own_key, server_key)
@@ -109,9 +122,14 @@ class Joins:
         self._adopted(tenant, admitted.peers)
         is_proven = await self._is_proven(tenant)
         alias = await self._name(tenant) if is_proven else tenant.alias
+        await self._tell()
         state: State = "member" if is_proven else "syncing"
         _log.info("tenant_joined", tenant=b32encode(tenant_id), state=state)
         return Joined(tenant_id, state, admitted.level, server_key, words, None, alias)
+
+    async def _tell(self) -> None:
+        if self._heeding is not None:
+            await self._heeding()
 
     def _tenant(self, tenant_id: TenantId) -> TenantRef:
         return self._ground.store.tenants[b32encode(tenant_id)]
