@@ -73,6 +73,9 @@ def _show(joined: "Joined") -> None:
 
 def _read(invite: str) -> str:
     """The text of an invite that is given, or named. No error shows it."""
+    if invite == "-" and sys.stdin.isatty():
+        say("Paste the invite and press Enter.")
+        return sys.stdin.readline(INVITE_CHARS_MAX + 1)
     if invite == "-":
         return sys.stdin.buffer.read(INVITE_CHARS_MAX + 1).decode("utf-8", "replace")
     if not invite.startswith("@"):
