@@ -27,6 +27,7 @@ from lognode.federation.sync.service.notices import Notices
 from lognode.federation.sync.service.outside import Outside
 from lognode.federation.sync.service.state.tie import Direction, TieStatus
 from lognode.federation.sync.service.state.ties import Ties
+from lognode.federation.transport.census import take_census
 from lognode.federation.transport.doors.peer_app import PeerApp
 from lognode.timeline.control.members import join_statement, member_admit_data, member_remove_data, sign_join
 from lognode.timeline.members import Membership
@@ -125,25 +126,14 @@ class LinkedNode:
 
         await self.writer.append_control(self.tenant, "member.remove", build)
 
-    async def know_members(self) -> None:
-        """Keep who may connect as the members are."""
-        standings = self.outside.standings
-        while True:
-            number = self.tenant.number
-            seen = standings.version(number)
-            membership = standings.of(number)
-            members = [membership.members[key] for key in membership.members if key != self.key]
-            peers = {
-                member.certificate: member.node_key
-                for member in members
-                if self.ties.is_member(member.node_key, self.tenant)
-            }
-            self.peer.roster.update(peers, is_joinable=False)
-            self.peer.door.recheck()
-            if self.app is not None:
-                self.app.recheck()
-            with trio.move_on_after(0.05):  # a joiner comes to know another tenant
-                await standings.wait_change(number, seen)
+    def know_members(self) -> None:
+        """Let in who may connect now, and nobody else."""
+        tenants = {tenant.number for tenant in self.store.tenants.values()}
+        census = take_census(map(self.outside.standings.of, tenants), self.key)
+        self.peer.roster.update(census.peers, is_joinable=False)
+        self.peer.door.recheck()
+        if self.app is not None:
+            self.app.recheck()
 
 
 @asynccontextmanager
@@ -173,7 +163,8 @@ async def open_node(
         node = LinkedNode(peer, outside, ties, links, shared)
         if serves:
             node.app = await stack.enter_async_context(peer.serving(Answers(ties, outside)))
-        nursery.start_soon(node.know_members)
+        node.know_members()
+        stack.enter_context(standings.telling(node.know_members))
         nursery.start_soon(links.run)
         yield node
 

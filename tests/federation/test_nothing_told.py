@@ -7,16 +7,22 @@ has others; what comes back must be the same.
 import re
 import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
 import trio
 
+from lognode.core.ids import TenantId
 from lognode.federation.transport.tls import join_client_context
+from lognode.protocol.messages import Refused
+from lognode.protocol.wire import encode_answer, encode_request
+from tests.federation.linked import LinkedNode, open_node, wait_until
 from tests.federation.peers import Echo, Peer, connected
 from tests.federation.roots import Root, founder, invite
 from tests.federation.test_admissions import STRANGERS
 from tests.federation.test_strangers import anonymous, context_of, refused_with
+from tests.protocol.samples import REQUESTS as MESSAGES
 
 POST: Final = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 CHUNKS: Final = b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
@@ -84,3 +90,46 @@ async def test_the_peer_listener_says_the_same_however_many_members_there_are(
             said.add(await refused_with(peer, context()))
             assert peer.refusals == ["handshake"]
     assert len(said) == 1
+
+
+async def told_by(node: LinkedNode, member: LinkedNode, tenant: TenantId) -> dict[str, bytes]:
+    """What a node answers to a member of another tenant, of each request about this one."""
+    answers: dict[str, bytes] = {}
+    async with member.peer.dialer() as dialer:
+        for name, request in MESSAGES.items():
+            body = encode_request(request._replace(tenant=tenant))
+            answers[name] = await dialer.ask(node.peer.contact, body)
+            async with dialer.follow(node.peer.contact, body) as frames:
+                answers[f"{name}, followed"] = b"|".join([frame async for frame in frames])
+    return answers
+
+
+async def test_a_member_of_one_tenant_is_told_nothing_of_another(tmp_path: Path) -> None:
+    async with open_node(tmp_path, 1) as node, open_node(tmp_path, 2, serves=False) as member:
+        await node.admit(member)
+        another = await node.writer.create_tenant("another")
+        await wait_until(lambda: is_known(node, member))
+        told: list[dict[str, bytes]] = []
+        counted: list[dict[str, float]] = []
+        for tenant in (another.tenant_id, TenantId(bytes(20)), another.tenant_id):
+            before = counts(node)
+            told.append(await told_by(node, member, tenant))
+            counted.append({name: value - before[name] for name, value in counts(node).items()})
+
+    assert told[0] == told[1] == told[2]
+    assert set(told[0].values()) == {encode_answer(Refused("peer.refused"), 0)}
+    assert counted[1] == counted[2]
+
+
+async def is_known(node: LinkedNode, member: LinkedNode) -> bool:
+    return node.peer.roster.node_of(member.peer.identity.certificate) is not None
+
+
+def counts(node: LinkedNode) -> dict[str, float]:
+    """Every counter of a node's metrics, with its labels."""
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in node.outside.meters.registry.collect()
+        for sample in family.samples
+        if family.type == "counter"
+    }

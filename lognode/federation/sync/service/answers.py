@@ -17,6 +17,7 @@ from lognode.federation.sync.service.news import News
 from lognode.federation.sync.service.outside import Outside
 from lognode.federation.sync.service.state.tie import Tie
 from lognode.federation.sync.service.state.ties import Ties
+from lognode.federation.transport.doors.budget import Allowance
 from lognode.protocol.messages import (
     VERSIONS,
     Answer,
@@ -42,17 +43,25 @@ class Answers:
     def __init__(self, ties: Ties, outside: Outside) -> None:
         self._ties = ties
         self._outside = outside
+        self._allowance = Allowance()  # of tenants: all their members together leave room for other tenants
 
     async def answer(self, node_key: bytes, body: bytes) -> bytes:
         """The answer to one request of a node."""
         try:
             request = decode_request(body)
-            tie = self._admit(node_key, request)
-            answer = await self._reply(tie, request)
-            # Membership may have changed while the answer was made.
             self._admit(node_key, request)
+            async with self._allowance.calling(request.tenant, len(body)) as held:
+                encoded = await self._answer(node_key, request)
+                self._allowance.give(request.tenant, held, len(body) + len(encoded))
+                return encoded
         except LognodeError as error:
             return self._refuse(node_key, error)
+
+    async def _answer(self, node_key: bytes, request: Request) -> bytes:
+        tie = self._admit(node_key, request)
+        answer = await self._reply(tie, request)
+        # Membership may have changed while the answer was made.
+        self._admit(node_key, request)
         if isinstance(answer, Ranges):
             tie.count_sent(answer.ranges)
         return encode_answer(answer, _version_of(request))
@@ -82,7 +91,9 @@ class Answers:
             beat_at = trio.current_time() + PULSE_S
             while self._ties.admit(node_key, request.tenant) is tie:
                 if answer is not None:
-                    yield encode_answer(answer, request.version)
+                    encoded = encode_answer(answer, request.version)
+                    yield encoded
+                    await self._allowance.take(request.tenant, len(encoded))
                     beat_at = trio.current_time() + PULSE_S
                 answer = await self._next(news, tie, beat_at)
             yield _refused("peer.refused")
@@ -132,7 +143,7 @@ class Answers:
         """What an asking node is told instead of an answer; faults of this node are not its business."""
         if not isinstance(error, PeerError):
             return _refused("peer.busy")
-        if error.code != "peer.refused":
+        if error.code not in {"peer.refused", "peer.busy"}:
             self._ties.fail(node_key, error)
         return _refused(error.code)
 

@@ -5,8 +5,8 @@ refused. Invariants: nobody's spending delays another; what is kept for those wh
 it says nothing any more.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -129,3 +129,28 @@ class Memory:
         own, total = self._held.get(key, 0), sum(self._held.values())
         # A call that is alone fits always: else one that is larger than the bounds would wait for nothing.
         return not own or (own + size <= self._each_max and total + size <= self._all_max)
+
+
+class Allowance:
+    """What calls may cost, by the key of whom they are counted for."""
+
+    def __init__(self) -> None:
+        self._budgets = Budgets()
+        self._memory = Memory()
+
+    @asynccontextmanager
+    async def calling(self, key: bytes, size: int) -> AsyncIterator[Held]:
+        """Begin a call with a body of `size` bytes when it is due. Raises PeerError("peer.busy")."""
+        await self._budgets.wait_turn(key)
+        await self._memory.wait_room(key, size)
+        with self._memory.holding(key, size) as held:
+            yield held
+
+    async def take(self, key: bytes, size: int) -> None:
+        """Return when so many bytes more are within the rate."""
+        await self._budgets.spend_bytes(key, size)
+
+    def give(self, key: bytes, held: Held, size: int) -> None:
+        """Count an answer, for which the next call will have to wait."""
+        self._memory.add(key, held, size)
+        self._budgets.spend_bytes_nowait(key, size)

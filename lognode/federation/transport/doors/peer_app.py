@@ -14,7 +14,7 @@ import trio
 
 from lognode.core.errors import LognodeError, PeerError
 from lognode.core.limits import MESSAGE_BYTES_MAX, TAIL_HEARTBEAT_S
-from lognode.federation.transport.doors.budget import Budgets, Memory
+from lognode.federation.transport.doors.budget import Allowance
 from lognode.federation.transport.doors.intake import Receive, Request, Send, refuse_upgrade
 from lognode.federation.transport.doors.session import Session
 from lognode.federation.transport.frames import SIGN_OF_LIFE, frame
@@ -55,8 +55,7 @@ class PeerApp:
         self._node_of = node_of
         self._handler = handler
         self._count = on_bytes  # received, sent
-        self._budgets = Budgets()
-        self._memory = Memory()
+        self._allowance = Allowance()
         self._calls: set[_Call] = set()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -87,10 +86,8 @@ class PeerApp:
             await request.answer(404, b"")
             return
         size = request.body_size(MESSAGE_BYTES_MAX)
-        await self._budgets.wait_turn(peer)
-        await self._memory.wait_room(peer, size)
-        with self._memory.holding(peer, size) as held:
-            body = await request.read(lambda part: self._budgets.spend_bytes(peer, part))
+        async with self._allowance.calling(peer, size) as held:
+            body = await request.read(lambda part: self._allowance.take(peer, part))
             if body is None:
                 return
             self._count(size, 0)
@@ -106,8 +103,8 @@ class PeerApp:
                     return
                 answer = await self._ask(request, call)
                 if answer is not None:
-                    self._memory.add(peer, held, len(answer))
-                    self._spend(peer, len(answer))
+                    self._allowance.give(peer, held, len(answer))
+                    self._count(0, len(answer))
                     await request.answer(200, answer)
             finally:
                 self._calls.discard(call)
@@ -160,13 +157,9 @@ class PeerApp:
                     framed = frame(await messages.receive())
                 except trio.EndOfChannel:
                     return
-            await self._budgets.spend_bytes(peer, len(framed))
+            await self._allowance.take(peer, len(framed))
             await request.send_part(framed)
             self._count(0, len(framed))
-
-    def _spend(self, peer: bytes, size: int) -> None:
-        self._budgets.spend_bytes_nowait(peer, size)
-        self._count(0, size)
 
     async def _end_with_peer(self, scope: trio.CancelScope, request: Request) -> None:
         await request.wait_left()
