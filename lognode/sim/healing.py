@@ -19,6 +19,7 @@ from lognode.sim.exchange import Exchange
 from lognode.sim.machine import Down, Machine
 from lognode.timeline.members import Control, Membership, membership
 from lognode.timeline.record import RECORD_COLUMNS, Record, body_of, header_of, id_of
+from lognode.timeline.store.audit import audit
 from lognode.timeline.store.controls import foretold_controls, held_controls
 from lognode.timeline.store.read.ranges import read_clock
 
@@ -178,6 +179,10 @@ class _Healing:
             for machine in honest if author in honest else ():
                 if machine is not author and (span in held[machine.name].whole) != (visibility != PRIVATE):
                     self._faults.append(f"{span.hex()} of {author.name} is not as it may be on {machine.name}")
+        machine = self._random.choice(honest)
+        for finding in audit(machine.disk.conn, node_public=machine.keys.public):
+            if finding.severity == "damage":
+                self._faults.append(f"{machine.name}: {finding.code} {finding.place} {finding.detail}")
         for name, found in held.items():
             self._faults += [f"{name}: {fault}" for fault in found.faults]
 

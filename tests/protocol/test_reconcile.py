@@ -1,5 +1,6 @@
 """Two nodes that talk end with the same, whatever they held and whatever happens to their messages."""
 
+from contextlib import suppress
 from itertools import count
 
 from hypothesis import given
@@ -7,7 +8,10 @@ from hypothesis import strategies as st
 
 from lognode.core.errors import PeerError
 from lognode.core.ids import FeedId
+from lognode.protocol.messages import Pull, Request
+from lognode.protocol.reconcile import reconcile
 from lognode.protocol.serve import Room
+from lognode.protocol.steps import Ask, Give, Look, Take, give, look
 from tests.protocol.memory import Feed, Node, Wire, feed_id, meet, run
 
 
@@ -91,3 +95,29 @@ def test_requests_that_come_twice_do_no_harm(nodes: tuple[Node, Node], data: st.
         report, _ = meet(dialer, answerer)
     assert report.state == "equal"
     assert dialer.clock == answerer.clock
+
+
+@given(worlds())
+def test_what_will_be_asked_is_foretold(nodes: tuple[Node, Node]) -> None:
+    dialer, answerer = nodes
+    ahead: list[Request | None] = []
+    asked: list[Request] = []
+    whole = dialer.take
+
+    steps = reconcile(dialer.call())
+    step = next(steps)
+    with suppress(StopIteration):
+        while True:
+            match step:
+                case Look():
+                    step = steps.send(look(dialer))
+                case Ask(request):
+                    asked.append(request)
+                    step = steps.send(answerer.answer(request))
+                case Give():
+                    step = steps.send(give(step, dialer, dialer.room))
+                case Take(ranges, foretold, following):
+                    ahead += [following] if ranges else []
+                    step = steps.send(whole(ranges, foretold))
+    pulls = [request for request in asked if isinstance(request, Pull)]
+    assert [*pulls[1:], None][: len(pulls)] == ahead

@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from itertools import islice
 
 from lognode.core.ids import FeedId
+from lognode.core.span import Range
 from tests.protocol.frozen_v1.messages import RangeWant
 
 
@@ -28,6 +29,12 @@ class Queue:
         if not self._spans and self._has_moved:
             self._spans, self._postponed, self._has_moved = self._postponed, {}, False
         return tuple([RangeWant(feed, at) for feed, (at, _) in islice(self._spans.items(), feeds_max)])
+
+    def ahead(self, ranges: Sequence[Range], feeds_max: int) -> tuple[RangeWant, ...]:
+        """What `next` gives once these ranges are taken, if they are."""
+        taken = {part.feed: part.stop for part in ranges}
+        left = ((feed, max(at, taken.get(feed, at)), stop) for feed, (at, stop) in self._spans.items())
+        return tuple(islice((RangeWant(feed, at) for feed, at, stop in left if at < stop), feeds_max))
 
     def advance(self, feed: FeedId, size: int) -> int:
         """By how many entries a feed is further, now that it has this size."""

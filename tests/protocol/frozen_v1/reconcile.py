@@ -213,7 +213,9 @@ class _Reconciliation:
         while wants := queue.next(BATCH_ITEMS_MAX):
             answer = yield from self._ask(Pull(self._version, self.call.tenant, wants), Ranges)
             ranges = [part for part in answer.ranges if part.feed in queue]
-            outcomes = (yield from _take(Take(ranges, ()))) if ranges else ()
+            later = queue.ahead(ranges, BATCH_ITEMS_MAX)
+            ahead = Pull(self._version, self.call.tenant, later) if later else None
+            outcomes = (yield from _take(Take(ranges, (), ahead))) if ranges else ()
             for part, outcome in zip(ranges, outcomes, strict=False):
                 if not isinstance(outcome, int):
                     self._set_back(queue, part.feed, outcome.code, outcome.detail, here=True)

@@ -34,11 +34,13 @@ class Give(NamedTuple):
 class Take(NamedTuple):
     """What the peer gave, to be verified and kept: for each range the size of its feed now, or why it was refused.
 
-    What stands behind these says why control spans were refused.
+    What stands behind these says why control spans were refused. `ahead` is what will be asked next if all of it is
+    kept: a shell may ask that already, and answer `Ask` with what came.
     """
 
     ranges: Sequence[Range]
     foretold: Sequence[Foretold]
+    ahead: Request | None = None
 
 
 Step = Look | Ask | Give | Take
