@@ -17,9 +17,10 @@ from lognode.engine.receipt import AppendStopped
 from lognode.identity.keys import KeyPair
 from lognode.sim.exchange import Exchange
 from lognode.sim.machine import Down, Machine
-from lognode.timeline.control.invites import invite_create_data, invite_id
+from lognode.timeline.control.invites import invite_create_data, invite_id, invite_revoke_data
 from lognode.timeline.control.members import (
     Cuts,
+    feed_adopt_data,
     join_statement,
     member_admit_data,
     member_level_data,
@@ -36,6 +37,8 @@ _ODDS: Final = {
     "run": 36,
     "join": 10,
     "invite": 2,
+    "revoke": 1,
+    "adopt": 1,
     "remove": 1,
     "level": 2,
     "split": 3,
@@ -44,6 +47,7 @@ _ODDS: Final = {
     "restart": 10,
 }
 _FORK: Final = 0.1
+_NAMED: Final = 0.9
 _INVITE_MS: Final = 600_000
 
 
@@ -59,6 +63,8 @@ class Workload:
             "run": self._run,
             "join": self._join,
             "invite": self._invite,
+            "revoke": self._revoke,
+            "adopt": self._adopt,
             "remove": self._remove,
             "level": self._level,
             "split": self._split,
@@ -179,6 +185,27 @@ class Workload:
         self._invites.append((key, level))
         self._world.say(f"{machine.name} invites {uses}")
 
+    async def _revoke(self) -> None:
+        machine = self._honest()
+        invites = sorted(machine.membership.invites)
+        if invites:
+            revoked = self._random.choice(invites)
+            await machine.act("invite.revoke", lambda _, after: invite_revoke_data(after, revoked))
+            self._world.say(f"{machine.name} revokes an invite")
+
+    async def _adopt(self) -> None:
+        """A root lets count what it holds of a feed that was cut."""
+        machine = self._honest()
+        tenant = machine.tenant
+        if tenant is None:
+            raise Down
+        clock = read_clock(machine.disk.conn, tenant)
+        cut = [feed for feed in sorted(machine.membership.cuts) if feed in clock]
+        if cut:
+            feed = self._random.choice(cut)
+            await machine.act("feed.adopt", lambda _, after: feed_adopt_data(after, feed, *clock[feed]))
+            self._world.say(f"{machine.name} adopts {feed.hex()[:8]}")
+
     async def _remove(self) -> None:
         machine, target = self._honest(), self._any()
         cuts = self._cuts(machine, target)
@@ -200,7 +227,9 @@ class Workload:
         store = machine.process.store
         clock = read_clock(machine.disk.conn, tenant)
         feeds = [feed for feed in store.feeds.values() if feed.node_key == target.keys.public]
-        return [(feed.feed_id, *clock[feed.feed_id]) for feed in feeds if feed.feed_id in clock]
+        # One that is left out goes whole.
+        named = [feed.feed_id for feed in feeds if feed.feed_id in clock and self._random.random() < _NAMED]
+        return [(feed, *clock[feed]) for feed in named]
 
     def _is_root(self, machine: Machine) -> bool:
         liar = self._world.liar
