@@ -14,6 +14,7 @@ from pathlib import Path
 import http_bench
 import long_bench
 import process_bench
+import sync_bench
 from figure import Figure, shown
 
 BENCHES = {
@@ -23,10 +24,11 @@ BENCHES = {
     "disk": process_bench.disk,
     "http": http_bench.http,
 }
-# They take minutes and gigabytes, so they are run by name alone.
+# They take minutes, or gigabytes, or npm, so they are run by name alone.
 LONG = {
     "memory": long_bench.memory,
     "scale": long_bench.scale,
+    "sync": sync_bench.sync,
 }
 
 

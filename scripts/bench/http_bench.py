@@ -30,9 +30,9 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def daemon(folder: Path) -> Iterator[Running]:
-    """A node on `folder`, with its default settings."""
-    command = [sys.executable, "-m", "lognode", "up", "--data-dir", str(folder), "--listen", "127.0.0.1:0"]
+def daemon(folder: Path, *flags: str) -> Iterator[Running]:
+    """A node on `folder`, with its default settings but for `flags`."""
+    command = [sys.executable, "-m", "lognode", "up", "--data-dir", str(folder), "--listen", "127.0.0.1:0", *flags]
     start_s = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
     url_file = folder / "api.url"

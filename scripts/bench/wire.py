@@ -26,7 +26,7 @@ class Wire:
         head = f"{method} {path} HTTP/1.1\r\nContent-Type: {media}\r\nContent-Length: {len(body)}\r\n".encode()
         await self._stream.send_all(head + self._head + b"\r\n" + body)
         answer = await self._until(b"\r\n\r\n")
-        assert answer[9:10] == b"2", bytes(answer)
+        assert answer[9:10] == b"2", bytes(answer) + bytes(self._buffer)
         fields = dict(line.lower().split(b": ", 1) for line in answer.split(b"\r\n")[1:] if line)
         if b"content-length" in fields:
             return await self._exactly(int(fields[b"content-length"]))

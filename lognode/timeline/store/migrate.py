@@ -16,7 +16,7 @@ from typing import Final
 from lognode.core.errors import NodeFault
 
 CACHE_KIB: Final = 64 * 1024
-WRITER_CACHE_KIB: Final = 24 * 1024  # a commit touches the ends of indexes; more makes none quicker
+WRITER_CACHE_KIB: Final = 16 * 1024  # a commit touches the ends of indexes; more makes none quicker
 READER_CACHE_KIB: Final = 8 * 1024  # each of several; the system keeps pages too, and more makes no read quicker
 WAL_PAGES: Final = 4096  # 16 MiB between checkpoints: hot index pages are copied back once, not every 4 MiB
 BUSY_MS: Final = 10_000
