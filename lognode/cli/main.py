@@ -32,6 +32,7 @@ from lognode.cli.commands.federation.members import (
     member_pending,
     member_remove,
 )
+from lognode.cli.commands.federation.peers import peers
 from lognode.cli.commands.federation.sync import sync, sync_status
 from lognode.cli.commands.simulation import sim
 from lognode.cli.commands.spans.read import log, show, tail, why
@@ -119,6 +120,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
             {"create": invite_create, "list": invite_list, "revoke": invite_revoke},
         ),
         "join": join,
+        "peers": peers,
         "member": Family(
             "List, change, approve or remove members.",
             {

@@ -49,6 +49,7 @@ class Action(StrEnum):
     MEMBER_CHANGE = "member.change"  # approve, remove, give another level
     INVITE_READ = "invite.read"  # without its secret
     INVITE_CHANGE = "invite.change"  # make one, revoke one
+    PEERS_READ = "peers.read"  # addresses of members and of this machine's network
     NODE_JOIN = "node.join"  # become a member of a tenant of others
 
 
@@ -67,6 +68,7 @@ _LEAST: Mapping[Action, Role] = {
     Action.MEMBER_READ: Role.VIEWER,
     Action.MEMBER_CHANGE: Role.OWNER,
     Action.INVITE_READ: Role.ADMIN,
+    Action.PEERS_READ: Role.ADMIN,
     Action.INVITE_CHANGE: Role.OWNER,
 }
 

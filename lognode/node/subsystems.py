@@ -17,7 +17,7 @@ from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
 from lognode.api.evidence import bundle
-from lognode.api.federation import invites, join, members, sync
+from lognode.api.federation import invites, join, members, peers, sync
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening, open_listening
@@ -45,6 +45,7 @@ REGISTRATIONS: Final = (
     members.register,
     join.register,
     sync.register,
+    peers.register,
 )
 
 

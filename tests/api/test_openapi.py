@@ -37,6 +37,7 @@ OPERATIONS: Final = {
     ("get", f"{TENANT}/spans/{{span_id}}/effects"),
     ("get", f"{TENANT}/spans/{{span_id}}/proof"),
     ("get", f"{TENANT}/stats"),
+    ("get", f"{TENANT}/peers"),
     ("get", f"{TENANT}/sync"),
     ("get", f"{TENANT}/ws"),
     ("delete", f"{TENANT}/invites/{{invite}}"),

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, federation
+from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, federation, peers
 from tests.daemon import Daemon
 
 TENANT: Final = "/v1/tenants/{tenant}"
@@ -30,6 +30,7 @@ ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("post", f"{TENANT}/members/pending/{{node}}", "200"): (federation.Approved,),
     ("patch", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
     ("delete", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
+    ("get", f"{TENANT}/peers", "200"): (peers.Peers,),
     ("post", "/v1/node/join", "200"): (federation.Joined,),
     ("post", "/v1/node/join", "202"): (federation.Joined,),
 }

@@ -48,6 +48,8 @@ def test_an_announcement_that_makes_no_sense_is_nobody() -> None:
         for value in (None, b"", b"\xff", b"0", b"x" * 300, *([] if name == b"v" else [b"70000"])):
             assert read_record({**text, name: value}, mine.hosts) is None
     assert read_record(text, ()) is None
+    assert read_record(text, ("127.0.0.1", "::1", "fe80::1%2", "0.0.0.0", "224.0.0.1")) is None
+    assert read_record(text, ("127.0.0.1", "169.254.1.2")) == mine._replace(hosts=("169.254.1.2",))
     assert read_record({}, mine.hosts) is None
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from lognode.client.answers import parse_answer
 from lognode.client.answers.federation import Approved, Changed, Invite, Issued, Joined, Member, Revoked, Sync, Waiting
+from lognode.client.answers.peers import Peers
 from lognode.client.sync.session import Session
 
 DAY_S = 24 * 60 * 60
@@ -90,6 +91,10 @@ class Federation:
     def _sync(self, method: str, peer: str | None) -> dict[str, Any]:
         params = [] if peer is None else [("peer", peer)]
         return parse_answer(self._session.request(method, f"{self._base}/sync", params=params))
+
+    def peers(self) -> Peers:
+        """Where the other members are and how the node reaches them, and why it may find nobody on its network."""
+        return cast("Peers", parse_answer(self._session.request("GET", f"{self._base}/peers")))
 
     def _member_path(self, node: str) -> str:
         return f"{self._base}/members/{_key(node)}"

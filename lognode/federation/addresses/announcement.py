@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from lognode.core.ids import ALPHABET, b32encode
-from lognode.federation.addresses.address import PORT_MAX, Address
+from lognode.federation.addresses.address import PORT_MAX, Address, Scope, scope_of
 
 SERVICE_TYPE: Final = "_lognode._tcp.local."
 VERSION: Final = 1
@@ -51,8 +51,10 @@ def text_record(announcement: Announcement) -> dict[str, str]:
 def read_record(text: Mapping[bytes, bytes | None], hosts: tuple[str, ...]) -> Announcement | None:
     """What another node announces, with the addresses from beside its TXT record; None where it makes no sense.
 
-    Unknown names are for later versions, which go on announcing what this one understands.
+    Unknown names are for later versions, which go on announcing what this one understands. An address of loopback would
+    lead to this machine, and one of a link in IPv6 nowhere without its zone: both are left out.
     """
+    hosts = tuple(host for host in hosts if scope_of(host) >= (Scope.ROUTED if ":" in host else Scope.LINK))
     prefix = (text.get(b"k") or b"").decode("ascii", "replace")
     peer_port, join_port = _port(text.get(b"p")), _port(text.get(b"j"))
     version = text.get(b"v") or b""

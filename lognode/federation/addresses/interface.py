@@ -38,6 +38,8 @@ def own_hosts(interfaces: Sequence[Interface], listen_host: str) -> tuple[str, .
     Those of the link serve only where there is no routed one, and IPv4 ones alone, since an IPv6 one means nothing
     without the zone of whoever uses it. A listener on loopback is for nodes of this machine.
     """
+    if listen_host == "localhost":
+        return ("127.0.0.1",)
     listening = ip_address(listen_host.partition("%")[0])
     if listening.is_loopback:
         return (listen_host,)
