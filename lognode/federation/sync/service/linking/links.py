@@ -217,7 +217,9 @@ class Links:
         return self._outside.own_key < tie.node_key
 
     def _turn_at(self, tie: Tie) -> float:
-        return trio.current_time() + (0 if self._is_first(tie) else LINK_TURN_S)
+        """When this node may dial; at once where the other cannot know yet that it may."""
+        is_new = not tie.has_met and (tie.tenant.number, tie.node_key) in self._introduced
+        return trio.current_time() + (0 if is_new or self._is_first(tie) else LINK_TURN_S)
 
     def _chance(self) -> float:
         return int.from_bytes(self._outside.world.random_bytes(2)) / 0x1_0000

@@ -80,6 +80,11 @@ class Tie:
         """Whether a session is open, in either direction."""
         return self.is_outbound or self.inbound > 0
 
+    @property
+    def has_met(self) -> bool:
+        """Whether the two were ever compared."""
+        return self._rounds > 0
+
     def ask(self) -> None:
         """Have both compared now, whoever dials."""
         self.asked.ring()
