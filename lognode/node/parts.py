@@ -43,7 +43,7 @@ from lognode.identity.store import (
     read_token,
     write_secret_file,
 )
-from lognode.node.identity import DATABASE_NAME, KEY_NAME, check_settled, settle_feeds
+from lognode.node.identity import DATABASE_NAME, KEY_NAME, check_settled, former_keys, settle_feeds
 from lognode.node.syncing import open_syncing
 from lognode.settings import Settings
 from lognode.timeline.record import TenantRef
@@ -113,7 +113,9 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
             searched = await indexer.choose(settings.search)
             discovery = await _open_discovery(settings, world, store, keys)
             ground = Ground(store, writer, standings, world, keys)
-            syncing = await closing.enter_async_context(open_syncing(ground, heads, meters, discovery))
+            syncing = await closing.enter_async_context(
+                open_syncing(ground, heads, meters, discovery, former_keys(folder))
+            )
             yield Parts(
                 world=world,
                 store=store,

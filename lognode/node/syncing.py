@@ -17,6 +17,7 @@ from lognode.federation.sync.service.outside import Outside
 from lognode.federation.sync.service.state.ties import Ties
 from lognode.federation.transport.dialer import Dialer
 from lognode.federation.transport.tls import TlsIdentity
+from lognode.identity.keys import NodeKeys
 from lognode.protocol.messages import INSTANCE_BYTES
 
 
@@ -29,10 +30,16 @@ class Syncing(NamedTuple):
 
 
 @asynccontextmanager
-async def open_syncing(ground: Ground, heads: Heads, meters: Meters, discovery: Discovery) -> AsyncIterator[Syncing]:
-    """What keeps a node equal with others; its connections are closed at the end."""
+async def open_syncing(
+    ground: Ground, heads: Heads, meters: Meters, discovery: Discovery, former: NodeKeys | None
+) -> AsyncIterator[Syncing]:
+    """What keeps a node equal with others; its connections are closed at the end.
+
+    `former` are the node's keys before a rotation that not all may have heard of.
+    """
     identity, notices = TlsIdentity.from_seed(ground.keys.tls_seed()), Notices()
-    async with Dialer(identity, meters.peers.count_bytes, discovery.directory.tried) as dialer:
+    old = TlsIdentity.from_seed(former.tls_seed()) if former else None
+    async with Dialer(identity, meters.peers.count_bytes, discovery.directory.tried, old) as dialer:
         outside = Outside(
             world=ground.world,
             store=ground.store,

@@ -301,7 +301,7 @@ async def test_an_answer_is_neither_inflated_nor_are_its_cookies_kept(alice: Pee
     head = OK + b"Set-Cookie: a=b\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     async with answering(alice, bob, saying(head, bomb)) as contact, bob.dialer() as caller:
         assert await caller.ask(contact, b"hello") == bomb
-        assert not list(caller._clients[contact.certificate].cookies.jar)
+        assert not list(caller._clients[contact.certificate, bob.identity.certificate].cookies.jar)
 
 
 async def test_the_address_that_answered_is_tried_first(alice: Peer, bob: Peer) -> None:

@@ -32,6 +32,20 @@ async def test_a_member_is_answered_and_known_by_its_node_key(alice: Peer, bob: 
         assert await dialer.ask(alice.contact, b"hello") == bob.keys.public + b"hello"
 
 
+async def test_a_node_with_a_new_key_is_known_by_its_former_one_until_its_peer_has_heard(
+    alice: Peer, bob: Peer, eve: Peer
+) -> None:
+    alice.knows(eve)
+    async with alice.serving(Echo()), Dialer(bob.identity, former=eve.identity) as dialer:
+        assert await dialer.ask(alice.contact, b"hello") == eve.keys.public + b"hello"
+        alice.knows(bob)
+        assert await dialer.ask(alice.contact, b"hello") == bob.keys.public + b"hello"
+        alice.knows()
+        with pytest.raises(PeerError) as refused:
+            await dialer.ask(alice.contact, b"hello")
+        assert refused.value.code in {"peer.refused", "peer.unreachable"}
+
+
 async def test_large_messages_come_whole(alice: Peer, bob: Peer) -> None:
     alice.knows(bob)
     body = bytes(range(256)) * 40_000

@@ -24,6 +24,8 @@ from lognode.federation.transport.tls import TlsIdentity, peer_client_context
 
 # Failures of an address, which another one may not have.
 _NEXT: Final = frozenset({"peer.unreachable", "peer.untrusted"})
+# How a peer shows, or a connection that broke, that our certificate is none of a member.
+_UNKNOWN: Final = frozenset({"peer.unreachable", "peer.refused"})
 
 
 class Frames:
@@ -73,12 +75,16 @@ class Dialer:
         identity: TlsIdentity,
         on_bytes: Callable[[int, int], None] = lambda _received, _sent: None,
         on_tried: Callable[[bytes, str, str | None], None] = lambda _node_key, _address, _code: None,
+        former: TlsIdentity | None = None,
     ) -> None:
-        """`on_tried` is told of each address that a node answered at, or with which error it did not."""
-        self._identity = identity
+        """`on_tried` is told of each address that a node answered at, or with which error it did not.
+
+        `former` is shown to those that do not know `identity` yet, after a rotation of the node's key.
+        """
+        self._identities = [identity] if former is None else [identity, former]
         self._count = on_bytes
         self._tried = on_tried
-        self._clients: dict[bytes, httpx.AsyncClient] = {}  # by certificate; the newest used last
+        self._clients: dict[tuple[bytes, bytes], httpx.AsyncClient] = {}  # by certificates; the newest used last
         self._good: dict[bytes, str] = {}  # the address that answered last, by certificate
 
     async def __aenter__(self) -> Self:
@@ -112,12 +118,24 @@ class Dialer:
 
     @asynccontextmanager
     async def _calling(self, contact: Contact, path: str, body: bytes) -> AsyncIterator[Answer]:
-        """The answer of the first address that has one."""
+        """The answer to the first of our identities that is known."""
         async with AsyncExitStack() as stack:
-            yield await self._call(stack, contact, path, body)
+            for identity in self._identities[:-1]:
+                try:
+                    answer = await self._call(stack, identity, contact, path, body)
+                except PeerError as error:
+                    if error.code not in _UNKNOWN:
+                        raise
+                else:
+                    yield answer
+                    return
+            yield await self._call(stack, self._identities[-1], contact, path, body)
 
-    async def _call(self, stack: AsyncExitStack, contact: Contact, path: str, body: bytes) -> Answer:
-        http = await self._client(contact)
+    async def _call(
+        self, stack: AsyncExitStack, identity: TlsIdentity, contact: Contact, path: str, body: bytes
+    ) -> Answer:
+        """The answer of the first address that has one."""
+        http = await self._client(identity, contact)
         failed: PeerError | None = None
         good = self._good.get(contact.certificate)
         for address in sorted(contact.addresses, key=lambda address: address != good):
@@ -136,13 +154,14 @@ class Dialer:
                 return answer
         raise failed or PeerError("peer.unreachable", "no address is known")
 
-    async def _client(self, contact: Contact) -> httpx.AsyncClient:
+    async def _client(self, identity: TlsIdentity, contact: Contact) -> httpx.AsyncClient:
         """The client for a contact's certificate; the one that was used least lately makes room."""
-        certificate = contact.certificate
-        client = self._clients.pop(certificate, None) or http_client(peer_client_context(self._identity, certificate))
-        self._clients[certificate] = client
+        certificates = contact.certificate, identity.certificate
+        client = self._clients.pop(certificates, None)
+        client = client or http_client(peer_client_context(identity, contact.certificate))
+        self._clients[certificates] = client
         if len(self._clients) > DIALS_MAX:
             oldest = next(iter(self._clients))
-            self._good.pop(oldest, None)
+            self._good.pop(oldest[0], None)
             await self._clients.pop(oldest).aclose()
         return client
