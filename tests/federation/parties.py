@@ -40,7 +40,7 @@ from tests.timeline.members.nodes import keys_of
 DAY_MS = 24 * 60 * 60 * 1000
 
 
-@dataclass
+@dataclass(eq=False)
 class Party:
     """A running node."""
 
@@ -145,7 +145,8 @@ async def _pull(target: Party, source: Party, tenant: TenantRef) -> None:
     held = await target.store.read(read_clock, ours)
     ranges, foretold = await source.store.read(_lacking, theirs, source.store, held)
     outcomes = await target.writer.ingest(ours, ranges, foretold)
-    assert all(isinstance(outcome, int) for outcome in outcomes), outcomes
+    refused = {outcome.code for outcome in outcomes if not isinstance(outcome, int)}
+    assert refused <= {"feed.unadmitted"}  # what a node wrote that nobody let in stays with it
 
 
 def _lacking(

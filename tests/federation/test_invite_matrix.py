@@ -11,6 +11,7 @@ from lognode.core.errors import CallerError, LognodeError, NodeFault
 from lognode.core.ids import b32encode
 from lognode.federation.invites.invitation import format_invitation, parse_invitation
 from lognode.federation.invites.messages import Admitted, Refused, decode_answer, encode_request, sign_request
+from lognode.timeline.store.read.ranges import read_clock
 from tests.federation.parties import DAY_MS, Party, Street, sync
 from tests.timeline.members.nodes import keys_of
 
@@ -183,6 +184,8 @@ async def test_two_roots_that_admit_at_once_while_parted_end_with_one_joiner_eve
         }
         assert (await one.join(text)).server_key == founder.keys.public
         assert (await other.join(text)).server_key == second.keys.public
+        for party in (one, other):
+            await party.writer.append(party.tenant, [Draft(kind="note", title="before they met")])
         parties = (founder, second, one, other)
         tenant = founder.tenant
         for _ in range(2):
@@ -194,8 +197,17 @@ async def test_two_roots_that_admit_at_once_while_parted_end_with_one_joiner_eve
         numbers = [party.store.tenants[b32encode(tenant.tenant_id)].number for party in parties]
         found = [party.standings.of(number) for party, number in zip(parties, numbers, strict=True)]
         assert found[0].members == found[1].members == found[2].members == found[3].members
-        levels = {name: founder.level(name) for name in ("one", "other")}
+        levels = {party: founder.level(party.name) for party in (one, other)}
         assert sorted(levels.values()) == [Level.BLOCKED, Level.TRUSTED]
+
+        loser = min(levels, key=lambda party: levels[party])
+        street.parted.clear()
+        assert (await loser.join(await founder.invite())).state == "member"
+        (receipt,) = await loser.writer.append(loser.tenant, [Draft(kind="note", title="in after all")])
+        await sync(founder, loser)
+        assert founder.level(loser.name) == Level.TRUSTED
+        assert receipt.feed not in founder.membership.cuts
+        assert receipt.feed in (await founder.store.read(read_clock, founder.tenant))
 
 
 async def test_a_person_approves_also_after_a_restart(street: Street) -> None:
