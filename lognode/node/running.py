@@ -81,6 +81,7 @@ async def _run(
             nursery.start_soon(_obey, signals, stopping, reloader)
             if notifier.watchdog_s is not None:
                 nursery.start_soon(Watchdog(parts.store, notifier, notifier.watchdog_s).run)
+            await parts.desk.joins.resume()
             joined = partial(subsystems.follow_tenants, parts, configuration)
             with _url_file(settings.data_dir / URL_NAME, url), parts.desk.joins.telling(joined):
                 announce(parts.info, url)

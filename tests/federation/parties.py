@@ -83,6 +83,7 @@ class Street:
     parties: dict[str, Party] = field(default_factory=dict)  # those that run, by address
     doors: dict[str, int] = field(default_factory=dict)
     parted: set[frozenset[str]] = field(default_factory=set)
+    cut_off: set[frozenset[str]] = field(default_factory=set)  # of spans alone
     now_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     @asynccontextmanager
@@ -112,6 +113,7 @@ class Street:
             ground = Ground(store, writer, standings, world, keys)
             desk = Desk.of(ground, directory, whereabouts, ask=ask, adopted=adopted)
             party = self.parties[address] = Party(name, keys, store, writer, standings, desk, whereabouts)
+            await desk.joins.resume()
             try:
                 yield party
             finally:
@@ -129,8 +131,9 @@ class Street:
         return await party.desk.admissions.answer(body)
 
     async def sync_by_key(self, party: Party, node_key: bytes, tenant: TenantRef) -> None:
-        other = next(each for each in self.parties.values() if each.keys.public == node_key)
-        await _pull(party, other, tenant)
+        other = next((each for each in self.parties.values() if each.keys.public == node_key), None)
+        if other is not None and frozenset({party.name, other.name}) not in self.cut_off:
+            await _pull(party, other, tenant)
 
 
 async def sync(one: Party, other: Party, tenant: TenantRef | None = None) -> None:

@@ -150,6 +150,22 @@ async def test_a_joiner_that_died_before_it_adopted_the_tenant_is_one_use(street
         assert founder.membership.members[keys_of("joiner").public].admission == first.admission
 
 
+async def test_a_node_that_ends_before_the_first_spans_came_goes_on_when_it_is_back(
+    street: Street, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lognode.federation.invites.service.joining.JOIN_PROOF_S_MAX", 0.01)
+    async with street.open("founder") as founder:
+        street.cut_off.add(frozenset({"founder", "joiner"}))
+        async with street.open("joiner") as joiner:
+            joined = await joiner.join(await founder.invite())
+            assert (joined.state, joiner.tenant.tenant_id == founder.tenant.tenant_id) == ("syncing", False)
+        street.cut_off.clear()
+        async with street.open("joiner") as joiner:
+            number = joiner.store.tenants[b32encode(founder.tenant.tenant_id)].number
+            await joiner.standings.wait_change(number, joiner.standings.version(number))
+            assert joiner.standings.of(number).members == founder.membership.members
+
+
 async def test_another_root_admits_while_the_inviter_is_off(street: Street) -> None:
     async with street.open("second") as second:
         async with street.open("founder") as founder:

@@ -60,6 +60,8 @@ class Joiner:
         tenant = TenantRef(1, tenant_id, alias)
         return self.tenants.setdefault(b32encode(tenant_id), tenant)
 
+    async def write(self, _fn: Any, *_args: Any) -> None: ...
+
     # The network.
 
     async def ask(self, address: str, tls_key: bytes, body: bytes) -> bytes:

@@ -1,13 +1,15 @@
-"""Rows of joiners that a person has to approve, and of this node's names for tenants.
+"""Rows of joiners that a person has to approve, of members that a joiner was told of, of a node's names for tenants.
 
 Synchronous functions for the store's threads; they decide nothing.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lognode.core.limits import PETITIONS_MAX
 from lognode.core.span import is_control
+from lognode.federation.invites.messages import Peer
 
 
 class Petition(NamedTuple):
@@ -54,6 +56,28 @@ def load_petitions(conn: sqlite3.Connection, tenant: int) -> list[Petition]:
 def drop_petition(conn: sqlite3.Connection, tenant: int, node_key: bytes) -> None:
     """Forget a joiner's petition."""
     conn.execute("DELETE FROM petitions WHERE tenant = ? AND node_key = ?", (tenant, node_key))
+
+
+def save_introductions(conn: sqlite3.Connection, tenant: int, peers: Sequence[Peer]) -> None:
+    """Remember members of a tenant in place of those remembered before."""
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        conn.execute("DELETE FROM introductions WHERE tenant = ?", (tenant,))
+        rows = [(tenant, peer.node_key, peer.certificate, " ".join(peer.addresses)) for peer in peers]
+        conn.executemany("INSERT INTO introductions VALUES (?, ?, ?, ?)", rows)
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+def load_introductions(conn: sqlite3.Connection) -> dict[int, list[Peer]]:
+    """The members that are remembered, by tenant."""
+    found: dict[int, list[Peer]] = {}
+    for tenant, node_key, certificate, addresses in conn.execute("SELECT * FROM introductions"):
+        found.setdefault(tenant, []).append(Peer(node_key, certificate, tuple(addresses.split())))
+    return found
 
 
 def holds_only_control(conn: sqlite3.Connection, tenant: int) -> bool:

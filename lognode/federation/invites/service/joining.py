@@ -15,7 +15,7 @@ import trio
 from lognode.core.access import Level
 from lognode.core.errors import CallerError, NodeFault, PeerError
 from lognode.core.ids import NONCE_BYTES, TenantId, b32encode
-from lognode.core.limits import JOIN_S_MAX, JOIN_SEARCH_S_MAX
+from lognode.core.limits import JOIN_PROOF_S_MAX, JOIN_S_MAX, JOIN_SEARCH_S_MAX
 from lognode.engine.opening import alias_seal
 from lognode.federation.invites.invitation import Invitation, Server, parse_invitation
 from lognode.federation.invites.messages import (
@@ -29,7 +29,7 @@ from lognode.federation.invites.messages import (
     sign_request,
 )
 from lognode.federation.invites.service.ground import Ground
-from lognode.federation.invites.store import holds_only_control, move_alias
+from lognode.federation.invites.store import holds_only_control, load_introductions, move_alias, save_introductions
 from lognode.federation.invites.words import words_of
 from lognode.timeline.record import TenantRef
 
@@ -119,13 +119,25 @@ class Joins:
     async def _take_up(self, tenant_id: TenantId, server_key: bytes, words: str, admitted: Admitted) -> Joined:
         """Have the tenant here, and wait for the spans that prove the admission."""
         tenant = await self._ground.writer.adopt_tenant(tenant_id, b32encode(tenant_id)[:ALIAS_CHARS])
+        await self._ground.store.write(save_introductions, tenant.number, admitted.peers)
         self._adopted(tenant, admitted.peers)
         is_proven = await self._is_proven(tenant)
+        if is_proven:
+            await self._ground.store.write(save_introductions, tenant.number, ())
         alias = await self._name(tenant) if is_proven else tenant.alias
         await self._tell()
         state: State = "member" if is_proven else "syncing"
         _log.info("tenant_joined", tenant=b32encode(tenant_id), state=state)
         return Joined(tenant_id, state, admitted.level, server_key, words, None, alias)
+
+    async def resume(self) -> None:
+        """Go on with tenants whose first spans had not come when the node ended."""
+        tenants = {tenant.number: tenant for tenant in self._ground.store.tenants.values()}
+        for number, peers in (await self._ground.store.read(load_introductions)).items():
+            if self._member_level(tenants[number].tenant_id) is None:
+                self._adopted(tenants[number], tuple(peers))
+            else:
+                await self._ground.store.write(save_introductions, number, ())
 
     async def _tell(self) -> None:
         if self._heeding is not None:
@@ -157,7 +169,7 @@ class Joins:
 
     async def _is_proven(self, tenant: TenantRef) -> bool:
         """Whether the spans that make this node a member came in time."""
-        with trio.move_on_after(JOIN_S_MAX):
+        with trio.move_on_after(JOIN_PROOF_S_MAX):
             seen = -1
             while self._member_level(tenant.tenant_id) is None:
                 seen = await self._ground.standings.wait_change(tenant.number, seen)

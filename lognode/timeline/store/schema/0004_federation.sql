@@ -62,3 +62,12 @@ CREATE TABLE petitions (
   newest_ms INTEGER NOT NULL,
   PRIMARY KEY (tenant, node_key)
 ) STRICT, WITHOUT ROWID;
+
+-- Members of tenants that this node joined and knows nothing of yet: whom to get the first spans from.
+CREATE TABLE introductions (
+  tenant      INTEGER NOT NULL REFERENCES tenants,
+  node_key    BLOB NOT NULL,
+  certificate BLOB NOT NULL,
+  addresses   TEXT NOT NULL,  -- HOST:PORT, with spaces between them
+  PRIMARY KEY (tenant, node_key)
+) STRICT, WITHOUT ROWID;
