@@ -173,6 +173,7 @@ MESSAGE_HEAD_BYTES_MAX: Final = MIB  # of its structure, which a decoder blows u
 MESSAGE_BYTES_MAX: Final = RANGE_BYTES_MAX + 2 * MIB  # one range however large, and what is around it
 BATCH_BYTES_MAX: Final = MIB  # of headers and bodies in a message, unless one range or span has more; two are under way
 BATCH_ITEMS_MAX: Final = 1024  # ranges, control spans or feeds in a message
+CONTROLS_READ_MAX: Final = 8 * BATCH_ITEMS_MAX  # for one answer: some hundred milliseconds of proofs
 ENTRY_BYTES_EXTRA: Final = 128  # of memory that an entry takes besides its bytes
 EXPAND_PREFIXES_MAX: Final = 256  # in a message: an answer of 250 kB
 EXPAND_HEADS_MAX: Final = 16  # below this many feeds, naming them is shorter than fingerprints

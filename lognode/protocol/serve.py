@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol, assert_never
 
 from lognode.core.ids import FeedId
-from lognode.core.limits import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, ENTRY_BYTES_EXTRA, RANGE_SPANS_MAX
+from lognode.core.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_ITEMS_MAX,
+    CONTROLS_READ_MAX,
+    ENTRY_BYTES_EXTRA,
+    RANGE_SPANS_MAX,
+)
 from lognode.core.span import Foretold, Range
 from lognode.protocol.messages import (
     VERSIONS,
@@ -132,9 +138,12 @@ def collect_ranges(holdings: Holdings, wants: Sequence[RangeWant], room: Room) -
 def collect_controls(holdings: Holdings, wants: Sequence[ControlsWant], room: Room) -> tuple[list[Foretold], bool]:
     """Control spans of wanted feeds in their order until the message is full, and whether some found no room."""
     found: list[Foretold] = []
-    left = room.size_bytes
+    left, reads = room.size_bytes, CONTROLS_READ_MAX
     for feed, start, known in wants:
+        if reads <= 0:  # so many are known already, and each was proven to find that out
+            return found, True
         spans = holdings.foretold(feed, start, spans_max=room.items + 1)
+        reads -= len(spans)
         is_all = len(spans) <= room.items
         if known and is_all and seqs_digest([span.seq for span in spans]) == known:
             continue

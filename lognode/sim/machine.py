@@ -21,13 +21,13 @@ from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
+from lognode.federation.sync.service.holdings import Snapshot
 from lognode.identity.keys import SEED_BYTES, NodeKeys
 from lognode.protocol.messages import VERSIONS, Follow, Hello, Push, Pushed, Refused, Request
 from lognode.protocol.serve import REFUSAL, Presence, answer
 from lognode.protocol.steps import Give, Look, Reply, Take, give
 from lognode.protocol.wire import decode_request, encode_answer
 from lognode.sim.disk import Crash, Disk, DiskStore
-from lognode.sim.holdings import DiskHoldings
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
 
@@ -166,10 +166,10 @@ class Machine:
         return encode_answer(answer(request, self.holdings, process.presence), version)
 
     @property
-    def holdings(self) -> DiskHoldings:
+    def holdings(self) -> Snapshot:
         """What it holds of the tenant."""
         assert self.tenant is not None
-        return DiskHoldings(self.disk.conn, self.tenant)
+        return Snapshot(self.disk.conn, self.tenant)
 
     async def carry_out(self, step: Look | Give | Take) -> Reply:
         """What a step of a run comes to here. Raises Down."""

@@ -1,12 +1,17 @@
 """What two nodes say to each other is as short as it can be, and no message grows with what they hold."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lognode.core.clock import Clock
-from lognode.core.limits import BATCH_BYTES_MAX
-from lognode.protocol.serve import Room
-from lognode.protocol.summary import Summary, View, addresses_digest
+from lognode.core.ids import FeedId
+from lognode.core.limits import BATCH_BYTES_MAX, CONTROLS_READ_MAX
+from lognode.core.span import Foretold
+from lognode.protocol.messages import ControlsWant
+from lognode.protocol.serve import FULL_ROOM, Room, collect_controls
+from lognode.protocol.summary import Summary, View, addresses_digest, seqs_digest
 from tests.protocol.memory import Feed, Node, Wire, feed_id, meet, run
 
 ADDRESSES = ("192.168.122.101:7481", "[fe80::5054:ff:fe12:3456%enp1s0]:7481", "node-a.example.net:7481")
@@ -85,6 +90,25 @@ def test_a_first_contact_with_10_000_feeds_takes_few_requests() -> None:
     report, _ = meet(dialer, answerer)
     assert report.state == "equal"
     assert report.asks < 60
+
+
+def test_asking_for_what_is_known_costs_no_more_than_asking_for_what_is_not() -> None:
+    truths = {feed_id(number): Feed(feed_id(number), (1000,), tuple(range(900))) for number in range(1000)}
+    node = Node(truths, dict.fromkeys(truths, 1000))
+    reads = 0
+    whole = node.foretold
+
+    def foretold(feed: FeedId, start: int, *, spans_max: int) -> Sequence[Foretold]:
+        nonlocal reads
+        spans = whole(feed, start, spans_max=spans_max)
+        reads += len(spans)
+        return spans
+
+    node.foretold = foretold  # type: ignore[method-assign]
+    known = seqs_digest(range(900))
+    found, more = collect_controls(node, [ControlsWant(feed, 0, known) for feed in truths], FULL_ROOM)
+    assert (found, more) == ([], True)
+    assert reads <= CONTROLS_READ_MAX + 900
 
 
 heads = st.dictionaries(

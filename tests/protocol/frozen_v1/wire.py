@@ -203,7 +203,10 @@ def _refused(fields: list[object], _cursor: Cursor) -> Refused:
 def _expand(version: int, fields: list[object], _cursor: Cursor) -> Expand:
     tenant, prefixes = parts_of(fields, 2, "expand")
     wanted = items_of(prefixes, "prefixes", EXPAND_PREFIXES_MAX)
-    return Expand(version, _tenant(tenant), tuple([_prefix(prefix) for prefix in wanted]))
+    found = tuple([_prefix(prefix) for prefix in wanted])
+    if len(set(found)) < len(found):
+        malformed("a prefix that stands twice")
+    return Expand(version, _tenant(tenant), found)
 
 
 def _expanded(fields: list[object], _cursor: Cursor) -> Expanded:

@@ -50,7 +50,7 @@ class HeldSpans:
         return await self._store.read(_lacking, tenant, known)
 
 
-class _Snapshot:
+class Snapshot:
     """The holdings of one tenant in one snapshot."""
 
     def __init__(self, conn: sqlite3.Connection, tenant: TenantRef) -> None:
@@ -79,17 +79,17 @@ class _Snapshot:
 
 
 def _view(conn: sqlite3.Connection, tenant: TenantRef) -> View:
-    return _Snapshot(conn, tenant).view()
+    return Snapshot(conn, tenant).view()
 
 
 def _answer(conn: sqlite3.Connection, tenant: TenantRef, request: Readable, presence: Presence) -> Answer:
-    return answer(request, _Snapshot(conn, tenant), presence)
+    return answer(request, Snapshot(conn, tenant), presence)
 
 
 def _give(conn: sqlite3.Connection, tenant: TenantRef, step: Give) -> Parcel:
-    return give(step, _Snapshot(conn, tenant))
+    return give(step, Snapshot(conn, tenant))
 
 
 def _lacking(conn: sqlite3.Connection, tenant: TenantRef, known: Known) -> Sequence[Range]:
     wants = known.lacking(read_clock(conn, tenant))
-    return collect_ranges(_Snapshot(conn, tenant), wants, Room()) if wants else ()
+    return collect_ranges(Snapshot(conn, tenant), wants, Room()) if wants else ()
