@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 
 from tests.daemon import LOGNODE
+from tests.federation.test_daemon_listeners import free_ports, is_open, shown_at, wait_for
 from tests.service.managed import Managed, activated_sockets
 from tests.service.sandbox import NOT_EXERCISED, Sandbox, missing_directives
 from tests.service.units import ROOT, SERVICE, value
@@ -121,7 +122,9 @@ def test_the_daemon_works_in_the_sandbox_with_all_native_code_loaded(
     for path in folders.values():
         path.mkdir(exist_ok=True)
     (folders["credentials"] / value(SERVICE, "LoadCredential").split(":")[0]).write_text("a passphrase")
-    (folders["etc"] / "lognode.toml").write_text('search = ["default"]')
+    peer, join = free_ports(2)
+    ports = f'peer_listen = "127.0.0.1:{peer}"\njoin_listen = "127.0.0.1:{join}"\n'
+    (folders["etc"] / "lognode.toml").write_text(f'{ports}search = ["default"]')
     with (
         tcp,
         unix,
@@ -138,6 +141,10 @@ def test_the_daemon_works_in_the_sandbox_with_all_native_code_loaded(
             spans = http.get("/v1/tenants/default/spans?kind=note.made").json()["spans"]
             assert len(spans) == SPANS
             assert http.get(f"/v1/tenants/default/spans/{spans[0]['id']}/proof").status_code == 200
+            # Other nodes find it: it binds both ports, and hands OpenSSL a key that is on no disk.
+            assert http.post("/v1/tenants/default/invites", json={}).status_code == 201
+            wait_for(lambda: is_open(peer) and is_open(join))
+            assert shown_at(peer) == shown_at(join)
         loaded = Path(f"/proc/{managed.pid}/maps").read_text()
         assert [name for name in NATIVE if not re.search(rf"{name}[^/\n]*\.so|/{name}/[^\n]*\.so", loaded)] == []
         limits = Path(f"/proc/{managed.pid}/limits").read_text()
