@@ -160,6 +160,7 @@ class Machine:
         version = VERSIONS[0] if isinstance(request, Hello) else request.version
         if isinstance(request, Push):
             outcomes = await process.writer.ingest(tenant, request.ranges, request.foretold)
+            outcomes = outcomes[: len(request.ranges)]
             told = [outcome if isinstance(outcome, int) else outcome.code for outcome in outcomes]
             return encode_answer(Pushed(tuple(told)), version)
         assert not isinstance(request, Follow)
@@ -181,7 +182,7 @@ class Machine:
             case Give():
                 return give(step, self.holdings)
             case Take(ranges, foretold, _):
-                return await self._do(lambda: process.writer.ingest(tenant, ranges, foretold))
+                return (await self._do(lambda: process.writer.ingest(tenant, ranges, foretold)))[: len(ranges)]
 
 
 class _Process:

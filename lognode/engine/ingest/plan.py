@@ -48,7 +48,8 @@ class Ground(NamedTuple):
 class IngestPlan(NamedTuple):
     """What to write, where all stands once that is committed, and what each range came to.
 
-    Where control spans were refused, the reason for one of them follows behind the outcomes of the ranges.
+    Behind the outcomes of the ranges follows what else there is to tell: why control spans were refused (of one of
+    them), and "clock.ahead" where a feed that grew ends ahead of now.
     """
 
     write: WritePlan
@@ -74,7 +75,8 @@ class _Batch:
         self._ground = ground
         self._tenant = ground.state.tenant
         self._heads = dict(ground.feeds)
-        self._shelf = Shelf(ground.state, ground.numbers, hlc_from_ms(ground.now_ms + CLOCK_AHEAD_MS_MAX))
+        self._hlc_max = hlc_from_ms(ground.now_ms + CLOCK_AHEAD_MS_MAX)
+        self._shelf = Shelf(ground.state, ground.numbers, self._hlc_max)
         self._authors = ground.book.members.authors
         self._is_widened = False
         self._told: dict[SpanId, tuple[Control, Foretold]] = {}
@@ -238,7 +240,9 @@ class _Batch:
             [verdicts] if is_changed else [],
         )
         if self._refused:
-            outcomes = [*outcomes, self._refused]
+            outcomes.append(self._refused)
+        if any(head.hlc > self._hlc_max for head in self._grown.values()):
+            outcomes.append(PeerError("clock.ahead", "a feed holds spans more than ten minutes ahead of now"))
         return IngestPlan(write, self._state(), self._shelf.numbers, list(self._grown.values()), book, outcomes)
 
     def _find_feed(self, feed: FeedId) -> int | None:

@@ -101,8 +101,9 @@ class Writer:
     ) -> list[int | PeerError]:
         """The size of each range's feed once it is durable, or why the range was refused; that is nobody else's fault.
 
-        Where control spans were refused, the reason for one of them follows behind the outcomes of the ranges. It waits
-        for room. Raises NodeFault as `append` does.
+        Behind the outcomes of the ranges follows what else there is to tell: why control spans were refused (of one of
+        them), and "clock.ahead" where a feed that grew ends ahead of now. It waits for room. Raises NodeFault as
+        `append` does.
         """
         self._check_running()
         return await self._intake.take(tenant, ranges, foretold)

@@ -38,6 +38,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "What it sent is not what the author signed; another peer may have it right. If all do so, remove the peer.",
     ),
     (
+        "clock.ahead",
+        "peer",
+        409,
+        True,
+        "Spans ahead of now",
+        "They are kept, and this node's time does not follow. Set the clock of who wrote them, or this one's.",
+    ),
+    (
         "identity.cloned",
         "peer",
         409,

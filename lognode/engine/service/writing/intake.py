@@ -31,7 +31,7 @@ class Intake:
     async def take(self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold]) -> list[Outcome]:
         """The size of each range's feed once it is durable, or why it was refused. Raises NodeFault.
 
-        Where control spans were refused, the reason for one of them follows behind the outcomes of the ranges.
+        Behind these follows what else there is to tell, as in a plan.
         """
         outcomes, refused = await self._take_parts(tenant, ranges, foretold)
         waiting = [at for at, outcome in enumerate(outcomes) if _is_unadmitted(outcome)]
