@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from lognode.core.limits import CANDIDATES_MAX
 from lognode.core.world import World
 from lognode.federation.addresses.announcement import Announcement, key_prefix, read_record, text_record
+from lognode.federation.addresses.candidates import Pace
 from lognode.federation.discovery.directory import Directory
 from lognode.timeline.store.database import open_store
 
@@ -65,7 +67,8 @@ def test_a_flood_of_announcements_is_bounded_and_hides_nobody_who_is_looked_for(
     assert directory.candidates() == []
 
 
-def test_a_flood_of_announcements_under_a_name_that_is_looked_for_is_tried_once_a_second() -> None:
+def tries_of_a_flood() -> list[str]:
+    """What is given out in ten seconds, while 10,000 announce themselves under a key that is looked for."""
     clock = Clock()
     directory = Directory(NO_STORE, clock.world())
     tried = []
@@ -75,9 +78,20 @@ def test_a_flood_of_announcements_under_a_name_that_is_looked_for_is_tried_once_
         for _ in range(1000):
             tried += [*directory.reach(ALICE), *directory.reach(BOB)]
             clock.s += 0.01
+    return tried
+
+
+def test_a_flood_of_announcements_under_a_name_that_is_looked_for_is_tried_once_a_second() -> None:
+    tried = tries_of_a_flood()
 
     assert len(tried) == 10
     assert len(set(tried)) == 10  # in turn
+
+
+def test_without_the_pace_the_same_flood_is_tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "take", lambda _pace, _now_s: True)
+
+    assert len(tries_of_a_flood()) == 1000
 
 
 def test_a_node_that_answered_is_not_looked_for_elsewhere_until_it_fails() -> None:

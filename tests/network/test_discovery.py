@@ -79,8 +79,8 @@ def test_nodes_that_look_for_nobody_say_nothing_and_hear_nothing(machines: tuple
         assert not state["is_announcing"]
         assert not state["is_browsing"]
         with finder(other, "3", "1") as looking:
-            looking.wait(hosts)
-        assert silent.wait(lambda _: True)["candidates"] == 0
+            heard = looking.wait(hosts)
+        assert silent.wait(lambda now: now["seconds"] > state["seconds"] + heard["seconds"])["candidates"] == 0
 
 
 def test_a_machine_with_multicast_off_says_so_and_finds_once_it_is_on(machines: tuple[Machine, Machine]) -> None:
@@ -92,11 +92,15 @@ def test_a_machine_with_multicast_off_says_so_and_finds_once_it_is_on(machines: 
         assert looking.wait(hosts)["findings"] == []
 
 
-def test_a_machine_without_a_network_says_so(machines: tuple[Machine, Machine]) -> None:
-    one, _ = machines
-    one.ip("link", "set", "veth1", "down")
-    with finder(one, "1", "2", "7481") as looking:
-        assert looking.wait(lambda state: state["findings"])["findings"] == ["discovery.no_interface"]
+def test_a_machine_that_loses_its_network_says_so_and_forgets_who_was_there(machines: tuple[Machine, Machine]) -> None:
+    one, other = machines
+    with finder(one, "1", "", "7481"), finder(other, "2", "1", "7481") as looking:
+        looking.wait(hosts)
+        other.ip("link", "set", "veth1", "down")
+        gone = looking.wait(lambda state: state["findings"] == ["discovery.no_interface"] and not state["candidates"])
+        assert not gone["is_browsing"]
+        other.ip("link", "set", "veth1", "up")
+        looking.wait(hosts)
 
 
 def test_ten_thousand_spoofed_announcements_are_bounded_and_trusted_in_nothing(

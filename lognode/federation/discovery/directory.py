@@ -102,6 +102,10 @@ class Directory:
         """That an announcement was taken back."""
         self._candidates.remove(name)
 
+    def unhear_all(self) -> None:
+        """That nobody listens to announcements now: those who go meanwhile would stay for ever."""
+        self._candidates.clear()
+
     # What is asked.
 
     def reach(self, node_key: bytes) -> tuple[str, ...]:

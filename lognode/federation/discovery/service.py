@@ -106,6 +106,7 @@ class Discovery:
                 await trio.sleep(self._retry_s)
             finally:
                 self._running = None
+                self.directory.unhear_all()
             # What failed may have been an address that was not ready yet, or for good: try again, but ever less often.
             self._retry_s = (
                 INTERFACES_LOOK_S if self._failure is None else min(2 * self._retry_s, DISCOVERY_RETRY_S_MAX)
