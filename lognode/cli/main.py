@@ -22,7 +22,7 @@ from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence import check_proof, prove, verify
-from lognode.cli.commands.federation.identity import id_recovery_create, id_rotate
+from lognode.cli.commands.federation.identity import id_recovery_create, id_revoke, id_rotate
 from lognode.cli.commands.federation.invites import invite_create, invite_list, invite_revoke
 from lognode.cli.commands.federation.join import join
 from lognode.cli.commands.federation.members import (
@@ -94,6 +94,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
             {
                 "show": id_show,
                 "rotate": id_rotate,
+                "revoke": id_revoke,
                 "recovery": Family("Keep a way back to a node whose key is lost.", {"create": id_recovery_create}),
             },
         ),

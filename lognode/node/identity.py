@@ -1,4 +1,4 @@
-"""What a node does to its own identity while it does not run: declare a recovery key, and rotate its key.
+"""What a node does to its own identity while it does not run: declare a recovery key, use one, and rotate its key.
 
 Holds the directory as a daemon does, with no more than the writer. Invariant: what is broken off can be done again and
 goes on where it stopped; there is one whole key file at every moment.
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from lognode.core.access import Level
 from lognode.core.errors import CallerError, NodeFault
-from lognode.core.ids import FeedId, SpanId, b32encode, format_logline
+from lognode.core.ids import FeedId, LogLineKind, SpanId, b32encode, format_logline, logline
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
@@ -25,7 +25,7 @@ from lognode.engine.service.supervisor import cause_of
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import SEED_BYTES, KeyPair, NodeKeys
 from lognode.identity.store import create_key_file, find_passphrase, load_key_file, replace_key_file
-from lognode.timeline.control.identities import identity_recovery_data, identity_rotate_data
+from lognode.timeline.control.identities import identity_recovery_data, identity_revoke_data, identity_rotate_data
 from lognode.timeline.members import Membership, membership
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.controls import held_controls
@@ -90,6 +90,17 @@ def rotate_key(folder: Path, world: World, recovery: KeyPair | None) -> Rotated:
     """
     try:
         return trio.run(_rotate, folder, world, recovery)
+    except BaseExceptionGroup as group:
+        raise cause_of(group) from group
+
+
+def revoke_nodes(folder: Path, world: World, recovery: KeyPair) -> list[tuple[str, str]]:
+    """Remove every member whose recovery key this is, in all tenants where this node may write: tenants and nodes.
+
+    Raises CallerError key.* or recovery.unknown, NodeFault data_dir.*, database.* or those of the writer.
+    """
+    try:
+        return trio.run(_revoke, folder, world, recovery)
     except BaseExceptionGroup as group:
         raise cause_of(group) from group
 
@@ -189,6 +200,32 @@ async def _rotate(folder: Path, world: World, recovery: KeyPair | None) -> Rotat
         replace_key_file(key_file, new_file, folder / FORMER_KEY_NAME)
         await settle_feeds(turn.store, new.public)
     return Rotated(format_logline(old.logline), format_logline(new.logline), tenants, folder / FORMER_KEY_NAME)
+
+
+async def _revoke(folder: Path, world: World, recovery: KeyPair) -> list[tuple[str, str]]:
+    check_settled(folder)
+    done = []
+    async with _turn(folder, world) as turn:
+        for tenant in turn.tenants:
+            members = turn.membership(tenant).members.values() if _may_write(turn, tenant) else ()
+            for member in members:
+                if not member.removed and recovery.public in member.recovery_keys:
+                    await _revoke_in(turn, tenant, member.node_key, recovery)
+                    node = format_logline(logline(LogLineKind.NODE, member.node_key))
+                    done.append((_name(tenant), node))
+    if not done:
+        raise CallerError("recovery.unknown", "no member that this node knows declared it")
+    return done
+
+
+async def _revoke_in(turn: _Turn, tenant: TenantRef, node_key: bytes, recovery: KeyPair) -> None:
+    feeds = [feed for feed in turn.store.feeds.values() if feed.tenant == tenant.number and feed.node_key == node_key]
+    cuts = await turn.store.write(_heads, feeds)
+
+    def build(_members: Membership, after: list[SpanId]) -> bytes:
+        return identity_revoke_data(node_key, recovery, tenant.tenant_id, turn.keys.public, after, cuts)
+
+    await turn.writer.append_control(tenant, "identity.revoke", build)
 
 
 def _refuse_losses(turn: _Turn, key: bytes, recovery: KeyPair | None) -> None:

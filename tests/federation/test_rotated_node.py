@@ -67,3 +67,25 @@ def test_a_member_with_a_new_key_reaches_those_who_know_the_old_one(nodes: tuple
     assert tie["state"] == "live"
     founder.command.text("verify")
     joiner.command.text("verify")
+
+
+def test_a_stolen_founder_is_removed_by_its_words_from_another_member(nodes: tuple[Node, Node], tmp_path: Path) -> None:
+    founder, joiner = nodes
+    words = tmp_path / "words"
+    founder.daemon.stop()
+    founder.command.text("id", "recovery", "create", "--output", str(words))
+    founder.command.text("id", "rotate")  # a thief's: the words hold against that too
+    founder.daemon.start()
+    founder.append("stolen")
+    wait_until(lambda: joiner.titles() == ["stolen"])
+    joiner.daemon.stop()
+    assert joiner.command.run("id", "revoke", "--recovery", __file__).returncode == 1  # these are no words
+    revoked = joiner.command.json("id", "revoke", "--recovery", str(words))["revoked"]
+    founder.append("late")
+    joiner.daemon.start()
+
+    members = {member["node"]: member for member in joiner.command.json("member", "list")["members"]}
+    assert [members[each["node"]]["removed"] for each in revoked] == [True]
+    joiner.append("free")
+    assert joiner.titles() == ["stolen", "free"]
+    assert joiner.command.run("id", "revoke", "--recovery", str(words)).returncode == 5

@@ -1,4 +1,4 @@
-"""Commands by which a node changes its own identity: id rotate, id recovery create."""
+"""Commands by which a node changes its own identity: id rotate, id revoke, id recovery create."""
 
 import os
 import secrets
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lognode.cli.options import DataDir, Json, PathOption, Target, read_file
-from lognode.cli.output import flush, print_json, print_rows, print_text, say
+from lognode.cli.output import flush, print_json, print_rows, print_table, print_text, say
 from lognode.core.errors import CallerError, NodeFault
 
 if TYPE_CHECKING:
@@ -107,6 +107,38 @@ def id_rotate(*, recovery: PathOption = None, data_dir: DataDir = None, json: Js
     )
     flush()
     say("Start the node, then make a new backup: older ones hold the old key.")
+
+
+def id_revoke(*, recovery: PathOption = None, data_dir: DataDir = None, json: Json = False) -> None:
+    """Remove a stolen node by its recovery key, from here.
+
+    Every member that declared this key is removed, whoever it is senior to, and whatever key a thief gave it meanwhile.
+    What it wrote and this node holds stays; what comes later has no effect, on no node. This node, a member of the same
+    tenants, must not run meanwhile; it tells the others when it does again.
+
+    Parameters
+    ----------
+    recovery
+        A file with the 24 words of the stolen node.
+
+    Examples
+    --------
+    $ lognode id revoke --recovery /media/stick/recovery-words
+
+    Notes
+    -----
+    Exit code 4 when no member declared this key, 5 when this node runs.
+    """
+    from lognode.node import real_world
+    from lognode.node.identity import revoke_nodes
+
+    if recovery is None:
+        raise CallerError("usage.invalid", "name the file of the words with --recovery")
+    done = revoke_nodes(Target(data_dir=data_dir).directory(), real_world(), read_words(recovery))
+    if json:
+        print_json({"revoked": [{"tenant": tenant, "node": node} for tenant, node in done]})
+    else:
+        print_table(("tenant", "node"), done)
 
 
 def read_words(path: Path) -> "KeyPair":
