@@ -160,6 +160,7 @@ FEDERATION_REQUEST_BYTES_MAX: Final = 64 * KIB  # of the API: the longest invite
 JOIN_RETRY_S_MAX: Final = 3600  # between a joiner's questions whether it was approved
 JOIN_RETRY_S: Final = 3  # a person approves within minutes
 PETITIONS_MAX: Final = 256  # joiners of a tenant that wait for approval, some kilobyte each
+PETITIONS_EACH_MAX: Final = 64  # by one invite, so that who holds one leaves room to those of others
 JOIN_S_MAX: Final = 30  # for what an invite names
 JOIN_PROOF_S_MAX: Final = 20  # until the first spans are here; with what precedes, clients still wait
 JOIN_SEARCH_S_MAX: Final = 6  # for what is announced, once all that the invite names was tried

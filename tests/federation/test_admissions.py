@@ -251,6 +251,19 @@ async def test_approving_checks_once_more() -> None:
         with pytest.raises(CallerError) as refused:
             await root.admissions.approve(root.tenant, keys_of(joiner).public)
         assert refused.value.code == code
+    assert await root.admissions.petitions(root.tenant) == []
+
+
+async def test_who_holds_one_invite_leaves_room_to_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lognode.federation.invites.store.PETITIONS_EACH_MAX", 2)
+    root = founder()
+    made, other = invite(root, approve=True, uses=9), invite(root, "other", approve=True)
+    for joiner in ("a", "b"):
+        await root.ask(ask(root, made, joiner))
+
+    assert await root.ask(ask(root, made, "c")) == Refused("invite.crowded")
+    assert isinstance(await root.ask(ask(root, made, "a")), Waiting)
+    assert isinstance(await root.ask(ask(root, other, "d")), Waiting)
 
 
 async def test_who_waits_is_counted_and_goes_with_its_invite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lognode.core.limits import PETITIONS_MAX
+from lognode.core.limits import PETITIONS_EACH_MAX, PETITIONS_MAX
 from lognode.core.span import is_control
 from lognode.federation.invites.messages import Peer
 
@@ -31,8 +31,9 @@ def save_petition(conn: sqlite3.Connection, tenant: int, petition: Petition, liv
     try:
         marks = ", ".join("?" * len(live))
         conn.execute(f"DELETE FROM petitions WHERE tenant = ? AND invite_id NOT IN ({marks})", (tenant, *live))
-        others = "SELECT count(*) FROM petitions WHERE tenant = ? AND node_key != ?"
-        has_room: bool = conn.execute(others, (tenant, petition.node_key)).fetchone()[0] < PETITIONS_MAX
+        others = "SELECT count(*), count(invite_id = ? OR NULL) FROM petitions WHERE tenant = ? AND node_key != ?"
+        count, same = conn.execute(others, (petition.invite_id, tenant, petition.node_key)).fetchone()
+        has_room: bool = count < PETITIONS_MAX and same < PETITIONS_EACH_MAX
         if has_room:
             conn.execute(
                 "INSERT INTO petitions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, node_key) DO UPDATE SET "

@@ -28,7 +28,7 @@ from lognode.federation.invites.messages import (
 from lognode.federation.invites.service.ground import Ground
 from lognode.federation.invites.store import Petition, drop_petition, load_petitions, save_petition
 from lognode.timeline.control.members import member_admit_data
-from lognode.timeline.members import Member, Membership
+from lognode.timeline.members import Invite, Member, Membership
 from lognode.timeline.record import TenantRef
 
 REFUSED = encode_answer(Refused("invite.refused"))
@@ -104,11 +104,7 @@ class Admissions:
 
     async def _keep(self, tenant: TenantRef, membership: Membership, request: JoinRequest) -> None:
         now_ms = self._ground.world.now_ms()
-        live = [
-            invite_id
-            for invite_id, invite in membership.invites.items()
-            if invite.approve and not invite.revoked and now_ms <= invite.expires_ms
-        ]
+        live = [invite_id for invite_id, invite in membership.invites.items() if _is_live(invite, now_ms)]
         stated = request.statement
         assert stated.invite_id is not None
         petition = Petition(stated.node_key, stated.invite_id, encode_request(request), now_ms, now_ms)
@@ -116,14 +112,24 @@ class Admissions:
             raise NodeFault("invite.crowded", retry_after_s=BUSY_RETRY_S)
 
     async def petitions(self, tenant: TenantRef) -> list[Petition]:
-        """The joiners that wait for a person's approval, the oldest first."""
-        return await self._ground.store.read(load_petitions, tenant.number)
+        """The joiners that a person may approve now, the oldest first."""
+        invites, now_ms = self._ground.membership(tenant).invites, self._ground.world.now_ms()
+        return [
+            petition
+            for petition in await self._ground.store.read(load_petitions, tenant.number)
+            if (invite := invites.get(petition.invite_id)) and _is_live(invite, now_ms) and invite.uses_left
+        ]
 
     async def approve(self, tenant: TenantRef, node_key: bytes) -> SpanId:
         """The admission of a joiner that waits. Raises CallerError member.not_waiting, invite.* or member.removed."""
-        for petition in await self.petitions(tenant):
+        for petition in await self._ground.store.read(load_petitions, tenant.number):
             if petition.node_key == node_key:
                 admission, _ = await self._admit(tenant, decode_request(petition.request))
                 await self._ground.store.write(drop_petition, tenant.number, node_key)
                 return admission
         raise CallerError("member.not_waiting")
+
+
+def _is_live(invite: Invite, now_ms: int) -> bool:
+    """Whether a person may still approve who comes by this invite."""
+    return invite.approve and not invite.revoked and now_ms <= invite.expires_ms
