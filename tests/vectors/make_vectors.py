@@ -36,6 +36,7 @@ from tests.vectors.history import (
     root_at,
     signed_draft,
 )
+from tests.vectors.messages import make_messages
 from tests.vectors.refused_signatures import signatures
 
 FOLDER: Final = Path(__file__).parent
@@ -262,6 +263,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "feeds.json": lambda: describe_history(build_history()),
     "ids.json": make_ids,
     "keys.json": make_keys,
+    "messages.json": make_messages,
     "notes.json": make_notes,
     "records.json": make_records,
     "tree.json": make_tree,
