@@ -14,7 +14,6 @@ import trio
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
 from lognode.core.ids import LogLineKind, format_logline, logline
 from lognode.core.limits import LINK_TURN_S, LINK_WELL_S
-from lognode.engine.service.supervisor import cause_of
 from lognode.federation.sync.pace import Pace
 from lognode.federation.sync.service.linking.session import Session
 from lognode.federation.sync.service.outside import Outside
@@ -127,10 +126,11 @@ class Links:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._step_back, tie, nursery.cancel_scope)
                         await self._dial(tie)
-                except Exception as error:  # noqa: BLE001 - one peer's failure is nobody else's
+                # One peer's failure is nobody else's, also when it comes together with the end of the task.
+                except* Exception as failed:  # noqa: BLE001
                     if trio.current_time() - begun >= LINK_WELL_S:
                         tie.pace.succeeded()
-                    self._blame(tie, cause_of(error))
+                    self._blame(tie, _cause_of(failed))
 
     async def _dial(self, tie: Tie) -> None:
         """Hold one session. Raises what it ends by."""
@@ -223,3 +223,15 @@ class Links:
 
     def _chance(self) -> float:
         return int.from_bytes(self._outside.world.random_bytes(2)) / 0x1_0000
+
+
+def _cause_of(failed: BaseException) -> BaseException:
+    """What a session ended by: of several things at once the first that has a code."""
+    causes = [failed]
+    while any(isinstance(cause, BaseExceptionGroup) for cause in causes):
+        causes = [
+            inner
+            for cause in causes
+            for inner in (cause.exceptions if isinstance(cause, BaseExceptionGroup) else [cause])
+        ]
+    return next((cause for cause in causes if isinstance(cause, LognodeError)), causes[0])

@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 
 import trio
 
+from lognode.core.clock import hlc_ms, is_ahead, time_text
 from lognode.core.errors import LognodeError, PeerError
 from lognode.core.ids import LogLineKind, format_logline, logline
 from lognode.core.limits import PROGRESS_S
@@ -66,6 +67,7 @@ class Tie:
         self.is_syncing = False
         self.retry_at: float | None = None  # trio's clock
         self.error: LognodeError | None = None
+        self._ahead: PeerError | None = None  # the peer's newest spans are, which ends with newer ones alone
         self._world = world
         self._notices = notices
         self._meters = meters.sync
@@ -138,6 +140,7 @@ class Tie:
             else:
                 self._received += len(part.entries)
                 self._meters.received_spans.inc(len(part.entries))
+                self._look_at_time(part)
         self.progress()
 
     def count_sent(self, ranges: Iterable[Range]) -> None:
@@ -172,7 +175,7 @@ class Tie:
             rounds=self._rounds,
             equal_ms=self._equal_ms,
             contact_ms=self._contact_ms,
-            error=self.error,
+            error=self.error or self._ahead,
             retry_s=None if self.retry_at is None else max(0.0, self.retry_at - trio.current_time()),
         )
 
@@ -182,6 +185,14 @@ class Tie:
         else:
             self.inbound += change
             self.turned.ring()
+
+    def _look_at_time(self, part: Range) -> None:
+        newest = max([entry.hlc for entry in part.entries], default=0)
+        if is_ahead(newest, self._world.now_ms()):
+            self._ahead = PeerError("clock.ahead", f"spans of {time_text(hlc_ms(newest))}")
+            self._meters.failures.labels("clock.ahead").inc()
+        else:
+            self._ahead = None
 
     def _lag_spans(self) -> int:
         return sum(want.stop - want.start for want in self._wants)

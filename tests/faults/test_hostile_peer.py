@@ -1,0 +1,269 @@
+"""What a hostile member sends costs itself alone: no crash, bounded memory, a reason code, and honest peers go on."""
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+
+from lognode.core.ids import FeedId
+from lognode.core.limits import MESSAGE_BYTES_MAX
+from lognode.federation.transport import calls
+from lognode.federation.transport.doors import peer_app
+from lognode.federation.transport.doors.budget import Budgets
+from lognode.federation.transport.frames import SIGN_OF_LIFE, frame
+from lognode.federation.transport.tls import TlsIdentity
+from lognode.protocol.messages import (
+    ControlsWant,
+    ControlsWanted,
+    Expand,
+    Follow,
+    Hello,
+    Pull,
+    Pulse,
+    Push,
+    Pushed,
+    RangeWant,
+    Welcome,
+)
+from lognode.protocol.wire import encode_answer, encode_request
+from tests.faults.hostile_peer import (
+    BOB,
+    MALLORY,
+    Mallory,
+    Memory,
+    check_honest,
+    client_hello,
+    is_refusal,
+    line_to,
+    mutated,
+    poke,
+    raw_door,
+    stage,
+)
+from tests.federation.linked import wait_until
+from tests.federation.peers import Peer
+from tests.federation.test_strangers import Forger
+
+FRAMES = 10_000
+MEMORY_MIB_MAX = 80  # some copies of one message of the largest size
+
+
+def samples_of(mallory: Mallory) -> list[bytes]:
+    """One good request of each sort."""
+    tenant, feed = mallory.tenant, FeedId(mallory.pen.feed_id)
+    mallory.pen.write(title="good")
+    requests = (
+        Hello(tenant, (1,), bytes(16), bytes(32), ("127.0.0.1:7481",), b""),
+        Expand(1, tenant, ("", "0a")),
+        ControlsWanted(1, tenant, (ControlsWant(feed, 0, b""),)),
+        Pull(1, tenant, (RangeWant(feed, 0),)),
+        Push(1, tenant, [mallory.pen.range()], [mallory.pen.foretold(0)]),
+        Follow(1, tenant, bytes(16)),
+    )
+    return [encode_request(request) for request in requests]
+
+
+async def test_malformed_frames_after_authentication_cost_an_answer_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_app, "Budgets", lambda: Budgets(1e6, 1e12))  # its bounds are tested with the door
+    rng = random.Random(20_261_126)
+    async with stage(tmp_path) as (_alice, _bob, mallory):
+        samples, memory = samples_of(mallory), Memory()
+        refused = 0
+        started = trio.current_time()
+        sent = cut_off = 0
+        while sent < FRAMES:
+            # A line on which another tenant was named may be cut off at once.
+            with suppress(trio.BrokenResourceError):
+                async with line_to(mallory) as line:
+                    while sent < FRAMES:
+                        sent += 1
+                        status, answer = await line.ask(mutated(rng.choice(samples), rng))
+                        assert status < 500
+                        refused += is_refusal(status, answer)
+            cut_off += 1
+        took_s = trio.current_time() - started
+        print(f"{sent} frames, {refused} refused, {cut_off} lines, {memory.peak():.1f} MiB, {took_s:.1f} s")
+        assert refused > FRAMES * 0.9
+        assert mallory.code == "message.malformed"
+        assert memory.peak() < MEMORY_MIB_MAX
+
+
+async def test_malformed_bytes_before_authentication_cost_a_connection_each(tmp_path: Path) -> None:
+    rng = random.Random(20_261_127)
+    hello = client_hello()
+    async with stage(tmp_path) as (alice, _bob, _mallory):
+        memory, started = Memory(), trio.current_time()
+        address, limiter = alice.peer.address, trio.CapacityLimiter(8)
+
+        async def one(raw: bytes) -> None:
+            async with limiter:
+                with trio.fail_after(30):
+                    await poke(address, raw)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(FRAMES):
+                raw = rng.randbytes(rng.randrange(1, 200)) if number % 2 else mutated(hello, rng)
+                await limiter.acquire_on_behalf_of(number)
+                limiter.release_on_behalf_of(number)
+                nursery.start_soon(one, raw)
+        print(f"{FRAMES} connections, {memory.peak():.1f} MiB, {trio.current_time() - started:.1f} s")
+        assert memory.peak() < MEMORY_MIB_MAX
+
+
+async def write_for_ever(stream: trio.SSLStream[trio.SocketStream], head: bytes, part: bytes) -> None:
+    """A head, then one part after the other, until the other side has enough."""
+    await stream.send_all(head)
+    while True:
+        await stream.send_all(part)
+
+
+OK: Final = b"HTTP/1.1 200 OK\r\n"
+CHUNKED: Final = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNK: Final = b"10000\r\n" + bytes(65_536) + b"\r\n"
+ENDLESS: Final[dict[str, tuple[bytes, bytes, str]]] = {
+    "an answer in chunks": (CHUNKED, CHUNK, "message.too_large"),
+    "an answer that is as long as it says": (
+        OK + b"Content-Length: %d\r\n\r\n" % (1 << 50),
+        CHUNK,
+        "message.too_large",
+    ),
+    "a header": (OK + b"X-Long: ", b"x" * 65_536, "message.malformed"),
+    "headers": (OK, b"X-More: x\r\n" * 5_000, "message.malformed"),
+    "no HTTP": (b"", bytes(65_536), "message.malformed"),
+    "words on the way": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000, "peer.slow"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_an_endless_answer_ends_at_a_bound_with_its_reason(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "CALL_S_MAX", 1)
+    head, part, code = ENDLESS[name]
+    async with stage(tmp_path) as (_alice, _bob, mallory):
+        memory = Memory()
+        async with raw_door(mallory, lambda stream: write_for_ever(stream, head, part)):
+            await mallory.wait_code(code)
+        print(f"{name}: {memory.peak():.1f} MiB")
+        assert memory.peak() < MEMORY_MIB_MAX
+
+
+async def follow_with(
+    mallory: Mallory, parts: AsyncGenerator[bytes], stream: trio.SSLStream[trio.SocketStream]
+) -> None:
+    """Say that both hold the same, and stream these parts to who then follows."""
+    summary = await mallory.alice.outside.held.summary(mallory.alice.tenant)
+    welcome = encode_answer(Welcome(1, bytes(16), summary, None, None), 1)
+    await stream.send_all(OK + b"Content-Length: %d\r\n\r\n" % len(welcome) + welcome)
+    await stream.receive_some(65_536)
+    await stream.send_all(CHUNKED)
+    async with aclosing(parts):
+        async for part in parts:
+            await stream.send_all(b"%x\r\n%b\r\n" % (len(part), part))
+
+
+async def one_frame_without_end() -> AsyncGenerator[bytes]:
+    yield MESSAGE_BYTES_MAX.to_bytes(4)
+    while True:
+        yield bytes(65_536)
+
+
+async def a_frame_that_is_too_long() -> AsyncGenerator[bytes]:
+    yield b"\xff" * 4
+    while True:
+        yield bytes(65_536)
+
+
+async def frames_that_are_none() -> AsyncGenerator[bytes]:
+    rng = random.Random(5)
+    while True:
+        yield frame(bytes(3) + rng.randbytes(300))
+
+
+async def an_answer_to_something_else() -> AsyncGenerator[bytes]:
+    while True:
+        yield frame(encode_answer(Pushed((1,)), 1))
+
+
+STREAMS: Final[dict[Callable[[], AsyncGenerator[bytes]], str]] = {
+    one_frame_without_end: "message.malformed",
+    a_frame_that_is_too_long: "message.too_large",
+    frames_that_are_none: "message.malformed",
+    an_answer_to_something_else: "message.malformed",
+}
+
+
+@pytest.mark.parametrize("make", STREAMS)
+async def test_a_stream_that_is_none_ends_with_its_reason(
+    make: Callable[[], AsyncGenerator[bytes]], tmp_path: Path
+) -> None:
+    async with stage(tmp_path) as (_alice, _bob, mallory):
+        memory = Memory()
+        async with raw_door(mallory, lambda stream: follow_with(mallory, make(), stream)):
+            await mallory.wait_code(STREAMS[make])
+        print(f"{make.__name__}: {memory.peak():.1f} MiB")
+        assert memory.peak() < MEMORY_MIB_MAX
+
+
+async def signs_of_life() -> AsyncGenerator[bytes]:
+    while True:
+        yield SIGN_OF_LIFE * 10_000
+
+
+async def other_summaries() -> AsyncGenerator[bytes]:
+    rng = random.Random(6)
+    while True:
+        yield frame(encode_answer(Pulse(rng.randbytes(32)), 1)) * 100
+
+
+@pytest.mark.parametrize("make", [signs_of_life, other_summaries])
+async def test_a_stream_that_says_nothing_without_end_holds_nobody_up(
+    make: Callable[[], AsyncGenerator[bytes]], tmp_path: Path
+) -> None:
+    async with stage(tmp_path) as (alice, bob, mallory):
+        memory = Memory()
+        async with raw_door(mallory, lambda stream: follow_with(mallory, make(), stream)):
+
+            async def is_live() -> bool:
+                return mallory.status.state == "live"
+
+            await wait_until(is_live)
+            for _ in range(3):
+                await check_honest(alice, bob)
+        print(f"{make.__name__}: {memory.peak():.1f} MiB")
+        assert memory.peak() < MEMORY_MIB_MAX
+
+
+async def wait_for_ever(_stream: trio.SSLStream[trio.SocketStream]) -> None:
+    await trio.sleep_forever()
+
+
+def of_an_authority() -> TlsIdentity:
+    """The member's own key and name, in a certificate that could sign others."""
+    mallory = Forger(MALLORY)
+    return mallory.certify(mallory.key, mallory.name, is_ca=True)
+
+
+def of_another_name() -> TlsIdentity:
+    mallory = Forger(MALLORY)
+    return mallory.certify(mallory.key, Forger(BOB).name, is_ca=False)
+
+
+def of_another_node() -> TlsIdentity:
+    return Peer(9).identity
+
+
+@pytest.mark.parametrize("identity", [of_an_authority, of_another_name, of_another_node])
+async def test_a_certificate_that_is_not_the_members_is_told_in_the_status(
+    identity: Callable[[], TlsIdentity], tmp_path: Path
+) -> None:
+    async with stage(tmp_path) as (_alice, _bob, mallory):
+        async with raw_door(mallory, wait_for_ever, identity()):
+            await mallory.wait_code("peer.untrusted")
+        assert mallory.status.contact_ms is None
