@@ -91,6 +91,8 @@ def test_listeners_come_with_an_invite_move_with_the_settings_and_go(
             wait_for(lambda: parts(http).get("peer_listener", {}).get("error") == "listen.taken")
             wait_for(lambda: is_open(join))
         wait_for(lambda: is_open(peer))
+        refused = 'lognode_peer_refusals_total{listener="peer",reason="handshake"}'
+        wait_for(lambda: refused in http.get("/metrics").text)
         assert shown_at(peer) == shown_at(join)
 
         settings(other, join, advertise='["node.example:7481"]')

@@ -75,31 +75,37 @@ class Answer:
 
 @asynccontextmanager
 async def calling(http: httpx.AsyncClient, url: str, body: bytes, look: Look) -> AsyncIterator[Answer]:
-    """The parts of the answer to a call, as they come. Raises PeerError of all that goes wrong, also while inside."""
-    request = http.build_request("POST", url, headers={"Content-Length": str(len(body))})
-    request.stream = Parts(body)
-    where = request.url.netloc.decode()
-    request.extensions["trace"] = tracing = _Tracing(look)
+    """The parts of the answer to a call, as they come. Raises PeerError of all that goes wrong on the way."""
+    answer, where = await _send(http, url, body, look)
+    parts = answer.aiter_raw()
     try:
+        if answer.status_code != httpx.codes.OK:
+            raise await _refusal(answer.status_code, Answer(parts, where))
+        yield Answer(parts, where)
+    finally:
+        # Read on to the error that closing brings: trio warns of generators that are left in their middle.
+        with trio.CancelScope(shield=True):
+            await answer.aclose()
+            with suppress(httpx.TransportError, httpx.StreamError):
+                async for _ in parts:
+                    pass
+
+
+async def _send(http: httpx.AsyncClient, url: str, body: bytes, look: Look) -> tuple[httpx.Response, str]:
+    """The head of the answer, and who gave it. Raises PeerError."""
+    where, tracing = url.split("/")[2], _Tracing(look)
+    try:
+        request = http.build_request("POST", url, headers={"Content-Length": str(len(body))})
+        request.stream = Parts(body)
+        request.extensions["trace"] = tracing
         with trio.fail_after(CALL_S_MAX + len(body) / CALL_BYTES_S_MIN):
-            answer = await http.send(request, stream=True)
-        parts = answer.aiter_raw()
-        try:
-            if answer.status_code != httpx.codes.OK:
-                with trio.fail_after(CALL_S_MAX):
-                    raise await _refusal(answer.status_code, parts)
-            yield Answer(parts, where)
-        finally:
-            # Read on to the error that closing brings: trio warns of generators that are left in their middle.
-            with trio.CancelScope(shield=True):
-                await answer.aclose()
-                with suppress(httpx.TransportError, httpx.StreamError):
-                    async for _ in parts:
-                        pass
+            return await http.send(request, stream=True), where
     except trio.TooSlowError:
         raise PeerError("peer.slow", f"{where} took too long") from None
     except httpx.TransportError as error:
         raise _blame(error, where) from error
+    except (httpx.InvalidURL, UnicodeError) as error:  # a name that no name server could be asked for
+        raise PeerError("peer.unreachable", f"{where!r:.80} is no address") from error
     finally:
         tracing.close()
 
@@ -139,12 +145,13 @@ class _Tracing:
             self._stream.get_extra_info("socket").close()
 
 
-async def _refusal(status: int, parts: AsyncIterator[bytes]) -> PeerError:
+async def _refusal(status: int, parts: Answer) -> PeerError:
     said = b""
-    async for part in parts:
-        said += part
-        if len(said) > _REASON_BYTES_MAX:
-            break
+    with trio.move_on_after(CALL_S_MAX):
+        async for part in parts:
+            said += part
+            if len(said) > _REASON_BYTES_MAX:
+                break
     reason = said.decode("ascii", "replace")
     # Nothing but a code that we know ourselves is repeated: it comes from another node, and goes into logs.
     detail = f"it answers {reason}" if reason in ERRORS else f"it answers with status {status}"

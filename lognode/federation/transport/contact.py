@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from lognode.core.errors import PeerError
 
-_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})")
+_ADDRESS: Final = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]{1,15})?\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})")
 
 
 class Contact(NamedTuple):
@@ -17,7 +17,7 @@ class Contact(NamedTuple):
 
 
 def url_at(address: str, path: str) -> str:
-    """The URL of `path` at HOST:PORT, where HOST is a name, an IPv4 address or an IPv6 address in brackets.
+    """The URL of `path` at HOST:PORT, where HOST is a name, an IPv4 address, or IPv6 in brackets, also with a zone.
 
     Addresses come from other nodes: what is none is never dialled. Raises PeerError("peer.unreachable").
     """

@@ -13,9 +13,9 @@ import structlog
 import trio
 
 from lognode.core.errors import LognodeError, PeerError
-from lognode.core.limits import MESSAGE_BYTES_MAX, TAIL_HEARTBEAT_S
+from lognode.core.limits import CALL_S_MAX, MESSAGE_BYTES_MAX, TAIL_HEARTBEAT_S
 from lognode.federation.transport.doors.budget import Allowance
-from lognode.federation.transport.doors.intake import Receive, Request, Send, refuse_upgrade
+from lognode.federation.transport.doors.intake import Receive, Request, Send, call_s_max, refuse_upgrade
 from lognode.federation.transport.doors.session import Session
 from lognode.federation.transport.frames import SIGN_OF_LIFE, frame
 
@@ -105,16 +105,20 @@ class PeerApp:
                 if answer is not None:
                     self._allowance.give(peer, held, len(answer))
                     self._count(0, len(answer))
-                    await request.answer(200, answer)
+                    with session.sending(call_s_max(len(answer))):
+                        await request.answer(200, answer)
             finally:
                 self._calls.discard(call)
 
     async def _ask(self, request: Request, call: _Call) -> bytes | None:
         """The handler's answer; None where it failed, and the peer was told."""
         try:
-            return await self._handler.answer(call.peer, call.body)
+            with trio.fail_after(CALL_S_MAX):  # by then the peer has given up
+                return await self._handler.answer(call.peer, call.body)
         except PeerError:
             raise
+        except trio.TooSlowError:
+            _log.warning("peer_call_failed", code="peer.slow", detail=f"no answer after {CALL_S_MAX} seconds")
         except LognodeError as error:
             _log.warning("peer_call_failed", code=error.code, detail=error.detail)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the connection without a word
@@ -130,7 +134,7 @@ class PeerApp:
             nursery.start_soon(self._end_with_peer, nursery.cancel_scope, request)
             sender, receiver = trio.open_memory_channel[bytes](0)
             nursery.start_soon(self._pump, call, sender, failures)
-            await self._send_frames(request, call.peer, receiver)
+            await self._send_frames(request, call, receiver)
             nursery.cancel_scope.cancel()
         if not failures:
             await request.finish()
@@ -149,7 +153,7 @@ class PeerApp:
                 failures.append(error)
                 _log.exception("follow_ended", code="node.internal")
 
-    async def _send_frames(self, request: Request, peer: bytes, messages: trio.MemoryReceiveChannel[bytes]) -> None:
+    async def _send_frames(self, request: Request, call: _Call, messages: trio.MemoryReceiveChannel[bytes]) -> None:
         while True:
             framed = SIGN_OF_LIFE
             with trio.move_on_after(TAIL_HEARTBEAT_S):
@@ -157,8 +161,9 @@ class PeerApp:
                     framed = frame(await messages.receive())
                 except trio.EndOfChannel:
                     return
-            await self._allowance.take(peer, len(framed))
-            await request.send_part(framed)
+            await self._allowance.take(call.peer, len(framed))
+            with call.session.sending(call_s_max(len(framed))):
+                await request.send_part(framed)
             self._count(0, len(framed))
 
     async def _end_with_peer(self, scope: trio.CancelScope, request: Request) -> None:

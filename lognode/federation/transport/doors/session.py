@@ -38,3 +38,11 @@ class Session:
                 yield
             finally:
                 self._scopes.discard(scope)
+
+    @contextmanager
+    def sending(self, s_max: float) -> Iterator[None]:
+        """What is inside is sent within so many seconds, or the connection ends: its reader takes too little."""
+        with trio.move_on_after(s_max) as scope:
+            yield
+        if scope.cancelled_caught:
+            self.abort()
