@@ -76,7 +76,7 @@ def parse_vkey(text: str) -> tuple[str, bytes]:
     if len(parts) != 3:
         raise CallerError("vkey.malformed", "it has not the form <name>+<key id>+<key>")
     name, _, material = parts
-    if not name or any(char.isspace() for char in name) or _CONTROL_CHARACTER.search(name):
+    if name.split() != [name] or _CONTROL_CHARACTER.search(name):  # empty, or with a space of any sort
         raise CallerError("vkey.malformed", "the name is empty or holds a space")
     key = decode_base64(material)
     if key is None or len(key) != 1 + KEY_BYTES or key[:1] != _ED25519:
