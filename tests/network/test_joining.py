@@ -86,9 +86,7 @@ def six_commands(alice: Shell, bob: Shell, flags: Sequence[str], other_flags: Se
         assert span["title"] == "Hello"
         assert alice.commands + bob.commands == 6
 
-        alice.ask("append", "--kind", "note.more", "--title", "again")
         bob.ask("append", "--kind", "note.back", "--title", "and back")
-        assert bob.wait_log("note.more")
         assert alice.wait_log("note.back")
         states = {json.loads(shell.ask("status", "--json"))["tenant"]["state"] for shell in (alice, bob)}
         assert len(states) == 1
