@@ -77,7 +77,8 @@ class _Healing:
         is_forked = liar is not None and liar.is_forking
         while rounds < rounds_max and ((is_forked and not rounds) or not self._is_agreed(pieces)):
             rounds += 1
-            await self._round([*edges, *lies])
+            if await self._round([*edges, *lies]):
+                rounds = 0  # what a liar gives away late has just begun its way
             if len(pieces) > 1:  # those that did not know each other may do so now
                 edges = self._edges(honest)
                 pieces = _pieces(honest, edges)
@@ -127,23 +128,32 @@ class _Healing:
                 edges.append((one, other))
         return edges
 
-    async def _round(self, edges: Iterable[Edge]) -> None:
-        """Every pair compares once."""
+    async def _round(self, edges: Iterable[Edge]) -> bool:
+        """Every pair compares once; whether a liar let others have something new."""
+        is_news = False
         pairs = list(edges)
         self._random.shuffle(pairs)
         for pair in pairs:
             one, other = self._random.sample(pair, 2)
             dialer, answerer = self._world.machines[one], self._world.machines[other]
+            told = [machine for machine in (dialer, answerer) if self._is_beside_liar(machine, pair)]
+            before = [self._summary(machine) for machine in told]
             exchange = Exchange(0, dialer, answerer, self._world.liar)
             try:
                 report = await exchange.finish()
             except (LognodeError, Down) as error:
                 self._world.say(f"{one} with {other}: {error!r}")
                 continue
+            is_news |= before != [self._summary(machine) for machine in told]
             codes = sorted({found.code for found in report.refusals.values()})
             self._world.say(f"{one} with {other}: {report.state} {report.code} {codes} {len(report.wants)} wants")
             if report.state == "equal" and self._clock(dialer) != self._clock(answerer):
                 self._faults.append(f"{one} and {other} took a difference for agreement")
+        return is_news
+
+    def _is_beside_liar(self, machine: Machine, pair: Edge) -> bool:
+        liar = self._world.liar
+        return liar is not None and liar.name in pair and machine.name != liar.name
 
     def _is_agreed(self, pieces: Sequence[Sequence[Machine]]) -> bool:
         """Whether those hold the same that can reach each other."""
