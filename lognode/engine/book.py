@@ -4,7 +4,7 @@ Pure values. Knows no SQL. Invariant: members, cuts and voids are a function of 
 those foretold, whatever the order in which they came.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lognode.core.codec import decode_any_array
@@ -44,6 +44,15 @@ class Book(NamedTuple):
         controls = {**self.controls, **new}
         named = self.named.union(*map(_after, new.values()))
         return Book(self.tenant_id, controls, rows, places, named, membership(self.tenant_id, controls.values()))
+
+    def without(self, spans: Collection[SpanId]) -> "Book":
+        """The book without foretold control spans, in whose places their ranges have none."""
+        if not spans:
+            return self
+        controls = {span: control for span, control in self.controls.items() if span not in spans}
+        places = {place: span for place, span in self.foretold.items() if span not in spans}
+        named = frozenset[SpanId]().union(*map(_after, controls.values()))
+        return Book(self.tenant_id, controls, self.rows, places, named, membership(self.tenant_id, controls.values()))
 
     def verdicts(self, tenant: int, find_feed: Callable[[FeedId], int | None]) -> Verdicts:
         """The rows of what is void; `find_feed` gives the number of a feed of the tenant, None where it is not held."""

@@ -5,6 +5,7 @@ import pytest
 from lognode.core.access import Level
 from lognode.core.errors import PeerError
 from lognode.core.span import ORGANIZATION, PRIVATE, PUBLIC, Entry
+from lognode.timeline.control.members import member_level_data, member_remove_data
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder
 from tests.timeline.pens import Pen
@@ -193,3 +194,31 @@ def test_what_a_refused_range_says_of_kinds_is_forgotten() -> None:
     assert node.codes(whole._replace(entries=entries), founder.range(), member.range()) == ["range.stubbed", 4, 3]
     shown = {(feed, seq): kind for feed, seq, _, _, kind, *_ in node.dump()["spans"]}
     assert [shown[member.feed_id, seq] for seq in range(3)] == ["feed.open", "sensor.read", "order.paid"]
+
+
+def test_a_foretold_span_that_its_range_shows_to_be_void_never_was() -> None:
+    founder = Founder()
+    member = keys_of(2)
+    founder.admit(member, Level.ROOT)
+    victim = founder.member(3)
+    liar = Pen(member, founder.tenant, [founder.newest])
+    liar.write()
+    data = member_remove_data([founder.newest], founder.keys.public, [], "lied")
+    liar.write(
+        "member.level", member_level_data([founder.newest], victim.keys.public, Level.OBSERVER), visibility=PUBLIC
+    )
+    liar.write("member.remove", data, visibility=PUBLIC, hlc=liar.entries[0].hlc)
+    liar.write("member.admit", b"\x80", visibility=PRIVATE)
+    node = Receiver(founder.tenant)
+    node.take(founder.range())
+    before = node.book.members
+    assert node.codes(foretold=[liar.foretold(0), liar.foretold(3)]) == []
+    assert len(node.book.controls) == len(founder.entries) + 2
+    assert node.codes(foretold=[liar.foretold(4)]) == ["control.unproven"]
+    assert node.codes(liar.range()) == [5]
+    assert len(node.book.controls) == len(founder.entries) + 2  # the feed.open, and the one in order
+    fresh = Receiver(founder.tenant)
+    fresh.take(founder.range(), liar.range())
+    assert fresh.book.members == node.book.members
+    assert fresh.dump() == node.dump()
+    assert before.level(founder.keys.public) == node.book.members.level(founder.keys.public)

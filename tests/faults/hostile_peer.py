@@ -4,7 +4,6 @@ It writes a feed by hand, calls the honest node's door with bytes of its own, an
 called. The door, the handler behind it, the store and the links of the honest nodes are the real ones.
 """
 
-import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,7 +16,6 @@ import trio
 
 from lognode.core.access import Level
 from lognode.core.clock import Clock
-from lognode.core.errors import ERRORS
 from lognode.core.ids import SpanId, TenantId
 from lognode.core.span import Range
 from lognode.federation.sync.service.state.tie import TieStatus
@@ -41,7 +39,7 @@ from lognode.protocol.summary import Summary, View
 from lognode.protocol.wire import decode_answer, decode_request, encode_answer, encode_request
 from lognode.timeline.proof.checkpoint import parse_checkpoint
 from tests.federation.linked import LinkedNode, open_node, wait_equal, wait_live, wait_until
-from tests.federation.peers import LOOPBACK, Peer, connected
+from tests.federation.peers import LOOPBACK, Peer
 from tests.timeline.pens import Pen, admitted
 
 ALICE, BOB, MALLORY = 1, 2, 3
@@ -178,113 +176,6 @@ def lure(alice: LinkedNode, mallory: Mallory) -> None:
     """Have the honest node dial the hostile one, again and again without delay."""
     alice.outside.directory.note(mallory.key, [mallory.peer.address], "invite")
     alice.links.ask(alice.tenant, mallory.key)
-
-
-# Frames that nobody honest sends
-
-
-def mutations(samples: list[bytes], seed: int) -> "random.Random":
-    """Chance for `mutated`, printed so that a failure can be played again."""
-    print(f"seed {seed}, {len(samples)} samples")
-    return random.Random(seed)
-
-
-def mutated(sample: bytes, rng: random.Random) -> bytes:
-    """A message that is another than `sample` by some bytes, bits, a length or an end."""
-    way, raw = rng.randrange(7), bytearray(sample)
-    if way == 0:
-        return rng.randbytes(rng.randrange(400))
-    if way == 1:
-        return bytes(raw[: rng.randrange(len(raw))])
-    if way == 2:
-        return bytes(raw) + rng.randbytes(rng.randrange(1, 40))
-    if way == 3:  # a length or number somewhere is the largest of its size
-        at = rng.randrange(len(raw))
-        return bytes(raw[:at]) + rng.choice([b"\x1b" + b"\xff" * 8, b"\x9a\xff\xff\xff\xff", b"\xff" * 5]) + raw[at:]
-    if way == 4:  # nested deeper than anything may be
-        at = rng.randrange(len(raw))
-        return bytes(raw[:at]) + b"\x81" * rng.randrange(20, 2000) + raw[at:]
-    for _ in range(rng.randrange(1, 6)):
-        raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
-    return bytes(raw)
-
-
-def head_of(path: str, size: int) -> bytes:
-    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode()
-
-
-class Line:
-    """A connection to a door on which requests follow one another, without a client that would mind."""
-
-    def __init__(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
-        self._stream = stream
-        self._held = b""
-
-    async def ask(self, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer to a request."""
-        await self._stream.send_all(head_of("/v1/peer", len(body)) + body)
-        head = await self._read_to(b"\r\n\r\n")
-        length = next(
-            int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-        )
-        while len(self._held) < length:
-            await self._more()
-        answer, self._held = self._held[:length], self._held[length:]
-        return int(head.split(b" ", 2)[1]), answer
-
-    async def _read_to(self, mark: bytes) -> bytes:
-        while mark not in self._held:
-            await self._more()
-        head, _, self._held = self._held.partition(mark)
-        return head
-
-    async def _more(self) -> None:
-        part = await self._stream.receive_some(65_536)
-        if not part:
-            raise trio.BrokenResourceError
-        self._held += part
-
-
-@asynccontextmanager
-async def line_to(mallory: Mallory) -> AsyncIterator[Line]:
-    """A line of the hostile member to the honest node's door."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    mallory.peer.identity.load_into(context)
-    async with connected(mallory.alice.peer.address, context) as stream:
-        yield Line(stream)
-
-
-def is_refusal(status: int, answer: bytes) -> bool:
-    """Whether an answer refuses with a code of ours, by itself or by its status."""
-    if status != 200:
-        return status in {400, 403, 408, 411, 413, 429}
-    decoded = decode_answer(answer)
-    return isinstance(decoded, Refused) and decoded.code in ERRORS
-
-
-async def poke(address: str, raw: bytes) -> None:
-    """Send bytes to a door before any handshake, and wait until it hangs up, or for a moment."""
-    host, port = address.split(":")
-    with suppress(OSError, trio.BrokenResourceError):
-        stream = await trio.open_tcp_stream(host, int(port))
-        async with stream:
-            await stream.send_all(raw)
-            await stream.send_eof()
-            while await stream.receive_some(4096):
-                pass
-
-
-def client_hello() -> bytes:
-    """What a client says first."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with suppress(ssl.SSLWantReadError):
-        context.wrap_bio(incoming, outgoing).do_handshake()
-    return outgoing.read()
 
 
 # Memory

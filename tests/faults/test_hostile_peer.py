@@ -2,45 +2,29 @@
 
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final
 
 import pytest
 import trio
 
-from lognode.core.ids import FeedId
 from lognode.core.limits import MESSAGE_BYTES_MAX
 from lognode.federation.transport import calls
-from lognode.federation.transport.doors import peer_app
-from lognode.federation.transport.doors.budget import Budgets
 from lognode.federation.transport.frames import SIGN_OF_LIFE, frame
 from lognode.federation.transport.tls import TlsIdentity
 from lognode.protocol.messages import (
-    ControlsWant,
-    ControlsWanted,
-    Expand,
-    Follow,
-    Hello,
-    Pull,
     Pulse,
-    Push,
     Pushed,
-    RangeWant,
     Welcome,
 )
-from lognode.protocol.wire import encode_answer, encode_request
+from lognode.protocol.wire import encode_answer
 from tests.faults.hostile_peer import (
     BOB,
     MALLORY,
     Mallory,
     Memory,
     check_honest,
-    client_hello,
-    is_refusal,
-    line_to,
-    mutated,
-    poke,
     raw_door,
     stage,
 )
@@ -48,72 +32,7 @@ from tests.federation.linked import wait_until
 from tests.federation.peers import Peer
 from tests.federation.test_strangers import Forger
 
-FRAMES = 10_000
 MEMORY_MIB_MAX = 80  # some copies of one message of the largest size
-
-
-def samples_of(mallory: Mallory) -> list[bytes]:
-    """One good request of each sort."""
-    tenant, feed = mallory.tenant, FeedId(mallory.pen.feed_id)
-    mallory.pen.write(title="good")
-    requests = (
-        Hello(tenant, (1,), bytes(16), bytes(32), ("127.0.0.1:7481",), b""),
-        Expand(1, tenant, ("", "0a")),
-        ControlsWanted(1, tenant, (ControlsWant(feed, 0, b""),)),
-        Pull(1, tenant, (RangeWant(feed, 0),)),
-        Push(1, tenant, [mallory.pen.range()], [mallory.pen.foretold(0)]),
-        Follow(1, tenant, bytes(16)),
-    )
-    return [encode_request(request) for request in requests]
-
-
-async def test_malformed_frames_after_authentication_cost_an_answer_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(peer_app, "Budgets", lambda: Budgets(1e6, 1e12))  # its bounds are tested with the door
-    rng = random.Random(20_261_126)
-    async with stage(tmp_path) as (_alice, _bob, mallory):
-        samples, memory = samples_of(mallory), Memory()
-        refused = 0
-        started = trio.current_time()
-        sent = cut_off = 0
-        while sent < FRAMES:
-            # A line on which another tenant was named may be cut off at once.
-            with suppress(trio.BrokenResourceError):
-                async with line_to(mallory) as line:
-                    while sent < FRAMES:
-                        sent += 1
-                        status, answer = await line.ask(mutated(rng.choice(samples), rng))
-                        assert status < 500
-                        refused += is_refusal(status, answer)
-            cut_off += 1
-        took_s = trio.current_time() - started
-        print(f"{sent} frames, {refused} refused, {cut_off} lines, {memory.peak():.1f} MiB, {took_s:.1f} s")
-        assert refused > FRAMES * 0.9
-        assert mallory.code == "message.malformed"
-        assert memory.peak() < MEMORY_MIB_MAX
-
-
-async def test_malformed_bytes_before_authentication_cost_a_connection_each(tmp_path: Path) -> None:
-    rng = random.Random(20_261_127)
-    hello = client_hello()
-    async with stage(tmp_path) as (alice, _bob, _mallory):
-        memory, started = Memory(), trio.current_time()
-        address, limiter = alice.peer.address, trio.CapacityLimiter(8)
-
-        async def one(raw: bytes) -> None:
-            async with limiter:
-                with trio.fail_after(30):
-                    await poke(address, raw)
-
-        async with trio.open_nursery() as nursery:
-            for number in range(FRAMES):
-                raw = rng.randbytes(rng.randrange(1, 200)) if number % 2 else mutated(hello, rng)
-                await limiter.acquire_on_behalf_of(number)
-                limiter.release_on_behalf_of(number)
-                nursery.start_soon(one, raw)
-        print(f"{FRAMES} connections, {memory.peak():.1f} MiB, {trio.current_time() - started:.1f} s")
-        assert memory.peak() < MEMORY_MIB_MAX
 
 
 async def write_for_ever(stream: trio.SSLStream[trio.SocketStream], head: bytes, part: bytes) -> None:

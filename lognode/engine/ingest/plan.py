@@ -217,7 +217,8 @@ class _Batch:
     def finish(self, outcomes: list[Outcome]) -> IngestPlan:
         """The plan, with what its control spans make void."""
         ground, number = self._ground, self._tenant.number
-        book = ground.book.extended(self._controls, [control for control, _ in self._told.values()])
+        known = ground.book.without(self._foretold_in_vain())
+        book = known.extended(self._controls, [control for control, _ in self._told.values()])
         kept = {
             span_id: (control, span)
             for span_id, (control, span) in self._told.items()
@@ -225,7 +226,7 @@ class _Batch:
         }
         if len(kept) < len(self._told):
             self._refuse_unadmitted(book)
-            book = ground.book.extended(self._controls, [control for control, _ in kept.values()])
+            book = known.extended(self._controls, [control for control, _ in kept.values()])
         for _, span in kept.values():
             self._add("foretold", [number, span.feed, span.seq, *span.entry, span.note, b"".join(span.path)])
         verdicts = book.verdicts(number, self._find_feed)
@@ -244,6 +245,14 @@ class _Batch:
         if any(head.hlc > self._hlc_max for head in self._grown.values()):
             outcomes.append(PeerError("clock.ahead", "a feed holds spans more than ten minutes ahead of now"))
         return IngestPlan(write, self._state(), self._shelf.numbers, list(self._grown.values()), book, outcomes)
+
+    def _foretold_in_vain(self) -> set[SpanId]:
+        """Foretold control spans whose ranges are here now and show that they are void by themselves."""
+        return {
+            span
+            for (feed, seq), span in self._ground.book.foretold.items()
+            if feed in self._grown and seq < self._grown[feed].border.size and span not in self._controls
+        }
 
     def _find_feed(self, feed: FeedId) -> int | None:
         grown = self._grown.get(feed)

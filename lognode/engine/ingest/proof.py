@@ -14,6 +14,7 @@ from lognode.core.errors import CallerError, PeerError
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import BODY_BYTES_MAX, HEADER_BYTES_MAX, RANGE_BYTES_MAX, RANGE_SPANS_MAX
 from lognode.core.span import (
+    PRIVATE,
     PUBLIC,
     Entry,
     Foretold,
@@ -124,6 +125,8 @@ def prove_foretold(tenant: TenantId, feed: FeedRef, span: Foretold) -> Control:
         signed = verify_note(tenant, feed, span.note)
     except PeerError as error:
         raise PeerError("control.unproven", error.detail) from error
+    if span.entry.visibility == PRIVATE:  # with its range comes no more than its stub
+        raise PeerError("control.unproven", "it is private")
     if not 0 <= span.seq < signed.size:
         raise PeerError("control.unproven", "it lies behind what was signed")
     (leaf,) = leaf_hashes(feed.feed_id, span.seq, [span.entry])

@@ -14,14 +14,6 @@ ROWS: Final[tuple[Row, ...]] = (
         "Name one in peers = ['HOST:PORT'], or wait: it is found by multicast, through members, or dials itself.",
     ),
     (
-        "clock.ahead",
-        "peer",
-        409,
-        False,
-        "Spans of a peer are ahead of time",
-        "They are kept and move no clock. Compare the clocks of both machines ('timedatectl'), and set the wrong one.",
-    ),
-    (
         "peer.unknown",
         "caller",
         404,
