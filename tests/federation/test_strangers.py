@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 import trio
+import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -18,6 +19,7 @@ from lognode.core.errors import PeerError
 from lognode.core.ids import b32encode
 from lognode.core.limits import STRANGER_CONNECTIONS_EACH_MAX
 from lognode.federation.transport.doors import handshake
+from lognode.federation.transport.doors.handshake import source_of
 from lognode.federation.transport.tls import TlsIdentity, join_server_context, peer_client_context, peer_server_context
 from tests.federation.peers import Echo, Peer, connected
 
@@ -258,6 +260,28 @@ async def test_an_address_has_few_places_before_it_shows_who_it_is(alice: Peer, 
                 with suppress(PeerError):
                     await dialer.ask(alice.contact, b"hello")
                     break
+
+
+async def test_silent_strangers_from_everywhere_keep_no_member_out(
+    alice: Peer, bob: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "STRANGER_CONNECTIONS_EACH_MAX", 1000)
+    monkeypatch.setattr(handshake, "STRANGER_CONNECTIONS_MAX", 10)
+    alice.knows(bob)
+    async with alice.serving(Echo()), AsyncExitStack() as stack:
+        host, port = alice.address.split(":")
+        silent = [await stack.enter_async_context(await trio.open_tcp_stream(host, int(port))) for _ in range(10)]
+        await trio.testing.wait_all_tasks_blocked()
+        async with bob.dialer() as dialer:
+            assert await dialer.ask(alice.contact, b"hello") == bob.keys.public + b"hello"
+        assert alice.refusals == ["crowded"]
+        assert await silent[0].receive_some() == b""  # the one that was silent longest
+
+
+def test_connections_are_counted_by_network() -> None:
+    assert source_of("192.0.2.1") == source_of("::ffff:192.0.2.1") == "192.0.2.1"
+    assert source_of("2001:db8::1") == source_of("2001:db8::ffff:2") == "2001:db8::/64"
+    assert source_of("fe80::1%eth0") == "fe80::/64"
 
 
 def test_the_private_key_is_on_no_disk_and_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:

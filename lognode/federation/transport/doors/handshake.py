@@ -9,6 +9,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any, Final, Literal
 
 import trio
@@ -30,7 +31,8 @@ from lognode.federation.transport.tls import TlsIdentity, join_server_context, p
 Refusal = Literal["crowded", "handshake", "unknown"]
 # What serves a connection: its bytes, and what its requests are told of it; None where it was refused.
 Opened = tuple[trio.SSLStream[trio.SocketStream], dict[str, Any]] | None
-_BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
+_BROKEN: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
+_NETWORK_BITS: Final = 64  # of an IPv6 address: whoever has one has the whole network
 
 
 class _Door:
@@ -39,17 +41,18 @@ class _Door:
     def __init__(self, on_refusal: Callable[[Refusal], None]) -> None:
         self._refuse = on_refusal
         self._strangers: Counter[str] = Counter()  # connections by address
+        self._waiting: dict[trio.CancelScope, None] = {}  # handshakes under way, the oldest first
 
     @asynccontextmanager
     async def _stranger(self, stream: trio.SocketStream) -> AsyncIterator[str | None]:
         """The address of a connection that has a place among strangers; None where there is none for it."""
         try:
-            address = str(stream.socket.getpeername()[0])
+            address = source_of(stream.socket.getpeername()[0])
         except OSError:  # it is gone already
             yield None
             return
         few = self._strangers[address] < STRANGER_CONNECTIONS_EACH_MAX
-        if not few or self._strangers.total() >= STRANGER_CONNECTIONS_MAX:
+        if not few or (self._strangers.total() >= STRANGER_CONNECTIONS_MAX and not self._make_room()):
             self._refuse("crowded")
             yield None
             return
@@ -60,14 +63,33 @@ class _Door:
             self._strangers[address] -= 1
             self._strangers += Counter()  # forgets the addresses that have none left
 
+    def _make_room(self) -> bool:
+        """Give up the handshake that has taken longest; False where none is under way.
+
+        A member's takes milliseconds. So many silent connections from many addresses cannot keep it out.
+        """
+        oldest = next(iter(self._waiting), None)
+        if oldest is None:
+            return False
+        del self._waiting[oldest]
+        oldest.cancel()
+        return True
+
     async def _shake_hands(self, context: ssl.SSLContext, stream: trio.SocketStream) -> Any:
         """The encrypted stream; None where the other side cannot or may not have one."""
         secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
-        try:
-            with trio.fail_after(HANDSHAKE_S_MAX):
+        with trio.move_on_after(HANDSHAKE_S_MAX) as scope:
+            self._waiting[scope] = None
+            try:
                 await secure.do_handshake()
-        except _BROKEN:
-            self._refuse("handshake")
+                return secure
+            except _BROKEN:
+                pass
+            finally:
+                is_given_up = scope not in self._waiting
+                self._waiting.pop(scope, None)
+        self._refuse("crowded" if is_given_up else "handshake")
+        if not scope.cancelled_caught:
             with suppress(*_BROKEN), trio.move_on_after(FAREWELL_S_MAX):
                 # Trio sends no alert when a handshake fails; the other side would have to guess why.
                 await stream.send_all(secure._outgoing.read())  # noqa: SLF001 - pinned; a test holds what it does
@@ -75,8 +97,7 @@ class _Door:
                 # What is closed with bytes unread takes back the alert.
                 while await stream.receive_some(RECEIVE_BYTES_MAX):
                     pass
-            return None
-        return secure
+        return None
 
 
 class PeerDoor(_Door):
@@ -148,3 +169,13 @@ class JoinDoor(_Door):
             session = Session(b"", str(address), stream.socket)
             with trio.move_on_after(STRANGER_S_MAX):
                 yield secure, {"session": session}
+
+
+def source_of(host: str) -> str:
+    """Whom a connection from this IP address is counted for."""
+    address = ip_address(host.partition("%")[0])
+    if isinstance(address, IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, _NETWORK_BITS), strict=False))
