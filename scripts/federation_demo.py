@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Final, Self
 
 import trio
+from convergence_picture import Sample, draw
 
 from lognode.client import AsyncClient, connect_async
 from lognode.core.errors import LognodeError
-from scripts.convergence_picture import Sample, draw
 
 RECORDS: Final = Path(__file__).parent.parent / "tests/data/web-requests.ndjson.gz"
 NAMES: Final = ("amber", "birch", "cedar")
