@@ -14,6 +14,7 @@ from lognode.timeline.proof.checkpoint import parse_checkpoint
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import verify_consistency
 from lognode.timeline.query import arrival_cursor, encode_cursor, lineage_of
+from lognode.timeline.record import row_of
 from tests.api.serving import SPANS, TENANT, append_kinds, http_client, serve, tenant_of
 
 
@@ -249,3 +250,31 @@ async def test_what_sqlite_cannot_read_is_damage(services: Services, http: httpx
     await damage(services, "DROP TABLE bodies")
 
     assert await refusal(http, SPANS) == (500, "database.damaged")
+
+
+async def test_what_is_void_is_shown_to_who_names_it_alone(services: Services, http: httpx.AsyncClient) -> None:
+    first = await post(http, kind="order.placed")
+    voided = await post(http, kind="order.void", caused_by=first)
+    last = await post(http, kind="order.paid", caused_by=voided)
+    tenant, position = tenant_of(services), (await get(http, f"{SPANS}/{voided}"))["position"]
+    cursor = (await get(http, SPANS, order="arrival"))["newer"]
+
+    def make_void(conn: sqlite3.Connection) -> None:
+        conn.execute("INSERT INTO voids VALUES (?, 'member.not_root')", (row_of(tenant.number, position),))
+
+    await services.store.write(make_void)
+
+    for order in ("timeline", "arrival"):
+        page = await get(http, SPANS, order=order, kind="order.*", sort="asc")
+        assert [span["id"] for span in page["spans"]] == [first, last]
+    assert (await get(http, SPANS, order="arrival", after=cursor))["spans"] == []
+    assert (await get(http, f"{SPANS}/{voided}"))["void"] == "member.not_root"
+    assert "void" not in await get(http, f"{SPANS}/{last}")
+    causes = (await get(http, f"{SPANS}/{last}/causes"))["spans"]
+    assert [(span["id"], span.get("void")) for span in causes] == [(voided, "member.not_root"), (first, None)]
+    assert (await get(http, f"{SPANS}/{first}/effects"))["spans"] == []
+    proof = await http.get(f"{SPANS}/{voided}/proof")
+    assert proof.status_code == 200
+    stats = await get(http, f"{TENANT}/stats")
+    assert (stats["void"], stats["withheld"], stats["feeds"][0]["void"]) == (1, 0, 1)
+    assert "order.void" not in stats["kinds"]
