@@ -4,15 +4,17 @@ Works on a ruling as a whole. Invariant: a decision is a function of which acts 
 Source: docs/protocol.md, Membership.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from itertools import chain
+from typing import NamedTuple
 
 from lognode.core.access import Level
 from lognode.timeline.members.cuts import Cutter
 from lognode.timeline.members.history import Act
 from lognode.timeline.members.ruling import Invitation, Rotation, Ruling
-from lognode.timeline.members.standing import Grant, union
+from lognode.timeline.members.standing import union
 
 
 def losers(ruling: Ruling) -> dict[int, str]:
@@ -44,11 +46,21 @@ def _outdone(old_key: bytes, rotations: Iterable[Rotation]) -> dict[int, str]:
     return {held.act.number: "identity.contested" for held in rotations if rank(held) != best}
 
 
+class Roots(NamedTuple):
+    """The roots of a ruling in the end, by the acts that grants of theirs in force stand for, and by those above."""
+
+    ruling: Ruling
+    by_line: Mapping[int, set[bytes]]
+    by_parents: Mapping[int, set[bytes]]
+
+
 def decisions(ruling: Ruling) -> list[Cutter]:
     """Removals that more than half of an electorate voted for, with as much of each feed as more than half let go."""
-    found = []
+    if not ruling.votes:
+        return []
+    found, roots = [], _find_roots(ruling)
     for target, votes in ruling.votes.items():
-        electors = electorate(ruling, target)
+        electors = electorate(roots, target)
         counted = [act for act in votes if act.control.author in electors]
         voters = {act.control.author for act in counted}
         if 2 * len(voters) > len(electors):
@@ -56,21 +68,38 @@ def decisions(ruling: Ruling) -> list[Cutter]:
     return found
 
 
-def electorate(ruling: Ruling, target: bytes) -> set[bytes]:
+def electorate(roots: Roots, target: bytes) -> set[bytes]:
     """The roots that decide about `target`: itself, its seniors, and those that one of these let in by itself."""
-    standing, everything = ruling.standing, (1 << len(ruling.history.acts)) - 1
+    grants = roots.ruling.standing.grants_in_force(target, roots.ruling.history.everything)
+    circle = union(grant.lines | grant.above for grant in grants)
+    found = set[bytes]()
+    for number in _numbers(circle):
+        found |= roots.by_line.get(number, set())
+    for parents, keys in roots.by_parents.items():
+        if not parents & ~circle:
+            found |= keys
+    return found
 
-    def in_force(key: bytes) -> list[Grant]:
-        return standing.grants_in_force(key, everything)
 
-    circle = union(grant.lines | grant.above for grant in in_force(target))
-    roots = [key for key in standing.keys if standing.level(key, everything) == Level.ROOT]
-    return {
-        key
-        for key in roots
-        for grant in in_force(key)
-        if grant.lines & circle or (grant.parents & circle and not grant.parents & ~circle)
-    }
+def _find_roots(ruling: Ruling) -> Roots:
+    standing, everything = ruling.standing, ruling.history.everything
+    roots = Roots(ruling, defaultdict(set), defaultdict(set))
+    for key in standing.keys:
+        if standing.level(key, everything) == Level.ROOT:
+            for grant in standing.grants_in_force(key, everything):
+                for number in _numbers(grant.lines):
+                    roots.by_line[number].add(key)
+                if grant.parents:
+                    roots.by_parents[grant.parents].add(key)
+    return roots
+
+
+def _numbers(acts: int) -> Iterator[int]:
+    """The numbers of the acts in a bit set."""
+    while acts:
+        number = acts.bit_length() - 1
+        yield number
+        acts &= ~(1 << number)
 
 
 def _decide(target: bytes, votes: list[Act], voters: set[bytes], electors: int) -> Cutter:

@@ -57,6 +57,11 @@ class History(NamedTuple):
     openings: Sequence[Control]
     faults: Mapping[SpanId, str]
 
+    @property
+    def everything(self) -> int:
+        """The past that holds all acts."""
+        return (1 << len(self.acts)) - 1
+
 
 _PARSERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "feed.open": founding.parse_feed_open,

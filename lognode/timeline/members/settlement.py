@@ -128,8 +128,7 @@ def _rule(history: History, counted: Counted) -> Ruling:
 
 def _answer(ruling: Ruling) -> Membership:
     history, standing = ruling.history, ruling.standing
-    everything = (1 << len(history.acts)) - 1
-    members = {key: _member(ruling, key, everything) for key in standing.keys}
+    members = {key: _member(ruling, key, history.everything) for key in standing.keys}
     cuts = {feed: cut for feed in history.feeds if (cut := ruling.cut(feed))}
     voids = dict(history.faults)
     voids.update({history.acts[index].control.id: reason for index, reason in ruling.voids.items()})

@@ -62,7 +62,7 @@ def test_the_electorate_of_a_member_is_itself_its_seniors_and_whom_these_let_in(
     joined(world, "d", by="c")
     joined(world, "e", by="b")
     ruled = whole._settle(read_history(world.tenant, list(world.spans.values())), [])
-    electors = contest.electorate(ruled, keys_of("c").public)
+    electors = contest.electorate(contest._find_roots(ruled), keys_of("c").public)
     assert electors == {keys_of(name).public for name in ("founder", "a", "b", "c", "d")}
 
 
@@ -87,7 +87,7 @@ def test_they_would_if_votes_were_counted_before_cuts(monkeypatch: pytest.Monkey
         return settle(history, decided) if decided else whole._rule(history, Counted({}, {}, decided, {}))
 
     monkeypatch.setattr(whole, "_settle", hasty)
-    monkeypatch.setattr(contest, "electorate", lambda ruled, _target: set(ruled.standing.keys))
+    monkeypatch.setattr(contest, "electorate", lambda roots, _target: set(roots.ruling.standing.keys))
     assert "founder" not in old_keys_gather().roots()
 
 

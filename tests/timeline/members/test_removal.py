@@ -72,9 +72,8 @@ def test_a_stolen_junior_root_cannot_empty_the_tenant() -> None:
 
 
 def test_it_could_if_every_root_had_a_vote(monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_roots(ruled: ruling.Ruling, _target: bytes) -> set[bytes]:
-        everything = (1 << len(ruled.history.acts)) - 1
-        return {key for key in ruled.standing.keys if ruled.standing.level(key, everything) == Level.ROOT}
+    def all_roots(roots: contest.Roots, _target: bytes) -> set[bytes]:
+        return set().union(*roots.by_line.values())
 
     monkeypatch.setattr(contest, "electorate", all_roots)
     world, honest = plot_of_a_stolen_junior()
