@@ -26,6 +26,7 @@ from lognode.core.draft import (
 from lognode.core.ids import (
     FeedId,
     LogLine,
+    SpanId,
     TenantId,
     b32decode,
     b32encode,
@@ -39,6 +40,7 @@ from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
 from lognode.timeline.bundle.reader import BundleReader
 from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
+from lognode.timeline.members import Control, membership
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint, verify_note
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import EMPTY, grow, root_of, verify_consistency, verify_inclusion
@@ -47,6 +49,7 @@ from tests.independent import span_reader as reader
 from tests.independent import tlog_proof_checker as checker
 from tests.timeline.bundles import items_of
 from tests.vectors.make_vectors import FILES, render
+from tests.vectors.memberships import describe_result
 
 FOLDER: Final = Path(__file__).parent / "vectors"
 # The reader wants the shortest heads in values as well, which their authors owe nobody.
@@ -342,3 +345,16 @@ def test_clocks_tick_and_compare() -> None:
         assert state_hash(Clock(heads)).hex() == sha256(joined).hexdigest() == vector["state"]
     heads = {FeedId(*unhex(f, "id")): (len(f["entries"]), bytes.fromhex(f["roots"][-1])) for f in FEEDS["feeds"]}
     assert state_hash(Clock(heads)).hex() == FEEDS["state"]
+
+
+def test_control_spans_come_to_the_membership_that_is_stated() -> None:
+    for vector in load("memberships")["tenants"]:
+        spans = [
+            Control(
+                SpanId(bytes.fromhex(each["id"])), FeedId(bytes.fromhex(each["feed"])), each["seq"], each["hlc"],
+                bytes.fromhex(each["author"]), each["kind"], bytes.fromhex(each["data"]),
+            )
+            for each in vector["controls"]
+        ]  # fmt: skip
+        result = describe_result(membership(TenantId(bytes.fromhex(vector["tenant"])), spans))
+        assert result == {name: vector[name] for name in result}

@@ -36,6 +36,7 @@ from tests.vectors.history import (
     root_at,
     signed_draft,
 )
+from tests.vectors.memberships import make_memberships
 from tests.vectors.messages import make_messages
 from tests.vectors.refused_signatures import signatures
 
@@ -264,6 +265,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "ids.json": make_ids,
     "keys.json": make_keys,
     "messages.json": make_messages,
+    "memberships.json": make_memberships,
     "notes.json": make_notes,
     "records.json": make_records,
     "tree.json": make_tree,
