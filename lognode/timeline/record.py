@@ -16,7 +16,7 @@ from lognode.core.codec import decode_value
 from lognode.core.draft import Draft, Origin, read_origin, signing_message
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, LogLineKind, SpanId, TenantId, b32encode, format_logline, logline
-from lognode.core.limits import TENANT_SHIFT_BITS
+from lognode.core.limits import TAGS_MAX, TENANT_SHIFT_BITS, TEXT_BYTES_MAX
 from lognode.core.span import (
     STATUSES,
     VISIBILITIES,
@@ -87,10 +87,15 @@ def fitting(records: Sequence[Record], bytes_max: int) -> int:
 
 
 def labels_of(said: Draft | Body) -> list[tuple[int, str]]:
-    """What a span is found by: field and value of its rows in the labels table."""
-    found = [(TAG, tag) for tag in said.tags]
+    """What a span is found by: field and value of its rows in the labels table.
+
+    No draft has more or longer ones, but another node's span may: it would cost many times what it weighs.
+    """
+    found = [(TAG, tag) for tag in said.tags[:TAGS_MAX] if len(tag) <= TEXT_BYTES_MAX]
     named = (said.subject, said.contract_id, said.workflow_id, said.flow_id)
-    found += [(field, value) for field, value in enumerate(named, start=SUBJECT) if value]
+    found += [
+        (field, value) for field, value in enumerate(named, start=SUBJECT) if value and len(value) <= TEXT_BYTES_MAX
+    ]
     origin = said.origin if isinstance(said, Draft) else read_origin(said.annotations)
     if origin is not None:
         found += [(ORIGIN, span) for span in origin.spans]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from lognode.core.ids import SpanId, TenantId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import Range
 from lognode.engine.receipt import AppendStopped
+from lognode.engine.service.writing import intake
 from lognode.timeline.control.members import (
     join_statement,
     member_admit_data,
@@ -218,6 +220,19 @@ async def test_a_commit_whose_end_is_unknown_is_looked_up(tmp_path: Path, commit
         assert await other.writer.ingest(tenant, ranges) == [6]
         assert other.standings.of(tenant.number).level(other.keys.public) is Level.TRUSTED
         assert await clock_of(other, tenant) == await clock_of(one, one.tenant)
+
+
+async def test_a_mistake_of_ours_about_what_a_peer_sent_does_not_end_the_writer(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, other, tenant):
+        ranges = await ranges_of(one, one.tenant, Clock())
+        with (
+            mock.patch.object(intake, "plan_ingest", side_effect=ZeroDivisionError),
+            pytest.raises(NodeFault) as caught,
+        ):
+            await other.writer.ingest(tenant, ranges)
+        assert caught.value.code == "node.internal"
+        assert await other.writer.ingest(tenant, ranges) == [2]
+        await other.writer.append(other.tenant, drafts(1))
 
 
 async def test_own_time_follows_what_came_unless_that_is_ahead(tmp_path: Path) -> None:

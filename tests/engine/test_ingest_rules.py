@@ -4,8 +4,10 @@ import pytest
 
 from lognode.core.access import Level
 from lognode.core.errors import PeerError
+from lognode.core.limits import TAGS_MAX
 from lognode.core.span import ORGANIZATION, PRIVATE, PUBLIC, Entry
 from lognode.timeline.control.members import member_level_data, member_remove_data
+from lognode.timeline.store.audit import audit
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder
 from tests.timeline.pens import Pen
@@ -165,6 +167,16 @@ def test_spans_ahead_of_now_are_taken_and_do_not_drive_this_nodes_time(ahead_ms:
     assert size == 3
     assert (plan.state.hlc == hlc) == (ahead_ms < 600_000) == (not more)
     assert [told.code for told in more if isinstance(told, PeerError)] == ["clock.ahead"] * len(more)
+
+
+def test_a_span_costs_no_more_rows_than_one_of_a_draft_whatever_its_author_put_into_it() -> None:
+    founder = Founder()
+    founder.write(tags=[f"tag-{number:06d}" for number in range(50_000)], subject="x" * 100_000)
+    founder.write(annotations=b"\xff", metadata=b"\xff", data=b"\xff")
+    node = Receiver(founder.tenant)
+    assert node.codes(founder.range()) == [4]
+    assert len(node.dump()["labels"]) == TAGS_MAX
+    assert not [finding for finding in audit(node.conn) if finding.code.startswith("label")]
 
 
 def test_a_range_for_another_tenant_or_feed_is_refused() -> None:

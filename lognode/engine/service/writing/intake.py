@@ -7,7 +7,9 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
-from lognode.core.errors import PeerError
+import structlog
+
+from lognode.core.errors import NodeFault, PeerError
 from lognode.core.limits import GROUP_BYTES_MAX, GROUP_SPANS_MAX
 from lognode.core.span import Foretold, Range
 from lognode.engine.ingest.plan import Ground, IngestPlan, Outcome, plan_ingest
@@ -15,6 +17,8 @@ from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.engine.service.writing.mailbox import Mailbox, Turn
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store
+
+_log = structlog.get_logger(__name__)
 
 
 class Intake:
@@ -69,7 +73,12 @@ class Intake:
             tenant, [*(found.feed for found in ranges), *(span.feed for span in foretold)]
         )
         # In the thread of the writing connection, which waits for it: tails and other peers are served meanwhile.
-        plan = await self._store.write(_plan, ground, ranges, foretold)
+        try:
+            plan = await self._store.write(_plan, ground, ranges, foretold)
+        except Exception as error:
+            # Nothing is committed, and what a stranger sent must not end the writer.
+            _log.exception("ingest_failed")
+            raise NodeFault("node.internal", type(error).__name__) from error
         if plan.write.rows or plan.write.verdicts:
             await self._commit([Step(plan.write, plan.state, plan.numbers, plan.book, plan.feeds)])
         plans.append(plan)
