@@ -1,5 +1,6 @@
 """Three daemons in a line: the ends know nothing of where the other is, and hold the same through the middle."""
 
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -85,8 +86,14 @@ def test_a_line_of_nodes_holds_the_same_though_its_middle_was_away(line: tuple[N
     peers = {peer["node"]: peer for peer in one.lognode.json("sync", "status")["peers"]}
     assert peers[three.lognode.text("id", "show")]["state"] != "live"
 
+    middle = two.lognode.text("id", "show")
     two.daemon.stop()
     one.append("while.away")
+    alone = one.lognode.run("sync", middle)
+    shown = one.lognode.text("sync", "status")
+    assert alone.returncode == 75
+    assert "peer.unreachable" in shown
+    assert "hint: Check that it runs" in shown
     three.append("while.away")
     two.start()
     tenant = wait_equal(one, two, three)
@@ -95,3 +102,5 @@ def test_a_line_of_nodes_holds_the_same_though_its_middle_was_away(line: tuple[N
     assert tenant["kinds"]["before.anybody.joined"] == tenant["kinds"]["from.one"] == 1
     done = two.lognode.run("sync")
     assert (done.returncode, done.stdout.decode().count("live")) == (0, 2), done.stdout.decode()
+    unknown = two.lognode.run("sync", "status", "nobody", "--json")
+    assert (unknown.returncode, json.loads(unknown.stderr)["code"]) == (1, "peer.unknown")

@@ -10,6 +10,7 @@ import trio
 from lognode.core.access import Level
 from lognode.core.ids import FeedId
 from lognode.core.span import Range
+from lognode.federation.sync.known import Known
 from lognode.federation.sync.service.notices import Notice
 from lognode.federation.sync.service.state.tie import Tie
 from tests.federation.linked import LinkedNode, open_node, wait_calm, wait_equal, wait_live, wait_until
@@ -78,9 +79,8 @@ async def test_two_nodes_that_can_dial_each_other_keep_one_link(tmp_path: Path) 
         assert sum(tie.inbound for tie in ties) == 1
 
 
-async def test_a_node_in_the_middle_passes_on_what_it_took_and_nothing_goes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def pass_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[FeedId]:
+    """The feeds that the middle of three nodes sent back to their authors, when it had passed all on."""
     sent: list[tuple[bytes, FeedId]] = []
     count_sent = Tie.count_sent
 
@@ -90,18 +90,32 @@ async def test_a_node_in_the_middle_passes_on_what_it_took_and_nothing_goes_back
 
     monkeypatch.setattr(Tie, "count_sent", count)
     async with AsyncExitStack() as stack:
-        one, two, three = [await stack.enter_async_context(open_node(tmp_path, number)) for number in (1, 2, 3)]
+        one, two, three = [await stack.enter_async_context(open_node(folder, number)) for number in (1, 2, 3)]
         await link(one, two)
         await link(two, three)
         await wait_equal(one, two, three)
         for number in range(5):
             await one.append(f"from.one.{number}")
             await three.append(f"from.three.{number}")
-        await wait_equal(one, two, three)
+            await wait_equal(one, two, three)
         authors = {feed.feed_id: feed.node_key for feed in two.store.feeds.values()}
+        assert three.key in {authors[feed] for node_key, feed in sent if node_key == one.key}
+        return [feed for node_key, feed in sent if authors[feed] == node_key]
 
-        assert {(one.key, feed) for feed in authors if authors[feed] == three.key} <= set(sent)
-        assert [feed for node_key, feed in sent if authors[feed] == node_key] == []
+
+async def test_a_node_in_the_middle_passes_on_what_it_took_and_nothing_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned = await pass_on(tmp_path, monkeypatch)
+
+    assert returned == []
+
+
+async def test_a_node_that_forgets_whom_it_took_from_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Known, "note_ranges", lambda _self, _ranges: None)
+    returned = await pass_on(tmp_path, monkeypatch)
+
+    assert returned != []
 
 
 async def test_a_line_goes_on_when_its_middle_was_away(tmp_path: Path) -> None:

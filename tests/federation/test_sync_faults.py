@@ -64,6 +64,25 @@ async def test_who_is_removed_gets_no_further_byte_though_its_session_is_open(tm
         assert two.status(one).error is not None
 
 
+async def test_a_node_that_asks_for_the_membership_once_a_session_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(tmp_path, 1) as one, open_node(tmp_path, 2) as two:
+        await link(one, two)
+        tie = one.ties.tie(two.key, one.tenant)
+        monkeypatch.setattr(one.ties, "admit", lambda _node_key, _tenant_id: tie)
+        monkeypatch.setattr(one.peer.door, "recheck", lambda: None)
+        monkeypatch.setattr(one.app, "recheck", lambda: None)
+        await one.remove(two)
+        sent = one.peer.sent
+        await one.append("after.removal")
+
+        async def has_leaked() -> bool:
+            return one.peer.sent > sent
+
+        await wait_until(has_leaked)
+
+
 async def test_beyond_the_cut_of_a_removal_all_is_void_whatever_came_first(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         one, two, three = [await stack.enter_async_context(open_node(tmp_path, number)) for number in (1, 2, 3)]

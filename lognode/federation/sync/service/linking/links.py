@@ -7,6 +7,7 @@ each other the one with the smaller key does; one peer's failure, of whatever so
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import structlog
 import trio
@@ -32,7 +33,7 @@ class Links:
     """The links of a node."""
 
     def __init__(self, ties: Ties, outside: Outside) -> None:
-        self._ties = ties
+        self.ties: Final = ties
         self._outside = outside
         self._paces: dict[bytes, Pace] = {}
         self._tasks: dict[Tie, trio.CancelScope] = {}
@@ -62,14 +63,14 @@ class Links:
 
     def status(self, tenant: TenantRef) -> list[TieStatus]:
         """How the ties of a tenant are doing, by the peers' keys."""
-        return [tie.status() for tie in self._ties.of(tenant)]
+        return [tie.status() for tie in self.ties.of(tenant)]
 
     def ask(self, tenant: TenantRef, node_key: bytes | None = None) -> list[TieStatus]:
         """Have a tenant compared now with one peer or all, and how they are doing.
 
         Raises CallerError("peer.unknown").
         """
-        ties = [tie for tie in self._ties.of(tenant) if node_key in (None, tie.node_key)]
+        ties = [tie for tie in self.ties.of(tenant) if node_key in (None, tie.node_key)]
         if node_key is not None and not ties:
             raise CallerError("peer.unknown", "no other member of the tenant has this key")
         for tie in ties:
@@ -85,7 +86,7 @@ class Links:
         while True:
             seen = standings.version(tenant.number)
             membership = standings.of(tenant.number)
-            members = {key for key in membership.members if self._ties.is_member(key, tenant)}
+            members = {key for key in membership.members if self.ties.is_member(key, tenant)}
             self._relink(tenant, members)
             for node_key in sorted(members - before) if before is not None else ():
                 self._outside.notices.tell(
@@ -102,14 +103,14 @@ class Links:
         assert self._nursery is not None
         introduced = {node_key for number, node_key in self._introduced if number == tenant.number}
         wanted = members or introduced
-        for tie in self._ties.of(tenant):
+        for tie in self.ties.of(tenant):
             if tie.node_key not in wanted:
-                self._ties.drop(tie)
+                self.ties.drop(tie)
                 scope = self._tasks.pop(tie, None)
                 if scope is not None:
                     scope.cancel()
         for node_key in wanted - {self._outside.own_key}:
-            tie = self._ties.tie(node_key, tenant)
+            tie = self.ties.tie(node_key, tenant)
             if tie in self._tasks:
                 tie.ask()  # what one may have of the other has changed
             else:
@@ -143,7 +144,7 @@ class Links:
         known = member or introduced
         assert known is not None
         contact = Contact(node_key, known.certificate, addresses)
-        await Session(tie, contact, self._ties, self._outside, partial(self._met, tie)).run()
+        await Session(tie, contact, self.ties, self._outside, partial(self._met, tie)).run()
 
     def _met(self, tie: Tie) -> None:
         """The peer answered: whoever else waits for it may go."""
