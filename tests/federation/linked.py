@@ -38,7 +38,7 @@ from lognode.timeline.store.read.statistics import statistics
 from tests.engine.nodes import Wall
 from tests.federation.peers import Peer
 
-SETTLED_S = 30.0  # how long a hanging sync holds up the tests; no test measures time by it
+SETTLED_S = 60.0  # how long a hanging sync holds up the tests; no test measures time by it
 
 
 @dataclass

@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-import trio
 
 from lognode.core.access import Level
 from lognode.core.ids import FeedId
@@ -71,12 +70,17 @@ async def test_two_nodes_that_can_dial_each_other_keep_one_link(tmp_path: Path) 
         first, second = sorted((one, two), key=lambda node: node.key)
         one.links.ask(one.tenant)
         two.links.ask(two.tenant)
-        await wait_live(first, second)
-        await trio.sleep(0.5)
-        ties = [node.ties.of(node.tenant)[0] for node in (one, two)]
+        ties = [node.ties.of(node.tenant)[0] for node in (first, second)]
 
-        assert sum(tie.is_outbound for tie in ties) == 1
-        assert sum(tie.inbound for tie in ties) == 1
+        async def is_one() -> bool:
+            return [(tie.is_outbound, tie.inbound) for tie in ties] in (
+                [(True, 0), (False, 1)],
+                [(False, 1), (True, 0)],
+            )
+
+        await wait_until(is_one)
+        await wait_calm(first, second)
+        assert await is_one()
 
 
 async def pass_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[FeedId]:
