@@ -91,7 +91,7 @@ class Reader:
         }
         self._names: dict[str, Any] = {"__name__": "__main__"}
         self._background: list[tuple[Block, Popen[bytes], Path]] = []
-        environ = {"HOME": str(self._home), "LOGNODE_DISCOVERY": "false"}
+        environ = {"HOME": str(self._home)}
         environ |= dict.fromkeys(("LOGNODE_PEER_LISTEN", "LOGNODE_JOIN_LISTEN"), "127.0.0.1:0")
         self._node = Daemon(self._home / ".local/share/lognode", environ=environ)
 
