@@ -258,6 +258,38 @@ async def test_a_removed_member_is_out_by_what_was_held_of_it(street: Street) ->
         assert await code_of(joiner, text) == "member.removed"
 
 
+async def test_a_removed_member_that_knows_nothing_of_it_joins_by_a_new_invite(street: Street) -> None:
+    async with street.open("founder") as founder, street.open("joiner") as joiner:
+        await joiner.join(await founder.invite())
+        await joiner.writer.append(joiner.tenant, [Draft(kind="note", title="before")])
+        await sync(founder, joiner)
+        await founder.desk.changes.remove(founder.tenant, joiner.keys.public, "lost")
+        assert joiner.level("joiner") == Level.TRUSTED
+        joined = await joiner.join(await founder.invite())
+        await joiner.writer.append(joiner.tenant, [Draft(kind="note", title="after")])
+        await sync(founder, joiner)
+
+        assert (joined.state, founder.level("joiner")) == ("member", Level.TRUSTED)
+        assert len([feed for feed in founder.store.feeds.values() if feed.node_key == joiner.keys.public]) == 2
+        assert founder.membership == joiner.membership
+
+
+async def test_the_last_root_stays_root(street: Street) -> None:
+    async with street.open("founder") as founder, street.open("joiner") as joiner:
+        await joiner.join(await founder.invite())
+        for change in (
+            founder.desk.changes.remove(founder.tenant, founder.keys.public, "by mistake"),
+            founder.desk.changes.change_level(founder.tenant, founder.keys.public, Level.OBSERVER),
+        ):
+            with pytest.raises(CallerError) as refused:
+                await change
+            assert refused.value.code == "member.last_root"
+        await founder.desk.changes.change_level(founder.tenant, joiner.keys.public, Level.ROOT)
+        await founder.desk.changes.remove(founder.tenant, founder.keys.public, "on purpose")
+
+        assert founder.level("founder") == Level.BLOCKED
+
+
 async def test_levels_change_and_only_roots_invite(street: Street) -> None:
     async with street.open("founder") as founder, street.open("joiner") as joiner:
         await joiner.join(await founder.invite(Level.ROOT))

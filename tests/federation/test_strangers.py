@@ -210,7 +210,7 @@ async def test_a_member_is_told_why_it_is_not_let_in(alice: Peer, bob: Peer) -> 
         with pytest.raises(PeerError) as refused:
             await dialer.ask(alice.contact, b"x" * 1_000_000)
     assert refused.value.code == "peer.refused"
-    assert "unknown ca" in refused.value.detail
+    assert "it does not know this node" in refused.value.detail
 
 
 async def test_who_asks_is_not_told_whom_the_node_trusts(alice: Peer, bob: Peer) -> None:

@@ -52,8 +52,8 @@ def up(*, flags: Flags = NO_FLAGS, data_dir: DataDir = None, json: Json = False)
     Examples
     --------
     $ lognode up
-    A second node beside it, on any free port
-    $ lognode up --data-dir second --listen 127.0.0.1:0
+    A second node beside it, on any free ports
+    $ lognode up --data-dir second --listen 127.0.0.1:0 --peer-listen 0.0.0.0:0
     $ LOGNODE_LOG_LEVEL=debug lognode up --search default
 
     Notes

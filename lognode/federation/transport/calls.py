@@ -164,7 +164,8 @@ def _blame(error: Exception, where: str) -> PeerError:
     if isinstance(error, httpx.ConnectError) and reason:
         return PeerError("peer.untrusted", f"{where}: {reason}")
     if reason:  # it comes once we believe to be connected, since the server looks at our certificate last
-        return PeerError("peer.refused", f"{where}: {reason}")
+        said = "it does not know this node" if "unknown ca" in reason else reason
+        return PeerError("peer.refused", f"{where}: {said}")
     if isinstance(error, httpx.RemoteProtocolError) and not any(word in str(error) for word in _ENDED):
         return PeerError("message.malformed", f"{where}: no HTTP")
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):

@@ -27,7 +27,7 @@ ROWS: Final[tuple[Row, ...]] = (
         403,
         True,
         "Refused by the peer",
-        "It does not know this node as a member, or not yet; 'lognode member list' on the peer tells.",
+        "It knows this node as no member: not yet, or it was removed and needs a new invite. 'lognode member list' there tells.",
     ),
     ("peer.slow", "peer", 504, True, "Peer too slow", "Check the network between the nodes; it is tried again."),
     ("peer.busy", "peer", 429, True, "Peer is busy", "Nothing: it is tried again by itself, more slowly."),

@@ -101,6 +101,14 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     ("member.exists", "caller", 409, False, "A member already", "There is nothing to do."),
     ("member.not_root", "caller", 403, False, "This node is no root member", "Do it on a root member of the tenant."),
+    (
+        "member.last_root",
+        "caller",
+        409,
+        False,
+        "The last root member",
+        "Make another member root first: 'lognode member level NODE root'.",
+    ),
     ("invite.terms", "caller", 422, False, "Terms not valid", "See 'lognode invite create --help'."),
     (
         "federation.off",

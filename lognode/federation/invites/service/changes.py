@@ -28,7 +28,7 @@ class Changes:
     async def change_level(self, tenant: TenantRef, node_key: bytes, level: Level) -> Receipt | None:
         """The receipt of `member.level`; None where the member has this level.
 
-        Raises CallerError member.unknown or member.not_root.
+        Raises CallerError member.unknown, member.not_root or member.last_root.
         """
         if _member(self._ground.membership(tenant), node_key).level == level:
             return None
@@ -37,17 +37,20 @@ class Changes:
         def build(membership: Membership, after: list[SpanId]) -> bytes:
             check_root(membership, self._ground.own_key)
             is_lower = level < _member(membership, node_key).level
+            if is_lower:
+                _check_root_remains(membership, node_key)
             return member_level_data(after, node_key, level, cuts if is_lower else ())
 
         return await self._ground.writer.append_control(tenant, "member.level", build)
 
     async def remove(self, tenant: TenantRef, node_key: bytes, reason: str) -> Receipt:
-        """The receipt of `member.remove`. Raises CallerError member.unknown or member.not_root."""
+        """The receipt of `member.remove`. Raises CallerError member.unknown, member.not_root or member.last_root."""
         cuts = await self._cuts(tenant, node_key)
 
         def build(membership: Membership, after: list[SpanId]) -> bytes:
             check_root(membership, self._ground.own_key)
             _member(membership, node_key)
+            _check_root_remains(membership, node_key)
             return member_remove_data(after, node_key, cuts, reason)
 
         return await self._ground.writer.append_control(tenant, "member.remove", build)
@@ -66,6 +69,13 @@ def _member(membership: Membership, node_key: bytes) -> Member:
     if member is None or member.removed:
         raise CallerError("member.unknown")
     return member
+
+
+def _check_root_remains(membership: Membership, node_key: bytes) -> None:
+    """Pass if the tenant has a root without this member: else nobody could ever let anybody in again."""
+    roots = {key for key, member in membership.members.items() if member.level == Level.ROOT}
+    if roots <= {node_key}:
+        raise CallerError("member.last_root")
 
 
 def _heads(conn: sqlite3.Connection, feeds: Sequence[FeedRef]) -> list[tuple[FeedId, int, bytes]]:

@@ -14,7 +14,7 @@ import trio
 
 from lognode.core.access import Level
 from lognode.core.errors import CallerError, NodeFault, PeerError
-from lognode.core.ids import NONCE_BYTES, TenantId, b32encode
+from lognode.core.ids import NONCE_BYTES, SpanId, TenantId, b32encode
 from lognode.core.limits import JOIN_PROOF_S_MAX, JOIN_S_MAX, JOIN_SEARCH_S_MAX
 from lognode.engine.opening import alias_seal
 from lognode.federation.invites.invitation import Invitation, Server, parse_invitation
@@ -31,6 +31,7 @@ from lognode.federation.invites.messages import (
 from lognode.federation.invites.service.ground import Ground
 from lognode.federation.invites.store import holds_only_control, load_introductions, move_alias, save_introductions
 from lognode.federation.invites.words import words_of
+from lognode.timeline.control.invites import invite_id
 from lognode.timeline.record import TenantRef
 
 State = Literal["member", "syncing", "pending"]
@@ -103,7 +104,7 @@ class Joins:
         invitation = parse_invitation(text)
         async with self._one_by_one:
             held = self._member_level(invitation.tenant)
-            if held is not None:
+            if held is not None and self._is_settled(invitation):
                 before = self._tenant(invitation.tenant)
                 alias = await self._name(before)
                 if alias != before.alias:
@@ -116,12 +117,24 @@ class Joins:
                 return Joined(invitation.tenant, "pending", level, server_key, words, retry_s, None)
             return await self._take_up(invitation.tenant, server_key, words, answer)
 
+    def _is_settled(self, invitation: Invitation) -> bool:
+        """Whether nobody need be asked: this invite is our own, or let us in.
+
+        Else a root has to say so, also where we think that we are a member: who was removed is not told of it.
+        """
+        own_key = self._ground.own_key
+        if any(server.node_key == own_key for server in invitation.servers):
+            return True
+        invites = self._ground.membership(self._tenant(invitation.tenant)).invites
+        invite = invites.get(invite_id(invitation.tenant, invitation.key.public))
+        return invite is not None and own_key in invite.joiners
+
     async def _take_up(self, tenant_id: TenantId, server_key: bytes, words: str, admitted: Admitted) -> Joined:
         """Have the tenant here, and wait for the spans that prove the admission."""
         tenant = await self._ground.writer.adopt_tenant(tenant_id, b32encode(tenant_id)[:ALIAS_CHARS])
         await self._ground.store.write(save_introductions, tenant.number, admitted.peers)
         self._adopted(tenant, admitted.peers)
-        is_proven = await self._is_proven(tenant)
+        is_proven = await self._is_proven(tenant, admitted.admission)
         if is_proven:
             await self._ground.store.write(save_introductions, tenant.number, ())
         alias = await self._name(tenant) if is_proven else tenant.alias
@@ -167,14 +180,18 @@ class Joins:
         level = self._ground.membership(tenant).level(self._ground.keys.public)
         return level if level > Level.BLOCKED else None
 
-    async def _is_proven(self, tenant: TenantRef) -> bool:
-        """Whether the spans that make this node a member came in time."""
+    async def _is_proven(self, tenant: TenantRef, admission: SpanId) -> bool:
+        """Whether the span that makes this node a member came in time, with those that it rests on."""
         with trio.move_on_after(JOIN_PROOF_S_MAX):
             seen = -1
-            while self._member_level(tenant.tenant_id) is None:
+            while not self._is_admitted(tenant, admission):
                 seen = await self._ground.standings.wait_change(tenant.number, seen)
             return True
         return False
+
+    def _is_admitted(self, tenant: TenantRef, admission: SpanId) -> bool:
+        member = self._ground.membership(tenant).members.get(self._ground.own_key)
+        return member is not None and member.level > Level.BLOCKED and member.admission == admission
 
     async def _knock(self, invitation: Invitation) -> tuple[bytes, Admitted | Waiting]:
         """Who answers at the first address that leads to one of the invite's roots, and what.
