@@ -27,7 +27,7 @@ ROWS: Final[tuple[Row, ...]] = (
         403,
         True,
         "Refused by the peer",
-        "It knows this node as no member: not yet, or it was removed and needs a new invite. 'lognode member list' there tells.",
+        "It knows this node as no member, or no more; 'lognode member list' there tells. Then join by a new invite.",
     ),
     ("peer.slow", "peer", 504, True, "Peer too slow", "Check the network between the nodes; it is tried again."),
     ("peer.busy", "peer", 429, True, "Peer is busy", "Nothing: it is tried again by itself, more slowly."),
