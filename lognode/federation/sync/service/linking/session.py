@@ -73,6 +73,8 @@ class Session:
         for feed, refusal in report.refusals.items():
             if not refusal.here:  # what was refused here is counted as it came
                 tie.fail(PeerError(_known(refusal.code), f"the peer refuses feed {b32encode(feed)}"))
+        if report.state == "unfinished":  # it ended at a bound, and another one goes on
+            tie.asked.ring()
         tie.finish_round(is_equal=report.state == "equal", wants=report.wants)
         return report.state == "equal"
 
