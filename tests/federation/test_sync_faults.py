@@ -10,7 +10,7 @@ import trio
 from lognode.core.ids import TenantId
 from lognode.core.span import Entry
 from lognode.federation.sync.service.answers import Answers
-from lognode.protocol.messages import Follow, Hello, Ranges, Refused
+from lognode.protocol.messages import Follow, Hello, Push, Pushed, Ranges, Refused
 from lognode.protocol.wire import decode_answer, encode_answer, encode_request
 from tests.federation.linked import LinkedNode, open_node, wait_equal, wait_live, wait_until
 
@@ -206,3 +206,24 @@ async def test_two_copies_of_a_node_are_noticed(tmp_path: Path) -> None:
                 return error is not None and error.code == "identity.cloned"
 
             await wait_until(is_noticed)
+
+
+async def test_what_a_peer_pushes_and_is_refused_is_wanted_of_it_still(tmp_path: Path) -> None:
+    async with open_node(tmp_path, 1) as one, open_node(tmp_path, 2) as two:
+        await link(one, two)
+        await two.append("opens.its.feed")
+        (part,) = await two.append_alone("a.b")
+        await wait_equal(one, two)
+        wrong = part._replace(entries=[with_changed_byte(entry) for entry in part.entries], start=part.stop)
+        push = encode_request(Push(1, one.tenant.tenant_id, [wrong], ()))
+        answered = decode_answer(await Answers(one.ties, one.outside).answer(two.key, push))
+        status = one.status(two)
+
+        assert answered == Pushed(("range.unproven",))
+        assert [(want.feed, want.start, want.code) for want in status.wants] == [
+            (part.feed, part.stop, "range.unproven")
+        ]
+        assert (status.lag_spans, status.error and status.error.code) == (len(wrong.entries), "range.unproven")
+        two.links.ask(two.tenant)
+        await wait_until(lambda: no_error(one, two))
+        assert one.status(two).wants == ()

@@ -12,7 +12,7 @@ import trio
 from lognode.core.clock import hlc_ms, is_ahead, time_text
 from lognode.core.errors import LognodeError, PeerError
 from lognode.core.ids import LogLineKind, format_logline, logline
-from lognode.core.limits import PROGRESS_S
+from lognode.core.limits import BATCH_ITEMS_MAX, PROGRESS_S
 from lognode.core.span import Range
 from lognode.core.world import World
 from lognode.engine.service.meters import Meters
@@ -137,6 +137,9 @@ class Tie:
         for part, outcome in zip(ranges, outcomes, strict=True):
             if isinstance(outcome, PeerError):
                 self.fail(outcome)
+                others = [want for want in self._wants if want.feed != part.feed]
+                if len(others) < BATCH_ITEMS_MAX:
+                    self._wants = (*others, Want(part.feed, part.start, part.stop, outcome.code))
             else:
                 self._received += len(part.entries)
                 self._meters.received_spans.inc(len(part.entries))
