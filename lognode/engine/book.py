@@ -5,11 +5,12 @@ those foretold, whatever the order in which they came.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from lognode.core.codec import decode_any_array
 from lognode.core.errors import CallerError
-from lognode.core.ids import FeedId, SpanId, TenantId
+from lognode.core.ids import KEY_BYTES, FeedId, SpanId, TenantId
 from lognode.timeline.members import Control, Membership, membership
 from lognode.timeline.state import Verdicts
 
@@ -23,6 +24,7 @@ class Book(NamedTuple):
     foretold: Mapping[tuple[FeedId, int], SpanId]
     named: frozenset[SpanId]  # those that another one names in its `after`
     members: Membership
+    authors: frozenset[bytes]  # keys that somebody among them let in, whether or not that counts
 
     @property
     def after(self) -> list[SpanId]:
@@ -43,7 +45,7 @@ class Book(NamedTuple):
             return self._replace(rows=rows, foretold=places)
         controls = {**self.controls, **new}
         named = self.named.union(*map(_after, new.values()))
-        return Book(self.tenant_id, controls, rows, places, named, membership(self.tenant_id, controls.values()))
+        return _book(self.tenant_id, controls, rows, places, named)
 
     def without(self, spans: Collection[SpanId]) -> "Book":
         """The book without foretold control spans, in whose places their ranges have none."""
@@ -52,7 +54,7 @@ class Book(NamedTuple):
         controls = {span: control for span, control in self.controls.items() if span not in spans}
         places = {place: span for place, span in self.foretold.items() if span not in spans}
         named = frozenset[SpanId]().union(*map(_after, controls.values()))
-        return Book(self.tenant_id, controls, self.rows, places, named, membership(self.tenant_id, controls.values()))
+        return _book(self.tenant_id, controls, self.rows, places, named)
 
     def verdicts(self, tenant: int, find_feed: Callable[[FeedId], int | None]) -> Verdicts:
         """The rows of what is void; `find_feed` gives the number of a feed of the tenant, None where it is not held."""
@@ -64,7 +66,52 @@ class Book(NamedTuple):
 
 def empty_book(tenant_id: TenantId) -> Book:
     """The book of a tenant of which nothing is known."""
-    return Book(tenant_id, {}, {}, {}, frozenset(), membership(tenant_id, ()))
+    return _book(tenant_id, {}, {}, {}, frozenset())
+
+
+def _book(
+    tenant_id: TenantId,
+    controls: Mapping[SpanId, Control],
+    rows: Mapping[SpanId, int],
+    places: Mapping[tuple[FeedId, int], SpanId],
+    named: frozenset[SpanId],
+) -> Book:
+    members = membership(tenant_id, controls.values())
+    return Book(tenant_id, controls, rows, places, named, members, _authors(members, controls.values()))
+
+
+def _authors(members: Membership, controls: Iterable[Control]) -> frozenset[bytes]:
+    """Keys whose feeds are taken in: the founder's, and those that a feed of these names as let in.
+
+    It only grows with what is known. Who counts as a member does not: an admission may turn out void, and nodes that
+    had taken the feed before would hold for ever what others refuse.
+    """
+    named: dict[bytes, list[bytes]] = {}
+    for control in controls:
+        place = _LETS_IN.get(control.kind)
+        if place is not None and (key := _element(control, place)) is not None:
+            named.setdefault(control.author, []).append(key)
+    found = set(members.members)
+    waiting = list(found)
+    while waiting:
+        new = set(named.get(waiting.pop(), ())) - found
+        found |= new
+        waiting += new
+    return frozenset(found)
+
+
+# Where the data of a control span names the key that it lets in.
+_LETS_IN: Final[Mapping[str, int]] = {"member.admit": 1, "identity.rotate": 2}
+
+
+@lru_cache(maxsize=65_536)
+def _element(control: Control, place: int) -> bytes | None:
+    try:
+        parts = decode_any_array(control.data)
+    except CallerError:
+        return None
+    key = parts[place] if len(parts) > place else None
+    return key if isinstance(key, bytes) and len(key) == KEY_BYTES else None
 
 
 def _after(control: Control) -> Sequence[SpanId]:

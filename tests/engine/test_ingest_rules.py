@@ -6,7 +6,13 @@ from lognode.core.access import Level
 from lognode.core.errors import PeerError
 from lognode.core.limits import TAGS_MAX
 from lognode.core.span import ORGANIZATION, PRIVATE, PUBLIC, Entry
-from lognode.timeline.control.members import member_level_data, member_remove_data
+from lognode.timeline.control.members import (
+    join_statement,
+    member_admit_data,
+    member_level_data,
+    member_remove_data,
+    sign_join,
+)
 from lognode.timeline.store.audit import audit
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder
@@ -234,3 +240,21 @@ def test_a_foretold_span_that_its_range_shows_to_be_void_never_was() -> None:
     assert fresh.book.members == node.book.members
     assert fresh.dump() == node.dump()
     assert before.level(founder.keys.public) == node.book.members.level(founder.keys.public)
+
+
+def test_the_feed_of_whom_a_void_span_let_in_is_taken_so_that_all_orders_end_alike() -> None:
+    founder = Founder()
+    member = founder.member(2)
+    keys = keys_of(3)
+    statement = join_statement(keys, founder.tenant, None, member.keys.public, Level.TRUSTED, bytes(16))
+    data = member_admit_data([founder.newest], statement, sign_join(keys, founder.tenant, statement, None))
+    member.write("member.admit", data, visibility=PUBLIC)  # it is no root
+    guest = Pen(keys, founder.tenant, [founder.newest])
+    guest.write()
+    node, other = Receiver(founder.tenant), Receiver(founder.tenant)
+    assert node.codes(guest.range()) == ["feed.unadmitted"]
+    assert node.codes(founder.range(), member.range(), guest.range()) == [3, 2, 2]
+    assert other.codes(guest.range(), member.range(), founder.range()) == [2, 2, 3]
+    assert node.dump() == other.dump()
+    assert node.book.members.level(keys.public) is Level.BLOCKED
+    assert node.dump()["cuts"] == [(guest.feed_id, 0, "member.unknown")]

@@ -23,6 +23,9 @@ REGRESSIONS: Final = [
     Scenario(187, 4, "censors"),
     Scenario(287, 3),
     Scenario(2544, 6, "censors"),  # a refused range left numbers of kinds behind, which others then got
+    # Feeds of nodes whose admission turned out void were held by some and refused by others, for ever.
+    Scenario(28300, 9, "forks"),
+    Scenario(29641, 7),
 ]
 
 

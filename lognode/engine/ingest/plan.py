@@ -1,7 +1,7 @@
 """Plans one commit of what another node sent: ranges of feeds, and control spans ahead of theirs.
 
 Pure. Each range is taken whole or not at all, and one that is refused changes nothing for the others. Invariants: a
-feed grows at its end alone, over what its author signed; nobody's feed is taken who never was a member; what is void
+feed grows at its end alone, over what its author signed; nobody's feed is taken whom nobody let in; what is void
 is written in the commit that makes it so.
 """
 
@@ -77,7 +77,7 @@ class _Batch:
         self._heads = dict(ground.feeds)
         self._hlc_max = hlc_from_ms(ground.now_ms + CLOCK_AHEAD_MS_MAX)
         self._shelf = Shelf(ground.state, ground.numbers, self._hlc_max)
-        self._authors = ground.book.members.authors
+        self._authors = ground.book.authors
         self._is_widened = False
         self._told: dict[SpanId, tuple[Control, Foretold]] = {}
         self._places: dict[tuple[FeedId, int], SpanId] = {}
@@ -153,7 +153,7 @@ class _Batch:
             self._is_widened = True
             told = [control for control, _ in self._told.values()]
             book = self._ground.book.extended({}, [*told, *self._controls_in(ranges)])
-            self._authors = book.members.authors
+            self._authors = book.authors
         if head.feed.node_key not in self._authors:
             list(controls_of(head, proven))  # none may be in another's place
             raise PeerError("feed.unadmitted", "no member admitted the node that writes it")
@@ -222,7 +222,7 @@ class _Batch:
         kept = {
             span_id: (control, span)
             for span_id, (control, span) in self._told.items()
-            if control.author in book.members.authors and span.seq >= self._size(span.feed)
+            if control.author in book.authors and span.seq >= self._size(span.feed)
         }
         if len(kept) < len(self._told):
             self._refuse_unadmitted(book)
@@ -263,7 +263,7 @@ class _Batch:
         return head.border.size if head else 0
 
     def _refuse_unadmitted(self, book: Book) -> None:
-        if any(control.author not in book.members.authors for control, _ in self._told.values()):
+        if any(control.author not in book.authors for control, _ in self._told.values()):
             self._refused = PeerError("feed.unadmitted", "no member admitted the node that wrote a control span")
 
     def _state(self) -> TenantState:
