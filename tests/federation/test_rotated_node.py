@@ -63,8 +63,7 @@ def test_a_member_with_a_new_key_reaches_those_who_know_the_old_one(nodes: tuple
     members = {member["node"]: member for member in founder.command.json("member", "list")["members"]}
     assert members[done["former"]]["removed"]
     assert members[done["node"]]["level"] == "root"
-    (tie,) = joiner.command.json("sync", "status")["peers"]
-    assert tie["state"] == "live"
+    wait_until(lambda: [tie["state"] for tie in joiner.command.json("sync", "status")["peers"]] == ["live"])
     founder.command.text("verify")
     joiner.command.text("verify")
 
