@@ -113,10 +113,10 @@ def test_ten_thousand_spoofed_announcements_are_bounded_and_trusted_in_nothing(
         full = looking.wait(lambda state: state["candidates"] == CANDIDATES_MAX)
         flood.communicate()
         assert flood.returncode == 0
-        after = looking.wait(lambda state: state["seconds"] > full["seconds"] + 2)
+        after = looking.wait(lambda state: state["seconds"] > full["seconds"] + 2 and state["tries"] >= 2)
 
     assert after["most"] == CANDIDATES_MAX
     assert after["known"] == 0  # nothing of it is believed
-    assert 2 <= after["tries"] <= after["seconds"] / CANDIDATE_DIAL_S + 1
+    assert after["tries"] <= after["seconds"] / CANDIDATE_DIAL_S + 1
     assert "10.77.1.1" in hosts(after)  # who was there before stays
     assert after["rss_kib"] - before["rss_kib"] < 64 * 1024
