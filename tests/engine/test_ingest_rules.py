@@ -4,6 +4,7 @@ import pytest
 
 from lognode.core.access import Level
 from lognode.core.errors import PeerError
+from lognode.core.ids import IDEM_BYTES
 from lognode.core.limits import TAGS_MAX
 from lognode.core.span import ORGANIZATION, PRIVATE, PUBLIC, Entry
 from lognode.timeline.control.members import (
@@ -14,6 +15,7 @@ from lognode.timeline.control.members import (
     sign_join,
 )
 from lognode.timeline.store.audit import audit
+from lognode.timeline.store.write import find_idems
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder
 from tests.timeline.pens import Pen
@@ -161,6 +163,23 @@ def test_the_feed_that_this_node_writes_is_taken_from_nobody() -> None:
     founder.write()
     assert node.codes(founder.range()) == ["identity.cloned"]
     assert node.codes(founder.range(0, 3)) == [3]
+
+
+def test_own_spans_fetched_back_keep_their_keys_though_these_were_used_again() -> None:
+    founder = Founder()
+    key = bytes([7]) * IDEM_BYTES
+    founder.write(idem=key, title="once")
+    founder.write(idem=key, title="and again, in one feed")
+    restored = Pen(founder.keys, founder.tenant, [founder.newest], number=1)
+    restored.write(idem=key, title="sent again after the restore")
+    for first, second in ((founder, restored), (restored, founder)):
+        node = Receiver(founder.tenant, founder.keys.public)
+        assert node.codes(first.range(), foretold=[founder.foretold(0), founder.foretold(1)]) == [len(first.entries)]
+        assert node.codes(second.range()) == [len(second.entries)]
+        held = find_idems(node.conn, 0, [key])[key].record
+        at = 2 if first is founder else 1
+        assert (held.seq, held.body) == (at, first.entries[at].body)  # the earlier span stands
+        assert not [finding for finding in audit(node.conn) if finding.severity == "damage"]
 
 
 @pytest.mark.parametrize("ahead_ms", [0, 60_000, 3_600_000])
