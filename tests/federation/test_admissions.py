@@ -125,6 +125,38 @@ async def test_a_joiner_states_no_key_that_did_not_sign() -> None:
     assert joiners(root) == set()
 
 
+@pytest.mark.parametrize("state", ["open", "revoked", "used up"])
+@pytest.mark.parametrize("whom", ["founder", "member", "blocked", "removed"])
+async def test_who_holds_an_invite_learns_nothing_of_members_in_the_name_of_one(whom: str, state: str) -> None:
+    """Not who they are nor where; and nothing is believed of where they can be reached."""
+    root = founder()
+    for name in ("member", "blocked", "removed"):
+        root.node.admit(name)
+    root.node.set_level("blocked", Level.BLOCKED)
+    root.node.remove("removed")
+    made = invite(root)
+    if state == "revoked":
+        (invite_id,) = root.of(0).invites
+        root.node.write("invite.revoke", lambda after: invite_revoke_data(after, invite_id))
+    if state == "used up":
+        await root.ask(ask(root, made, "winner"))
+    before = dict(root.noted)
+    request = ask(root, made, "spy")
+    stated = request.statement._replace(node_key=keys_of(whom).public)
+    signed = sign_join(keys_of("spy"), request.tenant, stated, made.key)
+
+    assert await root.ask(request._replace(statement=stated, signatures=signed)) == Refused("invite.unsigned")
+    assert root.noted == before
+
+
+async def test_what_a_member_said_to_another_root_gets_nobody_an_answer_here() -> None:
+    root = founder()
+    made = invite(root, uses=2)
+    await root.ask(ask(root, made, "member"))
+
+    assert await root.ask(ask(root, made, "member", server=keys_of("another").public)) == Refused("invite.server")
+
+
 async def test_a_root_that_is_none_any_more_admits_nobody() -> None:
     first = founder()
     first.node.admit("second")

@@ -1,8 +1,9 @@
 """Whether a joiner is let in, as a function of the membership and of what it says.
 
-Owns the order of the checks: before the invite's own key is seen to have signed, nothing is told but `invite.refused`.
-Must not know of connections or the store. Invariant: who cannot sign with the key of an invite of this tenant learns
-nothing from an answer, not even that the tenant exists.
+Owns the order of the checks: before the invite's own key is seen to have signed, nothing is told but `invite.refused`;
+before the joiner's keys are, nothing of members. Must not know of connections or the store. Invariants: who cannot sign
+with the key of an invite of this tenant learns nothing from an answer, not even that the tenant exists; who can, but is
+not whom it says, learns nothing of who is a member.
 Source: docs/protocol.md, Joining.
 """
 
@@ -33,8 +34,21 @@ def find_invite(membership: Membership, request: JoinRequest) -> Invite:
     raise CallerError("invite.refused")
 
 
+def check_statement(request: JoinRequest, own_key: bytes) -> None:
+    """Pass if the joiner is whom it says, and says so to this node.
+
+    Raises CallerError invite.unsigned or invite.server.
+    """
+    try:
+        check_member_admit(request.tenant, admit_of(request))
+    except CallerError as error:
+        raise CallerError("invite.unsigned", error.detail) from error
+    if request.statement.server_key != own_key:
+        raise CallerError("invite.server")
+
+
 def find_joiner(membership: Membership, request: JoinRequest) -> Member | None:
-    """The member that the joiner is already; None where it is none.
+    """The member that the joiner is already; None where it is none. Its statement was checked.
 
     Raises CallerError("member.removed") for one that is blocked, or was removed and comes with an invite that it used.
     """
@@ -51,18 +65,11 @@ def find_joiner(membership: Membership, request: JoinRequest) -> Member | None:
 
 
 def check_request(membership: Membership, request: JoinRequest, own_key: bytes, now_ms: int) -> None:
-    """Pass if this root may admit the joiner now; the invite's key signed the request.
+    """Pass if this root may admit the joiner now, whose statement was checked.
 
-    Raises CallerError invite.unsigned, invite.server, invite.not_root, invite.level, invite.revoked, invite.expired or
-    invite.used_up.
+    Raises CallerError invite.not_root, invite.level, invite.revoked, invite.expired or invite.used_up.
     """
     invite, stated = find_invite(membership, request), request.statement
-    try:
-        check_member_admit(request.tenant, admit_of(request))
-    except CallerError as error:
-        raise CallerError("invite.unsigned", error.detail) from error
-    if stated.server_key != own_key:
-        raise CallerError("invite.server")
     if membership.level(own_key) != Level.ROOT:
         raise CallerError("invite.not_root")
     if stated.level != invite.level:

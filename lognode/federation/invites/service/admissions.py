@@ -13,7 +13,7 @@ from lognode.core.access import Level
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
 from lognode.core.ids import SpanId, b32encode
 from lognode.core.limits import BUSY_RETRY_S, JOIN_RETRY_S
-from lognode.federation.invites.admission import check_request, find_invite, find_joiner
+from lognode.federation.invites.admission import check_request, check_statement, find_invite, find_joiner
 from lognode.federation.invites.messages import (
     Admitted,
     Answer,
@@ -73,6 +73,7 @@ class Admissions:
     async def _answer_holder(self, tenant: TenantRef, request: JoinRequest) -> Answer:
         """The answer to one who holds an invite."""
         membership, now_ms = self._ground.membership(tenant), self._ground.world.now_ms()
+        check_statement(request, self._ground.own_key)
         member = find_joiner(membership, request)
         if member is None:
             check_request(membership, request, self._ground.own_key, now_ms)
