@@ -85,6 +85,28 @@ async def test_what_no_client_of_ours_sends_is_refused(
     assert len(echo.asked) == 1
 
 
+BOTH: Final = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/v1/peer", b"/v1/join"])
+async def test_a_body_that_goes_on_behind_the_length_that_was_told_is_not_taken(
+    alice: Peer, bob: Peer, monkeypatch: pytest.MonkeyPatch, path: bytes
+) -> None:
+    """HTTP lets chunks outdo a length, so that five bytes, of a stranger even, could have no end."""
+    monkeypatch.setattr(intake, "DRAIN_S_MAX", 0.1)
+    alice.knows(bob)
+
+    async def answer(body: bytes) -> bytes:
+        raise AssertionError(body)
+
+    async with alice.serving(Echo()), alice.joinable(answer) as join_address:
+        at = join_address if path == b"/v1/join" else alice.address
+        async with connected(at, context_of(bob, alice)) as stream:
+            await stream.send_all(BOTH % path + 3 * b"5\r\nhello\r\n")
+            with trio.fail_after(5):
+                assert b" 400 " in (await stream.receive_some())[:16]
+
+
 async def test_a_body_that_trickles_is_given_up(alice: Peer, bob: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "CALL_S_MAX", 0.3)
     monkeypatch.setattr(intake, "DRAIN_S_MAX", 0.1)

@@ -25,10 +25,11 @@ class Request:
         self.method: str = scope["method"]
         self._receive = receive
         self._send = send
+        headers = dict(scope["headers"])
         self._left: int | None = None  # bytes of the body that are still to come; None: not told
-        for name, value in scope["headers"]:
-            if name == b"content-length":  # h11 has checked that it is a number
-                self._left = int(value)
+        # Chunks outdo a length that is told beside them, so that it says nothing.
+        if b"content-length" in headers and b"transfer-encoding" not in headers:
+            self._left = int(headers[b"content-length"])  # h11 has checked that it is a number, and stands once
 
     def body_size(self, bytes_max: int) -> int:
         """The bytes that the body will have. Raises PeerError message.malformed or message.too_large."""
