@@ -11,7 +11,7 @@ from typing import Any
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLine, TenantId
-from lognode.core.span import Entry, leaf_hash, stub_entry
+from lognode.core.span import CONTROL_PREFIXES, Entry, leaf_hash, stub_entry
 from lognode.timeline.proof.checkpoint import Checkpoint, origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
@@ -19,6 +19,11 @@ from lognode.timeline.state import ENDING_REASONS, FETCHED, FeedState, Held, Num
 from lognode.timeline.verify.inert import HLC_FALLS
 
 CHUNK_ROWS = 250
+# The kinds of a tenant's control spans: anybody may make any number of them, so they are no parameters.
+CONTROL_KINDS = (
+    "SELECT kind FROM kinds WHERE tenant = ? AND substr(name, 1, instr(name || '.', '.') - 1) "
+    f"IN ({', '.join(map(repr, sorted(CONTROL_PREFIXES)))})"
+)
 _LEAF_COLUMNS = RECORD_COLUMNS.replace("b.body", "NULL")
 
 _COLUMNS = {
@@ -281,8 +286,7 @@ def find_note(conn: sqlite3.Connection, feed: int, size: int) -> bytes | None:
 def find_control(conn: sqlite3.Connection, tenant: TenantRef) -> list[Record]:
     """A tenant's control spans by arrival."""
     sql = (
-        f"SELECT {RECORD_COLUMNS} FROM kinds k JOIN spans s ON s.kind = k.kind LEFT JOIN bodies b ON b.row = s.row "
-        "WHERE k.tenant = ? AND (k.name GLOB 'feed.*' OR k.name GLOB 'tenant.*' OR k.name GLOB 'member.*' "
-        "OR k.name GLOB 'invite.*' OR k.name GLOB 'identity.*' OR k.name GLOB 'quorum.*') ORDER BY s.row"
+        f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row "
+        f"WHERE s.kind IN ({CONTROL_KINDS}) ORDER BY s.row"
     )
     return [Record(*row) for row in conn.execute(sql, (tenant.number,))]

@@ -21,7 +21,6 @@ from lognode.core.span import (
     Entry,
     Foretold,
     Range,
-    is_control,
     leaf_hashes,
 )
 from lognode.timeline.proof.tree import (
@@ -36,7 +35,7 @@ from lognode.timeline.proof.tree import (
 )
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.read.proofs import checkpoint_of, latest_note, node_source
-from lognode.timeline.store.write import newest_checkpoint
+from lognode.timeline.store.write import CONTROL_KINDS, newest_checkpoint
 
 _DEPTHS: Final = "hlc, visibility, header, body"
 _SPANS: Final = f"SELECT seq, {_DEPTHS} FROM spans LEFT JOIN bodies USING (row)"
@@ -176,15 +175,12 @@ def _held_controls(conn: sqlite3.Connection, feed: FeedRef, from_seq: int, spans
     head = checkpoint_of(note)
     if from_seq >= head.size:
         return []
-    names = conn.execute("SELECT kind, name FROM kinds WHERE tenant = ?", (feed.tenant,)).fetchall()
-    kinds = [kind for kind, name in names if is_control(name)]
     # By place where few entries can be meant, else by kind: control spans are few.
     column = "+kind" if head.size - from_seq <= _NEAR else "kind"
-    marks = ", ".join("?" * len(kinds))
-    sql = f"{_SPANS} WHERE {_HERE} AND {column} IN ({marks}) ORDER BY seq LIMIT ?"
+    sql = f"{_SPANS} WHERE {_HERE} AND {column} IN ({CONTROL_KINDS}) ORDER BY seq LIMIT ?"
     found = []
     node = node_source(conn, feed)
-    for seq, *depths in conn.execute(sql, (feed.number, from_seq, head.size, *kinds, spans_max)).fetchall():
+    for seq, *depths in conn.execute(sql, (feed.number, from_seq, head.size, feed.tenant, spans_max)).fetchall():
         try:
             entry = _shared(*depths)
             (leaf,) = leaf_hashes(feed.feed_id, seq, [entry])
