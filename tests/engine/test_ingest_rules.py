@@ -1,8 +1,12 @@
 """What is taken of others: whose feeds, at which depth, and what control spans change in the same commit."""
 
+import sqlite3
+from dataclasses import replace
+
 import pytest
 
 from lognode.core.access import Level
+from lognode.core.codec import encode
 from lognode.core.errors import PeerError
 from lognode.core.ids import IDEM_BYTES
 from lognode.core.limits import TAGS_MAX
@@ -15,6 +19,7 @@ from lognode.timeline.control.members import (
     sign_join,
 )
 from lognode.timeline.store.audit import audit
+from lognode.timeline.store.read.ranges import read_foretold
 from lognode.timeline.store.write import find_idems
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder
@@ -77,6 +82,53 @@ def test_control_spans_that_are_not_proven_or_of_no_member_are_refused() -> None
     assert not node.dump()["foretold"]
     assert node.codes(foretold=[admission, admission]) == []
     assert len(node.dump()["foretold"]) == 1
+
+
+def test_control_spans_whose_feed_open_came_with_a_refused_range_are_not_kept() -> None:
+    """Kept without it, they would belong to nobody once they are read again."""
+    founder = Founder()
+    member = founder.member(2)
+    member.write()
+    member.write("member.unheard_of", visibility=PUBLIC)
+    entry = member.entries[1]
+    stub = Entry(entry.hlc, entry.visibility, entry.header_sha256, None)
+    stubbed = member.range()._replace(entries=[member.entries[0], stub, member.entries[2]])
+    node = Receiver(founder.tenant)
+    node.take(founder.range())
+    assert node.codes(stubbed, foretold=[member.foretold(2)]) == ["range.stubbed", "control.unproven"]
+    assert not node.dump()["foretold"]
+    assert node.codes(member.range(0, 2), foretold=[member.foretold(2)]) == [2]
+    assert len(node.dump()["foretold"]) == 1
+    assert not [finding for finding in audit(node.conn) if finding.severity == "damage"]
+
+
+def test_of_two_feed_opens_of_one_feed_the_one_that_is_kept_says_who_signs() -> None:
+    founder = Founder()
+    member = founder.member(2)
+    member.write("member.unheard_of", visibility=PUBLIC)
+    double = Pen(replace(member.keys, _seed=bytes(32)), founder.tenant, [founder.newest])  # with another log key
+    double.write("member.unheard_of", visibility=PUBLIC)
+    node = Receiver(founder.tenant)
+    node.take(founder.range())
+    told = [member.foretold(0), double.foretold(0), double.foretold(1)]
+    assert node.codes(foretold=told) == ["control.unproven"]
+    assert not [finding for finding in audit(node.conn) if finding.severity == "damage"]
+    assert node.codes(foretold=[double.foretold(0), double.foretold(1)]) == []
+    assert not [finding for finding in audit(node.conn) if finding.severity == "damage"]
+
+
+def test_control_spans_are_those_whose_kind_begins_so_also_when_they_are_read_again() -> None:
+    founder = Founder()
+    for word in ("feed", "tenant", "member", "invite", "identity", "quorum"):
+        founder.write(word, encode([[founder.newest]]), visibility=PUBLIC)
+        founder.write(f"{word}.unheard_of", encode([[founder.newest]]), visibility=PUBLIC)
+        founder.write(f"{word}s.mine")
+    node = Receiver(founder.tenant)
+    assert node.codes(founder.range()) == [20]
+    assert len(node.dump()["voids"]) == 12
+    node.conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 8)  # so anybody may make up kinds without end
+    assert len(node.book.controls) == 14
+    assert len(read_foretold(node.conn, node.tenant, founder.feed_id, 0)) == 14
 
 
 def test_an_author_that_foretold_another_entry_than_it_gives_forked_its_feed() -> None:

@@ -80,6 +80,7 @@ class _Batch:
         self._authors = ground.book.authors
         self._is_widened = False
         self._told: dict[SpanId, tuple[Control, Foretold]] = {}
+        self._signers: dict[FeedId, FeedRef] = {}  # of the feeds of which some are told
         self._places: dict[tuple[FeedId, int], SpanId] = {}
         self._refused: PeerError | None = None
         self._rows: dict[str, list[Any]] = {}
@@ -100,8 +101,9 @@ class _Batch:
             if (head and span.seq < head.border.size) or (span.feed, span.seq) in self._ground.book.foretold:
                 continue
             try:
-                feed = head.feed if head else self._foretold_feed(span.feed, openings)
-                control = prove_foretold(self._tenant.tenant_id, feed, span)
+                if span.feed not in self._signers:
+                    self._signers[span.feed] = head.feed if head else self._foretold_feed(span.feed, openings)
+                control = prove_foretold(self._tenant.tenant_id, self._signers[span.feed], span)
             except PeerError as error:
                 self._refused = error
                 continue
@@ -222,10 +224,10 @@ class _Batch:
         kept = {
             span_id: (control, span)
             for span_id, (control, span) in self._told.items()
-            if control.author in book.authors and span.seq >= self._size(span.feed)
+            if control.author in book.authors and span.seq >= self._size(span.feed) and self._is_opened(span.feed)
         }
         if len(kept) < len(self._told):
-            self._refuse_unadmitted(book)
+            self._refuse_told(book)
             book = known.extended(self._controls, [control for control, _ in kept.values()])
         for _, span in kept.values():
             self._add("foretold", [number, span.feed, span.seq, *span.entry, span.note, b"".join(span.path)])
@@ -262,9 +264,25 @@ class _Batch:
         head = self._heads.get(feed)
         return head.border.size if head else 0
 
-    def _refuse_unadmitted(self, book: Book) -> None:
-        if any(control.author not in book.authors for control, _ in self._told.values()):
-            self._refused = PeerError("feed.unadmitted", "no member admitted the node that wrote a control span")
+    def _is_opened(self, feed: FeedId) -> bool:
+        """Whether the key by which control spans of a feed were proven is that of its feed.open, held or foretold."""
+        if (feed, 0) in self._ground.book.foretold:
+            return True
+        if feed in self._heads:
+            return self._heads[feed].feed.log_key == self._signers[feed].log_key
+        told = self._places.get((feed, 0))
+        if told is None:
+            return False
+        opened = opened_feed(self._tenant, feed, self._told[told][0].data)
+        return opened.log_key == self._signers[feed].log_key
+
+    def _refuse_told(self, book: Book) -> None:
+        """Say why control spans are not kept, unless their ranges are here."""
+        for control, span in self._told.values():
+            if control.author not in book.authors:
+                self._refused = PeerError("feed.unadmitted", "no member admitted the node that wrote a control span")
+            elif not self._is_opened(span.feed):
+                self._refused = PeerError("control.unproven", "the feed.open of its feed is not known")
 
     def _state(self) -> TenantState:
         state, shelf = self._ground.state, self._shelf
