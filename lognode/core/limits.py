@@ -102,6 +102,7 @@ LEAD_ROWS_MAX: Final = 1024  # so many candidates are sorted sooner than an orde
 # Links to other nodes.
 NOTICES_WAITING_MAX: Final = 256  # of one live tail: news of nodes, some hundred bytes each; then the oldest go
 WANTS_SHOWN_MAX: Final = 100  # of one peer, in one answer
+FINDINGS_SHOWN_MAX: Final = 100  # of one tenant, in one answer: authors by reasons
 PROGRESS_S: Final = 0.2  # between two notices of how far one peer is; nobody reads faster
 LINK_RETRY_S_MIN: Final = 0.5
 LINK_RETRY_S_MAX: Final = 15  # soon enough that nobody waits for a peer that is back

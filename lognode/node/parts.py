@@ -153,7 +153,11 @@ def _make_desk(ground: Ground, discovery: Discovery, links: Links) -> Desk:
     def adopted(tenant: TenantRef, peers: tuple[Peer, ...]) -> None:
         links.attend(tenant, [Contact(*peer) for peer in peers])
 
-    return Desk.of(ground, discovery.directory, discovery.whereabouts, ask=ask, adopted=adopted)
+    def is_refused(tenant: TenantRef) -> bool:
+        return links.trouble(tenant) is not None
+
+    whereabouts = discovery.whereabouts
+    return Desk.of(ground, discovery.directory, whereabouts, ask=ask, adopted=adopted, is_refused=is_refused)
 
 
 def _meters() -> Meters:

@@ -6,7 +6,8 @@ import msgspec
 from quart import Response, request
 from quart_trio.wrappers import TrioResponse
 
-from lognode.api.app import ApiApp, Docs, Parameter, current
+from lognode.api.app import ApiApp, Caller, Docs, Parameter, current
+from lognode.api.federation.findings import FindingJson, peer_findings, tenant_findings
 from lognode.core.access import Action
 from lognode.core.clock import time_text
 from lognode.core.errors import CallerError
@@ -40,7 +41,8 @@ class FailureJson(msgspec.Struct, frozen=True):
 class PeerSyncJson(msgspec.Struct, frozen=True):
     """How it goes with one peer. `lag_s` counts since both last held the same, `rounds` comparisons that ended.
 
-    `wants` shows the first of what this node lacks, `lag_spans` counts all of it.
+    `wants` shows the first of what this node lacks, `lag_spans` counts all of it. `error` is what went wrong last,
+    `findings` all that it sent and was refused since the node started; both hold the same ends what mends itself.
     """
 
     node: str
@@ -56,12 +58,14 @@ class PeerSyncJson(msgspec.Struct, frozen=True):
     retry_s: float | None
     error: FailureJson | None
     wants: list[WantJson]
+    findings: list[FindingJson]
 
 
 class SyncJson(msgspec.Struct, frozen=True):
-    """The peers of a tenant."""
+    """The peers of a tenant, and what is wrong with what is held of it or with this node's place among them."""
 
     peers: list[PeerSyncJson]
+    findings: list[FindingJson]
 
 
 def register(app: ApiApp) -> None:
@@ -78,7 +82,7 @@ async def show_sync() -> Response:
     caller = current()
     links = caller.services.links
     found = _chosen(links.status(caller.tenant), request.args.get("peer"))
-    return TrioResponse(_encode(_sync_json(found)), content_type=JSON_MEDIA)
+    return TrioResponse(_encode(await _sync_json(caller, found)), content_type=JSON_MEDIA)
 
 
 async def start_sync() -> Response:
@@ -91,7 +95,7 @@ async def start_sync() -> Response:
     found = _chosen(links.status(caller.tenant), request.args.get("peer"))
     for status in found:
         links.ask(caller.tenant, status.node_key)
-    return TrioResponse(_encode(_sync_json(found)), 202, content_type=JSON_MEDIA)
+    return TrioResponse(_encode(await _sync_json(caller, found)), 202, content_type=JSON_MEDIA)
 
 
 def _chosen(ties: list[TieStatus], peer: str | None) -> list[TieStatus]:
@@ -106,8 +110,9 @@ def _chosen(ties: list[TieStatus], peer: str | None) -> list[TieStatus]:
     return found
 
 
-def _sync_json(ties: list[TieStatus]) -> SyncJson:
-    return SyncJson([_peer_json(tie) for tie in ties])
+async def _sync_json(caller: Caller, ties: list[TieStatus]) -> SyncJson:
+    author = ties[0].node_key if "peer" in request.args else None
+    return SyncJson([_peer_json(tie) for tie in ties], await tenant_findings(caller, author))
 
 
 def _peer_json(tie: TieStatus) -> PeerSyncJson:
@@ -128,4 +133,5 @@ def _peer_json(tie: TieStatus) -> PeerSyncJson:
         wants=[
             WantJson(b32encode(want.feed), want.start, want.stop, want.code) for want in tie.wants[:WANTS_SHOWN_MAX]
         ],
+        findings=peer_findings(tie.findings),
     )

@@ -13,11 +13,13 @@ from lognode.core.ids import LogLineKind, format_logline, logline
 
 if TYPE_CHECKING:
     from lognode.client.answers import Feed, Reload, Stats, Subsystem
+    from lognode.client.answers.federation import Finding
     from lognode.node import NodeInfo
     from lognode.settings import Settings
 
 EXIT_NOT_READY: Final = 75
 KINDS_SHOWN: Final = 10
+TROUBLES: Final = frozenset({"member.removed", "member.refused"})  # of a node with the others of a tenant
 NODE_CELLS: Final = 12  # of the key of another node: enough to tell members apart
 
 
@@ -163,14 +165,14 @@ def status(*, target: Target = HERE) -> int:
     Exit code 0 when the node can write, 75 when it cannot now, 3 when none runs.
     """
     with target.client() as client:
-        node, stats = client.node(), client.stats()
+        node, stats, findings = client.node(), client.stats(), client.sync_status()["findings"]
         try:
             client.ready()
             unready = None
         except NodeFault as error:
             unready = error
     if target.json:
-        print_json({"node": node, "ready": unready is None, "tenant": stats})
+        print_json({"node": node, "ready": unready is None, "tenant": stats, "findings": findings})
         return 0 if unready is None else EXIT_NOT_READY
     rows = {
         "Node": node["node"],
@@ -182,7 +184,7 @@ def status(*, target: Target = HERE) -> int:
         "Spans": f"{stats['spans']:,}, from {stats['first_at']} to {stats['last_at']}" if stats["spans"] else "none",
         "State": stats["state"],
     }
-    print_rows(rows | _effectless_rows(stats) | _reload_rows(node["reload"]))
+    print_rows(rows | _trouble_rows(node["node"], findings) | _effectless_rows(stats) | _reload_rows(node["reload"]))
     print_table(("subsystem", "state"), [(part["name"], _subsystem_state(part)) for part in node["subsystems"]])
     _print_feeds(stats["feeds"])
     kinds = sorted(stats["kinds"].items(), key=lambda item: -item[1])
@@ -192,11 +194,20 @@ def status(*, target: Target = HERE) -> int:
     return 0 if unready is None else EXIT_NOT_READY
 
 
+def _trouble_rows(own: str, findings: "list[Finding]") -> dict[str, str]:
+    """What keeps this node from the other members, and what to do."""
+    found = next((found for found in findings if found["code"] in TROUBLES and found["node"] == own), None)
+    if found is None:
+        return {}
+    said = ": ".join(part for part in (found["title"], found["detail"]) if part)
+    return {"Membership": f"{said} [{found['code']}]", "Hint": found["hint"]}
+
+
 def _effectless_rows(stats: "Stats") -> dict[str, str]:
     """What is held and shown nowhere."""
     rows = dict[str, str]()
     if stats["void"]:
-        rows["Void"] = f"{stats['void']:,} entries without effect; 'lognode show' says why"
+        rows["Void"] = f"{stats['void']:,} entries without effect; 'lognode sync status' says whose, and why"
     if stats["withheld"]:
         rows["Withheld"] = f"{stats['withheld']:,} entries of which this node may have no more than the hash"
     return rows

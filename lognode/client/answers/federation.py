@@ -133,10 +133,26 @@ class SyncFailure(TypedDict):
     hint: str
 
 
+class Finding(TypedDict):
+    """Something that is not as it should be, how many times, and what to do.
+
+    `node` is whom it is about: the author of what is void or ahead of time. `at` is when it was found last.
+    """
+
+    code: str
+    count: int
+    node: str | None
+    at: str | None
+    title: str
+    detail: str
+    hint: str
+
+
 class PeerSync(TypedDict):
     """How it goes with one peer: `state` is live, syncing, waiting, unreachable, refused or failing.
 
-    `lag_s` counts since both last held the same, `rounds` comparisons that ended.
+    `lag_s` counts since both last held the same, `rounds` comparisons that ended. `error` is what went wrong last,
+    `findings` all that it sent and was refused.
     """
 
     node: str
@@ -152,9 +168,11 @@ class PeerSync(TypedDict):
     retry_s: float | None
     error: SyncFailure | None
     wants: list[SyncWant]
+    findings: list[Finding]
 
 
 class Sync(TypedDict):
-    """How it goes with the other nodes of a tenant."""
+    """How it goes with the other nodes of a tenant, and what of it is void, ahead of time or in the node's way."""
 
     peers: list[PeerSync]
+    findings: list[Finding]

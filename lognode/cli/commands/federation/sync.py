@@ -9,7 +9,7 @@ from lognode.cli.output import print_json, print_table, print_text, progress, sa
 
 if TYPE_CHECKING:
     from lognode.client import Client
-    from lognode.client.answers.federation import PeerSync
+    from lognode.client.answers.federation import Finding, PeerSync, Sync
 
 EXIT_NOT_EQUAL: Final = 75
 LOOK_S: Final = 0.2  # between looks at how far it is
@@ -39,13 +39,9 @@ def sync(peer: str | None = None, /, *, target: Target = HERE) -> int:
     """
     with target.client() as client, told_if_stopped("Stopped; nodes that reach each other go on by themselves."):
         before = client.start_sync(peer)["peers"]
-        peers = _wait(client, before)
-    if target.json:
-        print_json({"peers": peers})
-    elif peers:
-        _print_peers(peers)
-    else:
-        say("The tenant has no other members.")
+        answer = _wait(client, before)
+    peers = answer["peers"]
+    _print(answer, target)
     return 0 if all(row["state"] == "live" and not row["lag_spans"] for row in peers) else EXIT_NOT_EQUAL
 
 
@@ -53,6 +49,7 @@ def sync_status(peer: str | None = None, /, *, target: Target = HERE) -> None:
     """Show how far the other nodes of the tenant hold the same.
 
     For each the state of the connection, who dialled, what this node still lacks, and the last error with a way out.
+    Below them all that was refused of what they sent, and all that is void or ahead of time in the tenant, by code.
 
     Parameters
     ----------
@@ -66,27 +63,34 @@ def sync_status(peer: str | None = None, /, *, target: Target = HERE) -> None:
     """
     with target.client() as client:
         answer = client.sync_status(peer)
+    _print(answer, target)
+
+
+def _print(answer: "Sync", target: Target) -> None:
     if target.json:
         print_json(answer)
-    elif answer["peers"]:
+        return
+    if answer["peers"]:
         _print_peers(answer["peers"])
     else:
         say("The tenant has no other members.")
+    _print_findings(answer["findings"])
 
 
-def _wait(client: "Client", before: "Sequence[PeerSync]") -> "list[PeerSync]":
-    """How the peers are doing once each has been compared, or has failed."""
+def _wait(client: "Client", before: "Sequence[PeerSync]") -> "Sync":
+    """How it goes once each peer has been compared, or has failed."""
     rounds = {row["node"]: row["rounds"] for row in before}
     received = sum(row["received_spans"] for row in before)
     begun = time.monotonic()
     with progress("Syncing") as show:
         while True:
-            peers = [row for row in client.sync_status()["peers"] if row["node"] in rounds]
+            answer = client.sync_status()
+            peers = answer["peers"] = [row for row in answer["peers"] if row["node"] in rounds]
             done = sum(row["received_spans"] for row in peers) - received
             show(done, done + sum(row["lag_spans"] for row in peers))
             waited_s = time.monotonic() - begun
             if all(_is_done(row, rounds[row["node"]], waited_s) for row in peers):
-                return peers
+                return answer
             time.sleep(LOOK_S)
 
 
@@ -101,7 +105,7 @@ def _is_done(row: "PeerSync", rounds: int, waited_s: float) -> bool:
 def _print_peers(peers: "Sequence[PeerSync]") -> None:
     rows = [
         (
-            row["node"].removeprefix(_NODE)[:KEY_CHARS],
+            _key(row["node"]),
             row["state"],
             row["direction"] or "-",
             row["lag_spans"],
@@ -114,7 +118,29 @@ def _print_peers(peers: "Sequence[PeerSync]") -> None:
     ]
     print_table(("peer", "state", "dialled", "lacking", "lag", "received", "sent", "last heard"), rows)
     for row in peers:
-        if (error := row["error"]) is not None:
-            key = row["node"].removeprefix(_NODE)[:KEY_CHARS]
+        key, error = _key(row["node"]), row["error"]
+        if error is not None:
             said = ": ".join(part for part in (error["title"], error["detail"]) if part)
             print_text(f"\n{key}  {said} [{error['code']}]\nhint: {error['hint']}")
+        for found in row["findings"]:
+            if error is None or found["code"] != error["code"]:
+                print_text(_finding_text(key, found, f"refused {_times(found['count'])}"))
+
+
+def _print_findings(findings: "Sequence[Finding]") -> None:
+    """What is wrong with what is held, by whom."""
+    for found in findings:
+        print_text(_finding_text(_key(found["node"] or "-"), found, _times(found["count"])))
+
+
+def _finding_text(whose: str, found: "Finding", how_often: str) -> str:
+    said = ": ".join(part for part in (found["title"], found["detail"]) if part)
+    return f"\n{whose}  {said}, {how_often} [{found['code']}]\nhint: {found['hint']}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _key(node: str) -> str:
+    return node.removeprefix(_NODE)[:KEY_CHARS]

@@ -21,4 +21,12 @@ ROWS: Final[tuple[Row, ...]] = (
         "Peer unknown",
         "'lognode sync status' names the other members of the tenant.",
     ),
+    (
+        "member.refused",
+        "peer",
+        403,
+        True,
+        "Other members refuse this node",
+        "It was removed, or lost its invite to another: 'lognode join' with the invite tells. Join again by a new one.",
+    ),
 )

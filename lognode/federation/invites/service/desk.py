@@ -34,10 +34,12 @@ class Desk(NamedTuple):
         *,
         ask: Ask,
         adopted: Callable[[TenantRef, tuple[Peer, ...]], None],
+        is_refused: Callable[[TenantRef], bool] = lambda _tenant: False,
     ) -> Self:
         """The desk of a node; `ask` sends to a join listener.
 
-        `adopted` is told of a tenant that is to be synced, and of members that have it, first the one that admitted.
+        `adopted` is told of a tenant that is to be synced, and of members that have it, first the one that admitted;
+        `is_refused` says whether these refuse this node.
         """
         own_key = ground.own_key
 
@@ -70,5 +72,6 @@ class Desk(NamedTuple):
                 addresses=directory,
                 own_addresses=lambda: whereabouts.addresses("peer")[:ADDRESSES_MAX],
                 adopted=adopt,
+                is_refused=is_refused,
             ),
         )

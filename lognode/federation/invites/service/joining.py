@@ -77,13 +77,18 @@ class Joins:
         addresses: Addresses,
         own_addresses: Callable[[], tuple[str, ...]],
         adopted: Callable[[TenantRef, tuple[Peer, ...]], None],
+        is_refused: Callable[[TenantRef], bool] = lambda _tenant: False,
     ) -> None:
-        """`adopted` is told of a tenant that is to be synced, and with whom."""
+        """`adopted` is told of a tenant that is to be synced, and with whom.
+
+        `is_refused` says whether the members of a tenant refuse this node, whatever it believes to be.
+        """
         self._ground = ground
         self._ask = ask
         self._addresses = addresses
         self._own_addresses = own_addresses
         self._adopted = adopted
+        self._is_refused = is_refused
         self._one_by_one = trio.Lock()
         self._heeding: Callable[[], Awaitable[None]] | None = None
 
@@ -120,12 +125,15 @@ class Joins:
     def _is_settled(self, invitation: Invitation) -> bool:
         """Whether nobody need be asked: this invite is our own, or let us in.
 
-        Else a root has to say so, also where we think that we are a member: who was removed is not told of it.
+        Else a root has to say so, also where we think that we are a member: who was removed, or whose admission did not
+        stand, is not told of it.
         """
-        own_key = self._ground.own_key
+        own_key, tenant = self._ground.own_key, self._tenant(invitation.tenant)
         if any(server.node_key == own_key for server in invitation.servers):
             return True
-        invites = self._ground.membership(self._tenant(invitation.tenant)).invites
+        if self._is_refused(tenant):
+            return False
+        invites = self._ground.membership(tenant).invites
         invite = invites.get(invite_id(invitation.tenant, invitation.key.public))
         return invite is not None and own_key in invite.joiners
 

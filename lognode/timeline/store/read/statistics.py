@@ -12,11 +12,11 @@ from typing import Any, Final, NamedTuple
 from lognode.core.clock import Clock, hlc_ms, state_hash, time_text
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 from lognode.timeline.proof.checkpoint import Checkpoint, origin, parse_checkpoint, vkey
-from lognode.timeline.proof.tree import HASH_BYTES
 from lognode.timeline.record import POSITION_MASK, FeedRef, TenantRef, row_of
 from lognode.timeline.store.read.proofs import latest_note
 from lognode.timeline.store.read.voids import IS_VALID, has_voids
 from lognode.timeline.store.write import find_ending
+from lognode.timeline.verify.inert import WITHHELD
 
 # Void spans by feed and kind: each cut feed's range, and control spans that no cut covers.
 _BEYOND: Final = """
@@ -26,7 +26,7 @@ _VOID: Final = """
     SELECT s.feed, s.kind, count(*) FROM voids v JOIN spans s ON s.row = v.row LEFT JOIN cuts c ON c.feed = s.feed
     WHERE v.row BETWEEN ? AND ? AND s.seq < coalesce(c.size, s.seq + 1) GROUP BY s.feed, s.kind"""
 _INERT: Final = f"""
-    SELECT i.feed, length(i.header) = {HASH_BYTES}, count(*) FROM feeds f CROSS JOIN inert i ON i.feed = f.feed
+    SELECT i.feed, i.reason = '{WITHHELD}', count(*) FROM feeds f CROSS JOIN inert i ON i.feed = f.feed
     WHERE f.tenant = ? GROUP BY 1, 2"""
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 import trio
 
+from lognode.core.access import Level
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
 from lognode.core.ids import LogLineKind, format_logline, logline
 from lognode.core.limits import LINK_TURN_S, LINK_WELL_S
@@ -57,6 +58,7 @@ class Links:
         """Keep a tenant linked from now on; while this node does not know its members, with these."""
         for contact in contacts:
             self._introduced[tenant.number, contact.node_key] = contact
+            self._hasten(tenant, contact.node_key)
         if self._nursery is not None and tenant.number not in self._attended:
             self._attended.add(tenant.number)
             self._nursery.start_soon(self._attend, tenant)
@@ -64,6 +66,17 @@ class Links:
     def status(self, tenant: TenantRef) -> list[TieStatus]:
         """How the ties of a tenant are doing, by the peers' keys."""
         return [tie.status() for tie in self.ties.of(tenant)]
+
+    def trouble(self, tenant: TenantRef) -> LognodeError | None:
+        """Why this node is kept from the others of a tenant: it is no member, or they say so."""
+        member = self._outside.standings.of(tenant.number).members.get(self._outside.own_key)
+        if member is not None and member.level == Level.BLOCKED:
+            return CallerError("member.removed")
+        ties = self.ties.of(tenant)
+        refusing = [tie for tie in ties if tie.is_refused]
+        if not refusing or any(tie.is_live for tie in ties):
+            return None  # who is live tells what there is to know
+        return PeerError("member.refused", f"{len(refusing)} of {len(ties)} do, none has a session with it")
 
     def ask(self, tenant: TenantRef, node_key: bytes | None = None) -> list[TieStatus]:
         """Have a tenant compared now with one peer or all, and how they are doing.
@@ -73,11 +86,16 @@ class Links:
         ties = [tie for tie in self.ties.of(tenant) if node_key in (None, tie.node_key)]
         if node_key is not None and not ties:
             raise CallerError("peer.unknown", "no other member of the tenant has this key")
-        for tie in ties:
-            self._pace(tie).hasten()
-            tie.pace.hasten()
-            tie.ask()
+        self._hasten(tenant, node_key)
         return [tie.status() for tie in ties]
+
+    def _hasten(self, tenant: TenantRef, node_key: bytes | None) -> None:
+        """Have a tenant compared with one peer or all, without waiting for the next try."""
+        for tie in self.ties.of(tenant):
+            if node_key in (None, tie.node_key):
+                self._pace(tie).hasten()
+                tie.pace.hasten()
+                tie.ask()
 
     async def _attend(self, tenant: TenantRef) -> None:
         """Follow the membership of a tenant."""

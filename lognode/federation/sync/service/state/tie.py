@@ -1,7 +1,8 @@
 """One tie: this node and one other in one tenant, whichever of the two dialled.
 
 Owns what both directions share: how far the peer is known to hold the feeds, whether a session is open, what was
-counted, and what went wrong last. Does no input or output. Invariant: an error stays until both held the same again.
+counted, what went wrong last, and what was refused at all. Does no input or output. Invariants: an error stays until
+both held the same again; no code is lost because another came after it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from lognode.core.limits import BATCH_ITEMS_MAX, PROGRESS_S
 from lognode.core.span import Range
 from lognode.core.world import World
 from lognode.engine.service.meters import Meters
+from lognode.federation.sync.findings import Finding, Findings
 from lognode.federation.sync.known import Known
 from lognode.federation.sync.pace import Pace
 from lognode.federation.sync.service.notices import Notices
@@ -31,6 +33,10 @@ _STATES: Final[dict[str, State]] = {
     "peer.slow": "unreachable",
     "peer.refused": "refused",
 }
+# Nothing that it sent was refused: what concerns the way to a peer, or what was taken all the same.
+_NOT_SENT: Final = frozenset(
+    {"peer.unaddressed", "peer.unreachable", "peer.slow", "peer.busy", "peer.refused", "clock.ahead"}
+)
 
 
 class TieStatus(NamedTuple):
@@ -49,6 +55,7 @@ class TieStatus(NamedTuple):
     contact_ms: int | None
     error: LognodeError | None
     retry_s: float | None
+    findings: Sequence[Finding]
 
 
 class Tie:
@@ -67,7 +74,9 @@ class Tie:
         self.is_syncing = False
         self.retry_at: float | None = None  # trio's clock
         self.error: LognodeError | None = None
+        self.is_refused = False  # it said last that it knows no such member, however it is reached now
         self._ahead: PeerError | None = None  # the peer's newest spans are, which ends with newer ones alone
+        self._findings = Findings()
         self._world = world
         self._notices = notices
         self._meters = meters.sync
@@ -95,6 +104,7 @@ class Tie:
     def open(self, direction: Direction) -> None:
         """A session begins."""
         was_live = self.is_live
+        self.is_refused = False
         self._count(direction, 1)
         self.touch()
         if not was_live:
@@ -115,6 +125,10 @@ class Tie:
     def fail(self, error: LognodeError) -> None:
         """Something went wrong with the peer, or with what it holds."""
         self.error = error
+        if error.code == "peer.refused":
+            self.is_refused = True
+        if error.code not in _NOT_SENT:
+            self._findings.note(error.code, error.detail, self._world.now_ms())
         self._meters.failures.labels(error.code).inc()
 
     def finish_round(self, *, is_equal: bool, wants: Sequence[Want] = ()) -> None:
@@ -125,6 +139,7 @@ class Tie:
         if is_equal:
             self._equal_ms = self._world.now_ms()
             self.error = None
+            self._findings.settle()
         self.progress(is_last=True)
 
     def count_received(self, ranges: Iterable[Range]) -> None:
@@ -180,6 +195,7 @@ class Tie:
             contact_ms=self._contact_ms,
             error=self.error or self._ahead,
             retry_s=None if self.retry_at is None else max(0.0, self.retry_at - trio.current_time()),
+            findings=self._findings.all(),
         )
 
     def _count(self, direction: Direction, change: int) -> None:
