@@ -208,3 +208,6 @@ STRANGER_S_MAX: Final = 60  # for all that a stranger does on one connection
 JOIN_CALLS_S: Final = 50  # of all strangers together: each costs a millisecond of signatures
 JOIN_CALLS_EACH_S: Final = 5  # of one address, at which several nodes may ask whether they were approved
 JOIN_BYTES_S: Final = JOIN_CALLS_S * JOIN_ANSWER_BYTES_MAX
+
+# Causal order.
+CLAIMS_TRIED_MAX: Final = 16  # of one feed about another: honest ones are true, the newest says all

@@ -1,0 +1,1 @@
+"""What all nodes come to agree on from the spans that they hold: order, state, forks."""
