@@ -14,8 +14,8 @@ from lognode.core.draft import idem_key, parse_cbor_draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId, b32decode, parse_logline
 from lognode.core.span import decode_body, decode_header
-from lognode.timeline.bundle.reader import verify_bundle
 from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
+from lognode.timeline.proof.bundle.reader import verify_bundle
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import verify_consistency, verify_inclusion

@@ -38,9 +38,9 @@ from lognode.core.ids import (
 from lognode.core.span import decode_body, decode_header, encode_body, encode_header, entry_bytes, leaf_hash, span_id
 from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
-from lognode.timeline.bundle.reader import BundleReader
 from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.members import Control, membership
+from lognode.timeline.proof.bundle.reader import BundleReader
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint, verify_note
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import EMPTY, grow, root_of, verify_consistency, verify_inclusion

@@ -21,7 +21,7 @@ from lognode.cli.commands.bundle import bundle_create, bundle_import, bundle_ver
 from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
-from lognode.cli.commands.evidence import check_proof, prove, verify
+from lognode.cli.commands.evidence.checking import check_proof, prove, verify
 from lognode.cli.commands.federation.identity import id_recovery_create, id_revoke, id_rotate
 from lognode.cli.commands.federation.invites import invite_create, invite_list, invite_revoke
 from lognode.cli.commands.federation.join import join

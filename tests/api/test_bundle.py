@@ -10,7 +10,7 @@ from lognode.api.services import Services
 from lognode.core.access import Action, Principal, Role, allow
 from lognode.core.ids import LogLineKind, TenantId, b32encode, logline
 from lognode.core.limits import BUNDLE_QUERY_BYTES_MAX
-from lognode.timeline.bundle.reader import verify_bundle
+from lognode.timeline.proof.bundle.reader import verify_bundle
 from lognode.timeline.store.database import _checkpoint
 from tests.api.serving import BUNDLE, NDJSON, SPANS, append_kinds, code_of, http_client, lines, serve
 

@@ -9,7 +9,7 @@ import pytest
 
 from lognode.api.services import Services
 from lognode.core.limits import UPLOAD_SPANS_MAX
-from lognode.engine.service import rehearsal
+from lognode.engine.service.writing import rehearsal
 from tests.api.serving import NDJSON, SPANS, TENANT, code_of, http_client, lines, serve
 
 DRY: Final = {"dry_run": "true"}

@@ -16,11 +16,11 @@ from lognode.cli.main import run
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLineKind, logline
 from lognode.core.span import PRIVATE, Body, encode_body
-from lognode.timeline.bundle import reader
-from lognode.timeline.bundle.frames import read_frames
-from lognode.timeline.bundle.items import Head, SpanItem, StubItem
-from lognode.timeline.bundle.reader import verify_bundle
-from lognode.timeline.bundle.verdict import Verdict
+from lognode.timeline.proof.bundle import reader
+from lognode.timeline.proof.bundle.frames import read_frames
+from lognode.timeline.proof.bundle.items import Head, SpanItem, StubItem
+from lognode.timeline.proof.bundle.reader import verify_bundle
+from lognode.timeline.proof.bundle.verdict import Verdict
 from tests.cli.lognode_command import Lognode
 from tests.client.node_stub import Answer, stub_node
 from tests.daemon import Daemon

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lognode.core.ids import b32encode
-from lognode.timeline.bundle.reader import BundleReader
+from lognode.timeline.proof.bundle.reader import BundleReader
 from lognode.timeline.query import Query
 from lognode.timeline.store.read.bundles import FeedRange
 from tests.independent.bundle_checker import check

@@ -20,8 +20,8 @@ from lognode.core.span import (
     leaf_hash,
 )
 from lognode.identity.keys import KeyPair, NodeKeys
-from lognode.timeline.bundle.items import FeedItem, Seal, SpanItem, StubItem
 from lognode.timeline.control.founding import feed_id, feed_open_data
+from lognode.timeline.proof.bundle.items import FeedItem, Seal, SpanItem, StubItem
 from lognode.timeline.proof.checkpoint import parse_note, sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from tests.timeline.bundles import KEYS, items_of, joined

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from lognode.identity.keys import KeyPair, NodeKeys
-from lognode.timeline.bundle.frames import read_frames
-from lognode.timeline.bundle.items import (
+from lognode.timeline.proof.bundle.frames import read_frames
+from lognode.timeline.proof.bundle.items import (
     FeedItem,
     Head,
     Item,
@@ -19,8 +19,8 @@ from lognode.timeline.bundle.items import (
     decode_item,
     unpack_path,
 )
-from lognode.timeline.bundle.seal import sign_seal
-from lognode.timeline.bundle.writer import BundleWriter
+from lognode.timeline.proof.bundle.seal import sign_seal
+from lognode.timeline.proof.bundle.writer import BundleWriter
 from lognode.timeline.query import Query
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.read.bundles import BundleSource, BundleWish, FeedRange

@@ -16,10 +16,10 @@ from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLineKind, b32encode, logline
 from lognode.core.span import PRIVATE, Body, decode_header, encode_body
-from lognode.timeline.bundle.frames import read_frames
-from lognode.timeline.bundle.items import FeedItem, Head, Seal, SpanItem, StubItem, TenantItem
-from lognode.timeline.bundle.reader import BundleReader, verify_bundle
-from lognode.timeline.bundle.verdict import BundledSpan
+from lognode.timeline.proof.bundle.frames import read_frames
+from lognode.timeline.proof.bundle.items import FeedItem, Head, Seal, SpanItem, StubItem, TenantItem
+from lognode.timeline.proof.bundle.reader import BundleReader, verify_bundle
+from lognode.timeline.proof.bundle.verdict import BundledSpan
 from lognode.timeline.proof.checkpoint import parse_checkpoint, vkey
 from lognode.timeline.query import Query
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, id_of, leaf_of, span_json

@@ -11,8 +11,8 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import TenantId
 from lognode.core.span import PRIVATE
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.bundle.items import SpanItem, StubItem, VoidItem
-from lognode.timeline.bundle.reader import verify_bundle
+from lognode.timeline.proof.bundle.items import SpanItem, StubItem, VoidItem
+from lognode.timeline.proof.bundle.reader import verify_bundle
 from lognode.timeline.query import Query
 from lognode.timeline.store.read import bundles
 from lognode.timeline.store.read.bundles import FeedRange

@@ -14,11 +14,11 @@ from lognode.core.span import (
     entry_bytes,
     leaf_hash,
 )
-from lognode.timeline.bundle import reader
-from lognode.timeline.bundle.items import FeedItem, SpanItem
-from lognode.timeline.bundle.reader import BundleReader, verify_bundle
-from lognode.timeline.bundle.seal import seal_text
 from lognode.timeline.control.founding import feed_id, feed_open_data
+from lognode.timeline.proof.bundle import reader
+from lognode.timeline.proof.bundle.items import FeedItem, SpanItem
+from lognode.timeline.proof.bundle.reader import BundleReader, verify_bundle
+from lognode.timeline.proof.bundle.seal import seal_text
 from lognode.timeline.proof.checkpoint import parse_note, sign_checkpoint
 from tests.timeline.bundle_forgeries import FORGERIES, STRANGER, Items, node_key, span_bytes
 from tests.timeline.bundles import KEYS, bundle_of, items_of, joined, with_whole_paths

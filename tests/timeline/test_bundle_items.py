@@ -12,8 +12,8 @@ from lognode.core.codec import encode
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import BUNDLE_FEEDS_MAX, BUNDLE_ITEM_BYTES_MAX, HEADER_BYTES_MAX, SIZE_MAX
-from lognode.timeline.bundle.frames import frame, read_frames
-from lognode.timeline.bundle.items import (
+from lognode.timeline.proof.bundle.frames import frame, read_frames
+from lognode.timeline.proof.bundle.items import (
     FeedItem,
     Head,
     Item,

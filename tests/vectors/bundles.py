@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from lognode.core.ids import b32encode
 from lognode.core.span import PRIVATE
-from lognode.timeline.bundle.items import FeedItem, Head, Item, SpanItem, StubItem, TenantItem
-from lognode.timeline.bundle.reader import BundleReader
-from lognode.timeline.bundle.seal import sign_seal
-from lognode.timeline.bundle.writer import BundleWriter
+from lognode.timeline.proof.bundle.items import FeedItem, Head, Item, SpanItem, StubItem, TenantItem
+from lognode.timeline.proof.bundle.reader import BundleReader
+from lognode.timeline.proof.bundle.seal import sign_seal
+from lognode.timeline.proof.bundle.writer import BundleWriter
 from lognode.timeline.proof.tree import inclusion_proof
 from tests.timeline.bundle_forgeries import FORGERIES, feeds_one_after_the_other
 from tests.timeline.bundles import items_of, with_whole_paths

@@ -17,7 +17,7 @@ from lognode.core.draft import JsonDraft, parse_cbor_draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX
 from lognode.engine.receipt import AppendStopped
-from lognode.engine.service.rehearsal import Rehearsal
+from lognode.engine.service.writing.rehearsal import Rehearsal
 
 JSON_MEDIA: Final = "application/json"
 NDJSON_MEDIA: Final = "application/x-ndjson"

@@ -20,7 +20,7 @@ from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import UPLOAD_SPANS_MAX
 from lognode.engine.receipt import AppendStopped, Receipt
-from lognode.engine.service.rehearsal import Rehearsal
+from lognode.engine.service.writing.rehearsal import Rehearsal
 
 
 class Upload:

@@ -12,7 +12,7 @@ import msgspec
 
 from lognode import __version__
 from lognode.cli.commands.daemon import next_commands
-from lognode.cli.commands.evidence import EXIT_DAMAGED, print_finding
+from lognode.cli.commands.evidence.checking import EXIT_DAMAGED, print_finding
 from lognode.cli.files import NOTHING_WRITTEN
 from lognode.cli.options import DataDir, Flag, Json, read_file
 from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say, told_if_stopped

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 from cyclopts import Group, Parameter
 
-from lognode.cli.commands.evidence import read_vkey
+from lognode.cli.commands.evidence.checking import read_vkey
 from lognode.cli.commands.spans.transfer import CopySender, holds, tenant_id
 from lognode.cli.files import NOTHING_WRITTEN, chunks_of, open_input, open_twice, replacing
 from lognode.cli.lines import tally as tallies
@@ -25,7 +25,7 @@ from lognode.core.ids import LogLineKind, parse_logline
 
 if TYPE_CHECKING:
     from lognode.client import Client
-    from lognode.timeline.bundle.verdict import Verdict
+    from lognode.timeline.proof.bundle.verdict import Verdict
 
 TRUST_GROUP: Final = Group.create_ordered("Whose signature counts", sort_key=1)
 Output = Annotated[str, Parameter(name=("--output", "-o"), allow_leading_hyphen=True)]
@@ -99,7 +99,7 @@ def bundle_create(
     Everything that one feed holds
     $ lognode bundle create -o feed.bundle --feed dk8cyftq8smnd83ctm3p4qb5dc
     """
-    from lognode.timeline.bundle.reader import verify_bundle
+    from lognode.timeline.proof.bundle.reader import verify_bundle
 
     with (
         target.client() as client,
@@ -228,14 +228,14 @@ def _append(client: "Client", name: str, source: BinaryIO, verdict: "Verdict", t
 
 def _shown_again(source: BinaryIO, verdict: "Verdict") -> Iterator[dict[str, Any] | None]:
     """The spans of a bundle that was verified, from its copy; None for one of which only the place is there."""
-    from lognode.timeline.bundle.reader import BundleReader
+    from lognode.timeline.proof.bundle.reader import BundleReader
 
     for span in BundleReader(chunks_of(source)).spans():
         yield span.json(verdict.head.tenant)
 
 
 def _verified(source: BinaryIO) -> "Verdict":
-    from lognode.timeline.bundle.reader import verify_bundle
+    from lognode.timeline.proof.bundle.reader import verify_bundle
 
     size = os.fstat(source.fileno()).st_size
     with told_if_stopped("Stopped; the bundle is not verified."), progress("Verifying") as show:

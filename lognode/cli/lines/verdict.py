@@ -10,7 +10,7 @@ from lognode.core.clock import hlc_ms, time_text
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 
 if TYPE_CHECKING:
-    from lognode.timeline.bundle.verdict import BundledFeed, Verdict
+    from lognode.timeline.proof.bundle.verdict import BundledFeed, Verdict
 
 
 def verdict_rows(verdict: "Verdict") -> dict[str, object]:

@@ -32,9 +32,9 @@ from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.engine.service.writing.mailbox import Job, Mailbox, Turn
 from lognode.engine.service.writing.milestones import sign_milestones
 from lognode.identity.keys import KeyPair, NodeKeys
-from lognode.timeline.bundle.seal import sign_seal
-from lognode.timeline.bundle.writer import Total
 from lognode.timeline.members import Membership
+from lognode.timeline.proof.bundle.seal import sign_seal
+from lognode.timeline.proof.bundle.writer import Total
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import TenantState, WritePlan, joined
 from lognode.timeline.store.database import Store

@@ -18,9 +18,9 @@ from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
 from lognode.core.limits import BUNDLE_FEEDS_MAX, BUNDLE_STEP_SPANS, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX
 from lognode.core.span import PRIVATE, Entry, decode_body, leaf_hash, stub_entry
-from lognode.timeline.bundle.items import FeedItem, Head, SpanItem, StubItem, TenantItem, VoidItem
-from lognode.timeline.bundle.writer import BundleWriter
 from lognode.timeline.control.founding import check_tenant_create, parse_tenant_create
+from lognode.timeline.proof.bundle.items import FeedItem, Head, SpanItem, StubItem, TenantItem, VoidItem
+from lognode.timeline.proof.bundle.writer import BundleWriter
 from lognode.timeline.proof.checkpoint import Checkpoint
 from lognode.timeline.proof.tree import NodeSource, inclusion_proof, verify_inclusion
 from lognode.timeline.query import Cursor, Query

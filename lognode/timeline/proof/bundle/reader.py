@@ -25,8 +25,9 @@ from lognode.core.span import (
     span_id,
     stub_entry,
 )
-from lognode.timeline.bundle.frames import Frame, read_frames
-from lognode.timeline.bundle.items import (
+from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
+from lognode.timeline.proof.bundle.frames import Frame, read_frames
+from lognode.timeline.proof.bundle.items import (
     FeedItem,
     Head,
     Item,
@@ -38,9 +39,8 @@ from lognode.timeline.bundle.items import (
     decode_item,
     unpack_path,
 )
-from lognode.timeline.bundle.seal import check_seal
-from lognode.timeline.bundle.verdict import BundledFeed, BundledSpan, Verdict
-from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
+from lognode.timeline.proof.bundle.seal import check_seal
+from lognode.timeline.proof.bundle.verdict import BundledFeed, BundledSpan, Verdict
 from lognode.timeline.proof.checkpoint import origin, verify_checkpoint, vkey
 from lognode.timeline.proof.tree import verify_inclusion
 from lognode.timeline.record import is_signed

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from lognode.timeline.bundle.frames import frame
-from lognode.timeline.bundle.items import Item, Seal, encode_item, pack_path
+from lognode.timeline.proof.bundle.frames import frame
+from lognode.timeline.proof.bundle.items import Item, Seal, encode_item, pack_path
 
 
 class Total(NamedTuple):

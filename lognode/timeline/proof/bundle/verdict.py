@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId, TenantId, b32encode
 from lognode.core.span import decode_header
-from lognode.timeline.bundle.items import Head
+from lognode.timeline.proof.bundle.items import Head
 from lognode.timeline.proof.checkpoint import vkey
 from lognode.timeline.record import FeedRef, Record, span_json
 

@@ -1,0 +1,1 @@
+"""Commands that show on what grounds something stands: proofs, causal order, state, forks."""
