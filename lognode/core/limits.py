@@ -108,6 +108,7 @@ LINK_RETRY_S_MIN: Final = 0.5
 LINK_RETRY_S_MAX: Final = 15  # soon enough that nobody waits for a peer that is back
 LINK_TURN_S: Final = 2  # the node with the smaller key dials first; so long the other lets it
 LINK_WELL_S: Final = 10  # a session held so long: what ended it has nothing to do with what ended earlier ones
+KNOWN_FEEDS_MAX: Final = 8192  # that a peer said it holds since the last comparison, some hundred bytes each
 PULSE_S: Final = 15  # between signs of life when there is nothing else to say; each is answered by a comparison
 RESYNC_S: Final = 60  # between comparisons that nothing asked for, some hundred bytes each
 RESYNC_S_MIN: Final = 0.5  # between any two, doubled while they find no agreement
@@ -172,6 +173,8 @@ INVITE_S_MAX: Final = 366 * 24 * 60 * 60
 # Between nodes. Both sides of a link hold a message or two at once.
 VERSIONS_MAX: Final = 8  # that a node says it speaks; it is one, or two
 MESSAGE_HEAD_BYTES_MAX: Final = MIB  # of its structure, which a decoder blows up to eight times as much
+REQUEST_HEAD_BYTES_MAX: Final = 128 * KIB  # of one that a peer sends as often as it likes; the fullest has 66 kB
+MESSAGE_ENTRIES_MAX: Final = 8192  # of all its ranges: some 30 ms of decoding; BATCH_BYTES_MAX is full sooner
 MESSAGE_BYTES_MAX: Final = RANGE_BYTES_MAX + 2 * MIB  # one range however large, and what is around it
 BATCH_BYTES_MAX: Final = MIB  # of headers and bodies in a message, unless one range or span has more; two are under way
 BATCH_ITEMS_MAX: Final = 1024  # ranges, control spans or feeds in a message

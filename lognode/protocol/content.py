@@ -17,6 +17,7 @@ from lognode.core.limits import (
     BATCH_ITEMS_MAX,
     BODY_BYTES_MAX,
     HEADER_BYTES_MAX,
+    MESSAGE_ENTRIES_MAX,
     NOTE_BYTES_MAX,
     RANGE_BYTES_MAX,
     RANGE_SPANS_MAX,
@@ -68,16 +69,23 @@ def encode_ranges(ranges: Iterable[Range]) -> tuple[list[object], list[bytes]]:
 
 
 def decode_ranges(head: object, cursor: Cursor) -> tuple[Range, ...]:
-    """Ranges, none beyond the limits. Raises PeerError message.malformed or range.too_large."""
-    return tuple([_decode_range(item, cursor) for item in items_of(head, "ranges")])
+    """Ranges, none beyond the limits. Raises PeerError message.malformed, message.too_large or range.too_large."""
+    ranges: list[Range] = []
+    left = MESSAGE_ENTRIES_MAX
+    for item in items_of(head, "ranges"):
+        ranges.append(_decode_range(item, cursor, left))
+        left -= len(ranges[-1].entries)
+    return tuple(ranges)
 
 
-def _decode_range(item: object, cursor: Cursor) -> Range:
+def _decode_range(item: object, cursor: Cursor, entries_max: int) -> Range:
     feed, start, count, note_bytes = parts_of(item, 4, "range")
     feed_id = FeedId(bytes_of(feed, FEED_ID_BYTES, "feed"))
     first = int_of(start, SIZE_MAX, "start")
     if int_of(count, SIZE_MAX, "entries") > RANGE_SPANS_MAX:
         raise PeerError("range.too_large", f"{count} entries, at most {RANGE_SPANS_MAX}")
+    if int_of(count, SIZE_MAX, "entries") > entries_max:
+        raise PeerError("message.too_large", f"more than {MESSAGE_ENTRIES_MAX} entries")
     note = cursor.take(int_of(note_bytes, NOTE_BYTES_MAX, "note"))
     entries = _decode_entries(int_of(count, SIZE_MAX - first, "entries"), cursor)
     if not entries:
@@ -103,16 +111,20 @@ def encode_controls(foretold: Iterable[Foretold]) -> tuple[list[object], list[by
 
 def decode_controls(head: object, cursor: Cursor) -> tuple[Foretold, ...]:
     """Control spans, none beyond the limits. Raises PeerError("message.malformed")."""
-    groups = [list(_decode_group(item, cursor)) for item in items_of(head, "control spans")]
+    groups: list[list[Foretold]] = []
+    left = BATCH_ITEMS_MAX
+    for item in items_of(head, "control spans"):
+        groups.append(list(_decode_group(item, cursor, left)))
+        left -= len(groups[-1])
     if any(one[0].feed == other[0].feed and one[0].note == other[0].note for one, other in pairwise(groups)):
         malformed("control spans under one checkpoint stand apart")
     return tuple(chain.from_iterable(groups))
 
 
-def _decode_group(item: object, cursor: Cursor) -> Iterator[Foretold]:
+def _decode_group(item: object, cursor: Cursor, spans_max: int) -> Iterator[Foretold]:
     feed, note_bytes, places = parts_of(item, 3, "control spans")
     feed_id = FeedId(bytes_of(feed, FEED_ID_BYTES, "feed"))
-    if places.__class__ is not list or not 0 < len(places) <= 2 * BATCH_ITEMS_MAX or len(places) % 2:
+    if places.__class__ is not list or not 0 < len(places) <= 2 * spans_max or len(places) % 2:
         malformed("places of control spans")
     note = cursor.take(int_of(note_bytes, NOTE_BYTES_MAX, "note"))
     seqs = [int_of(seq, SIZE_MAX - 1, "seq") for seq in places[::2]]

@@ -22,6 +22,7 @@ from lognode.core.limits import (
     EXPAND_PREFIXES_MAX,
     MESSAGE_BYTES_MAX,
     MESSAGE_HEAD_BYTES_MAX,
+    REQUEST_HEAD_BYTES_MAX,
     SIZE_MAX,
     VERSIONS_MAX,
 )
@@ -124,7 +125,7 @@ def decode_request(data: bytes, versions: Sequence[int] = VERSIONS) -> Request:
     Raises PeerError message.malformed, message.too_large, range.too_large, or version.unsupported for a request in none
     of `versions`.
     """
-    version, kind, fields, cursor = _open(data, versions)
+    version, kind, fields, cursor = _open(data, versions, REQUEST_HEAD_BYTES_MAX)
     if kind not in _REQUESTS:
         malformed(f"type {kind} is no request")
     request = _REQUESTS[kind](version, fields, cursor)
@@ -134,7 +135,7 @@ def decode_request(data: bytes, versions: Sequence[int] = VERSIONS) -> Request:
 
 def decode_answer(data: bytes, versions: Sequence[int] = VERSIONS) -> Answer:
     """The answer that `data` encodes. Raises as `decode_request`."""
-    _, kind, fields, cursor = _open(data, versions)
+    _, kind, fields, cursor = _open(data, versions, MESSAGE_HEAD_BYTES_MAX)
     if kind not in _ANSWERS:
         malformed(f"type {kind} is no answer")
     answer = _ANSWERS[kind](fields, cursor)
@@ -147,13 +148,13 @@ def _message(head: list[object], content: Iterable[bytes] = ()) -> bytes:
     return b"".join((len(encoded).to_bytes(_LENGTH_BYTES, "big"), encoded, *content))
 
 
-def _open(data: bytes, versions: Sequence[int]) -> tuple[int, int, list[object], Cursor]:
+def _open(data: bytes, versions: Sequence[int], head_bytes_max: int) -> tuple[int, int, list[object], Cursor]:
     """Version, type, the other parts of the head, and the content."""
     if len(data) > MESSAGE_BYTES_MAX:
         raise PeerError("message.too_large", f"{len(data)} bytes, at most {MESSAGE_BYTES_MAX}")
     head_bytes = int.from_bytes(data[:_LENGTH_BYTES], "big")
-    if head_bytes > MESSAGE_HEAD_BYTES_MAX:
-        raise PeerError("message.too_large", f"a head of {head_bytes} bytes, at most {MESSAGE_HEAD_BYTES_MAX}")
+    if head_bytes > head_bytes_max:
+        raise PeerError("message.too_large", f"a head of {head_bytes} bytes, at most {head_bytes_max}")
     stop = _LENGTH_BYTES + head_bytes
     if len(data) < stop:
         malformed("it ends early")

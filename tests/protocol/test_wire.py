@@ -8,11 +8,16 @@ from hypothesis import strategies as st
 
 from lognode.core.codec import encode
 from lognode.core.errors import PeerError
+from lognode.core.ids import FeedId
 from lognode.core.limits import (
+    BATCH_ITEMS_MAX,
     BODY_BYTES_MAX,
     MESSAGE_BYTES_MAX,
+    MESSAGE_ENTRIES_MAX,
     MESSAGE_HEAD_BYTES_MAX,
     RANGE_SPANS_MAX,
+    REQUEST_HEAD_BYTES_MAX,
+    SIZE_MAX,
 )
 from lognode.core.span import Entry, Foretold, Range
 from lognode.protocol.messages import Controls, Push, Ranges
@@ -167,6 +172,41 @@ def test_lengths_are_checked_before_anything_is_decoded() -> None:
         with pytest.raises(PeerError) as refused:
             decode_request(data)
         assert refused.value.code == "message.too_large"
+
+
+def test_the_head_of_a_request_is_short() -> None:
+    """A peer may send them as often as it likes, and each costs time before anything in it is looked at."""
+    head = encode([1, 21, TENANT, [[FEED, 0]] * (REQUEST_HEAD_BYTES_MAX // 19)])
+    with pytest.raises(PeerError) as refused:
+        decode_request(len(head).to_bytes(4, "big") + head)
+    assert refused.value.code == "message.too_large"
+
+
+def test_the_fullest_request_has_room() -> None:
+    feeds = [FeedId(number.to_bytes(16)) for number in range(BATCH_ITEMS_MAX)]
+    ranges = tuple(Range(feed, SIZE_MAX - 1, (STUB,), b"note") for feed in feeds)
+    push = Push(1, TENANT, ranges, tuple(FORETOLD._replace(feed=feed, seq=SIZE_MAX - 1) for feed in feeds))
+
+    assert decode_request(encode_request(push)) == push
+
+
+def test_many_small_things_in_one_message_are_too_many() -> None:
+    """By its bytes alone a message could hold 380,000 entries, and keep a node busy for seconds."""
+    feeds = [FeedId(number.to_bytes(16)) for number in range(MESSAGE_ENTRIES_MAX // 1000 + 1)]
+    ranges = tuple(Range(feed, 0, (STUB,) * 1000, b"note") for feed in feeds)
+    told = tuple(
+        FORETOLD._replace(feed=FeedId((number // 1000).to_bytes(16)), seq=number)
+        for number in range(BATCH_ITEMS_MAX + 1)
+    )
+    for push, code in (
+        (Push(1, TENANT, ranges, ()), "message.too_large"),
+        (Push(1, TENANT, (), told), "message.malformed"),
+    ):
+        with pytest.raises(PeerError) as refused:
+            decode_request(encode_request(push))
+        assert refused.value.code == code
+    fewer = Push(1, TENANT, ranges[:-1], told[:-1])
+    assert decode_request(encode_request(fewer)) == fewer
 
 
 def test_a_range_beyond_its_bounds_is_too_large() -> None:
