@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lognode.core.clock import Clock
 from lognode.core.ids import FeedId
-from lognode.core.limits import CLONE_SHOWN_S, LINK_RETRY_S_MAX, LINK_RETRY_S_MIN
+from lognode.core.limits import CLONE_SHOWN_S, KNOWN_FEEDS_MAX, LINK_RETRY_S_MAX, LINK_RETRY_S_MIN
 from lognode.federation.sync.instances import Instances
 from lognode.federation.sync.known import Known
 from lognode.federation.sync.pace import Pace, backoff_s
@@ -42,6 +42,18 @@ def test_what_is_known_never_shrinks(notes: list[tuple[int, int]], sizes: list[i
     assert {want.feed: want.start for want in lacking} == {
         feed: known.size(feed) for feed, size in zip(FEEDS, before, strict=True) if known.size(feed) <= size
     }
+
+
+def test_a_peer_that_names_feeds_without_end_costs_bounded_memory() -> None:
+    """Each request may name a thousand feeds, which nobody has: to note them all would fill the memory in minutes."""
+    known = Known()
+    known.rebase(clock(5))
+    for number in range(3 * KNOWN_FEEDS_MAX):
+        known.note(FeedId(number.to_bytes(16)), 2**63 - 1)
+    known.note(FEEDS[0], 8)
+
+    assert len(known._sizes) <= KNOWN_FEEDS_MAX
+    assert known.lacking(clock(9)) == [RangeWant(FEEDS[0], 8)]
 
 
 def test_the_longest_feed_keeps_no_other_waiting() -> None:

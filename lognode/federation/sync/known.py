@@ -1,14 +1,16 @@
 """How far another node is known to hold the feeds of a tenant, so that it is told what it lacks and nothing else.
 
 What a peer sent, took or was given is noted before anybody is told of it, so that news never goes back to where it
-came from. Knows no sockets. Invariant: too little known costs a range sent twice, never one left out: what is wrongly
-taken for known is found by the next comparison of summaries.
+came from. Knows no sockets. Invariants: too little known costs a range sent twice, never one left out: what is wrongly
+taken for known is found by the next comparison of summaries; a peer that claims to hold more feeds than there are
+costs no more memory for that.
 """
 
 from collections.abc import Iterable
 
 from lognode.core.clock import Clock
 from lognode.core.ids import FeedId
+from lognode.core.limits import KNOWN_FEEDS_MAX
 from lognode.core.span import Range
 from lognode.protocol.messages import RangeWant
 
@@ -26,8 +28,10 @@ class Known:
         self._base = clock
 
     def note(self, feed: FeedId, size: int) -> None:
-        """It holds so much of a feed."""
+        """It holds so much of a feed. Beyond KNOWN_FEEDS_MAX feeds, what was noted since the base is forgotten."""
         if size > self.size(feed):
+            if len(self._sizes) >= KNOWN_FEEDS_MAX and feed not in self._sizes:
+                self._sizes.clear()
             self._sizes[feed] = size
 
     def note_ranges(self, ranges: Iterable[Range]) -> None:
