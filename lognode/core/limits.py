@@ -133,7 +133,9 @@ CANDIDATES_MAX: Final = 256  # announcements kept, some 200 bytes each
 CANDIDATE_HOSTS_MAX: Final = 8  # of one announcement
 CANDIDATE_DIAL_S: Final = 1  # between tries of what nobody vouches for, so that a flood of it reaches nobody else
 ADDRESSES_TRIED_MAX: Final = 8  # of one node in one try
-ADDRESSES_SAVE_S: Final = 10  # between writes of what was learnt; losing it costs one more try
+ADDRESSES_SAVE_S: Final = (
+    10  # between writes of what was learnt; losing it costs one more try; what a join told is written at once
+)
 INTERFACES_LOOK_S: Final = 5  # between looks at the machine's interfaces: a node that moves is found again by then
 DISCOVERY_RETRY_S_MAX: Final = 3600  # between tries of sockets that fail; each makes others think that the node left
 DISCOVERY_STOP_S_MAX: Final = 3  # saying good-bye takes less than one

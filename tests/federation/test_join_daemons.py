@@ -1,69 +1,13 @@
 """Joining among real daemons, by the commands that people use."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from socket import socket
-from typing import Any
 
 import pytest
 
-from lognode.client import CallerError, Draft, Filter, connect
-from tests.cli.lognode_command import Lognode
-from tests.daemon import Daemon
-
-WAIT_S_MAX = 60
-
-
-def free_address() -> str:
-    """An address that stays the node's over its restarts: others know it by that."""
-    with socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return "{}:{}".format(*sock.getsockname())
-
-
-class Node:
-    """A daemon, the command that talks to it, and a client."""
-
-    def __init__(self, folder: Path, name: str, *flags: str) -> None:
-        listen = ("--peer-listen", free_address(), "--join-listen", free_address(), "--no-discovery")
-        self.daemon = Daemon(folder / name, *listen, *flags)
-        self.command = Lognode(folder, folder / name)
-        self.client = connect(data_dir=folder / name)
-        self.daemon.start()
-
-    def stop(self) -> None:
-        self.client.close()
-        self.daemon.stop()
-
-    def titles(self) -> set[str | None]:
-        return {span["title"] for span in self.client.spans()}
-
-    def append(self, title: str) -> None:
-        self.client.append(Draft(kind="note.made", title=title))
-
-    def members(self) -> list[tuple[str, str, bool]]:
-        return sorted((member["node"], member["level"], member["removed"]) for member in self.client.members())
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
-    started: list[Node] = []
-
-    def start_node(name: str, *flags: str) -> Node:
-        started.append(Node(tmp_path, name, *flags))
-        return started[-1]
-
-    yield start_node
-    for node in started:
-        node.stop()
-
-
-def wait_for(what: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
-    while not what():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
+from lognode.client import CallerError, Filter
+from tests.federation.daemons import WAIT_S_MAX, Node, wait_for
 
 
 def test_a_node_joins_reads_writes_is_restarted_and_removed(start: Callable[..., Node], tmp_path: Path) -> None:

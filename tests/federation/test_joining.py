@@ -15,9 +15,11 @@ from lognode.federation.invites.invitation import Invitation, Server, format_inv
 from lognode.federation.invites.messages import Peer, decode_request
 from lognode.federation.invites.service.ground import Ground
 from lognode.federation.invites.service.joining import Joins
+from lognode.federation.invites.store import save_introductions
 from lognode.federation.invites.words import words_of
 from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys
+from lognode.timeline.control.members import member_remove_data
 from lognode.timeline.members import Membership, membership
 from lognode.timeline.record import TenantRef
 from tests.federation.roots import Root, founder, invite
@@ -35,6 +37,8 @@ class Joiner:
         self.network: dict[str, Root] = {}
         self.announced: list[tuple[bytes, str]] = []
         self.tried: list[str] = []
+        self.written: list[str] = []
+        self.is_refused = False
         self.peers: tuple[Peer, ...] = ()
         self.is_wanting = False
         self._syncs = syncs
@@ -43,8 +47,9 @@ class Joiner:
         world = founder().admissions._ground.world
         ground: Any = Ground(self, self, self, world, self.keys)  # type: ignore[arg-type]
         self.joins = Joins(
-            ground, ask=self.ask, addresses=self, own_addresses=lambda: ("192.0.2.9:7481",), adopted=self.adopted
-        )
+            ground, ask=self.ask, addresses=self, own_addresses=lambda: ("192.0.2.9:7481",), adopted=self.adopted,
+            is_refused=lambda _tenant: self.is_refused,
+        )  # fmt: skip
 
     # The store, the writer and the standings.
 
@@ -60,7 +65,9 @@ class Joiner:
         tenant = TenantRef(1, tenant_id, alias)
         return self.tenants.setdefault(b32encode(tenant_id), tenant)
 
-    async def write(self, _fn: Any, *_args: Any) -> None: ...
+    async def write(self, fn: Any, *args: Any) -> None:
+        if fn is save_introductions:
+            self.written.append("forgotten" if args[-1] == () else "introduced")
 
     # The network.
 
@@ -73,6 +80,9 @@ class Joiner:
             raise PeerError("peer.untrusted", address)
         assert decode_request(body).addresses == ("192.0.2.9:7481",)
         return await root.admissions.answer(body)
+
+    async def save(self) -> None:
+        self.written.append("addresses")
 
     async def wait_join(self, node_keys: list[bytes], tried: set[str]) -> tuple[bytes, str]:
         for node_key, address in self.announced:
@@ -124,6 +134,29 @@ async def test_joining_again_asks_nobody_and_says_the_same() -> None:
 
     assert (again.state, again.level, again.tenant) == (first.state, first.level, first.tenant)
     assert joiner.tried == [HERE]
+
+
+async def test_where_members_are_is_written_before_who_told_it_is_forgotten() -> None:
+    root, joiner = founder(), Joiner()
+    joiner.network[HERE] = root
+    await joiner.joins.join(text_of(invite(root), server(root.node.keys, HERE)))
+
+    assert joiner.written == ["introduced", "addresses", "forgotten"]
+
+
+async def test_a_node_that_others_refuse_asks_a_root_why_though_it_believes_itself_a_member() -> None:
+    root, joiner = founder(), Joiner()
+    joiner.network[HERE] = root
+    text = text_of(invite(root), server(root.node.keys, HERE))
+    await joiner.joins.join(text)
+    key = joiner.keys.public
+    root.node.write("member.remove", lambda after: member_remove_data(after, key, [], ""))
+    assert (await joiner.joins.join(text)).state == "member"
+    joiner.is_refused = True
+    with pytest.raises(CallerError) as refused:
+        await joiner.joins.join(text)
+
+    assert refused.value.code == "member.removed"
 
 
 async def test_a_node_that_died_before_it_adopted_the_tenant_joins_again() -> None:

@@ -56,10 +56,23 @@ class Directory:
             while True:
                 await self._dirty.wait()
                 await trio.sleep(ADDRESSES_SAVE_S)
-                await self._save()
+                await self.save()
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(SAVE_S_MAX):
-                await self._save()
+                await self.save()
+
+    async def save(self) -> None:
+        """Write what is not written yet."""
+        nodes = {node_key: self._ledger.of(node_key) for node_key in self._unsaved}
+        if not nodes:
+            return
+        self._unsaved, self._dirty = set(), trio.Event()
+        try:
+            await self._store.write(save_addresses, nodes)
+        except sqlite3.Error as error:  # the writer answers for the database; this can wait
+            self._unsaved |= nodes.keys()
+            self._dirty.set()
+            _log.warning("addresses_not_saved", error=str(error))
 
     # What is learnt.
 
@@ -244,15 +257,3 @@ class Directory:
     def _save_soon(self, node_key: bytes) -> None:
         self._unsaved.add(node_key)
         self._dirty.set()
-
-    async def _save(self) -> None:
-        nodes = {node_key: self._ledger.of(node_key) for node_key in self._unsaved}
-        if not nodes:
-            return
-        self._unsaved, self._dirty = set(), trio.Event()
-        try:
-            await self._store.write(save_addresses, nodes)
-        except sqlite3.Error as error:  # the writer answers for the database; this can wait
-            self._unsaved |= nodes.keys()
-            self._dirty.set()
-            _log.warning("addresses_not_saved", error=str(error))

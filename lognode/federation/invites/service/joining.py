@@ -59,6 +59,8 @@ class Addresses(Protocol):
 
     async def wait_join(self, node_keys: list[bytes], tried: set[str]) -> tuple[bytes, str]: ...
 
+    async def save(self) -> None: ...
+
     def wanting(self, *node_keys: bytes) -> AbstractContextManager[None]: ...
 
 
@@ -144,7 +146,7 @@ class Joins:
         self._adopted(tenant, admitted.peers)
         is_proven = await self._is_proven(tenant, admitted.admission)
         if is_proven:
-            await self._ground.store.write(save_introductions, tenant.number, ())
+            await self._part(tenant.number)
         alias = await self._name(tenant) if is_proven else tenant.alias
         await self._tell()
         state: State = "member" if is_proven else "syncing"
@@ -155,10 +157,14 @@ class Joins:
         """Go on with tenants whose first spans had not come when the node ended."""
         tenants = {tenant.number: tenant for tenant in self._ground.store.tenants.values()}
         for number, peers in (await self._ground.store.read(load_introductions)).items():
-            if self._member_level(tenants[number].tenant_id) is None:
-                self._adopted(tenants[number], tuple(peers))
-            else:
-                await self._ground.store.write(save_introductions, number, ())
+            self._adopted(tenants[number], tuple(peers))
+            if self._member_level(tenants[number].tenant_id) is not None:
+                await self._part(number)
+
+    async def _part(self, number: int) -> None:
+        """Forget who introduced this node to a tenant, once it is written where they are: nobody else may know."""
+        await self._addresses.save()
+        await self._ground.store.write(save_introductions, number, ())
 
     async def _tell(self) -> None:
         if self._heeding is not None:
