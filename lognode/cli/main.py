@@ -57,6 +57,7 @@ _USAGE_CODES: Final = frozenset(
 # Of a value on the command line, unless the error names a file or a line of one.
 _VALUE_CODES: Final = frozenset(
     {"id.malformed", "kind.invalid", "kind.reserved", "draft.invalid", "idempotency.invalid", "vkey.malformed"}
+    | {"invite.malformed", "invite.incomplete", "invite.altered", "invite.terms"}
     | {code for code in ERRORS if code.startswith("json.")}
 )
 # Options that may also stand before the command, and whether a value follows them.
@@ -175,8 +176,8 @@ def _add(app: App, options: Group, name: str, command: Callable[..., Any] | Fami
 
 def _epilogue(family: Family) -> str:
     """The examples of a family's members, behind what is to be said of the family alone."""
-    examples = examples_text(chain.from_iterable(map(examples_of, _leaves(family))))
-    return examples if family.alone is None else epilogue_of(family.alone) + "\n\n" + examples
+    examples = chain.from_iterable(map(examples_of, _leaves(family)))
+    return examples_text(examples) if family.alone is None else epilogue_of(family.alone, examples)
 
 
 def _leaves(family: Family) -> Iterator[Callable[..., Any]]:

@@ -24,10 +24,11 @@ def help_of(command: Callable[..., Any]) -> str:
     return _unwrapped(_SECTION.split(inspect.cleandoc(command.__doc__ or ""))[0])
 
 
-def epilogue_of(command: Callable[..., Any]) -> str:
-    """What stands below the options of a command."""
+def epilogue_of(command: Callable[..., Any], further: Iterable[str] = ()) -> str:
+    """What stands below the options of a command; `further` examples go with its own."""
     sections = dict(sections_of(command.__doc__ or ""))
-    shown = [examples_text(sections["Examples"].splitlines())] if "Examples" in sections else []
+    examples = [*sections.get("Examples", "").splitlines(), *further]
+    shown = [examples_text(examples)] if examples else []
     return "\n\n".join(shown + ([_unwrapped(sections["Notes"])] if "Notes" in sections else []))
 
 

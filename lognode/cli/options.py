@@ -33,12 +33,16 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w":
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 
 
-def parse_duration(text: str) -> timedelta:
+class Duration(timedelta):
+    """A timedelta whose option's help says DURATION."""
+
+
+def parse_duration(text: str) -> Duration:
     """The duration written as 90s, 30m, 2h, 3d or 1w. Raises ValueError, as cyclopts expects it from a converter."""
     duration = _DURATION.fullmatch(text)
     if duration is None:
         raise ValueError(f"{text!r:.80} is no duration; write 30m, 24h or 7d")
-    return timedelta(**{_UNITS[duration[2]]: int(duration[1])})
+    return Duration(**{_UNITS[duration[2]]: int(duration[1])})
 
 
 def parse_moment(text: str, now: datetime) -> datetime:

@@ -49,11 +49,15 @@ def print_rows(rows: Mapping[str, object]) -> None:
         print_text(f"{name:<{width}}{value}")
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """An empty line, then rows in columns below their headings; numbers to the right. Nothing without rows."""
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, apart: bool = False) -> None:
+    """Rows in columns below their headings, numbers to the right; nothing without rows.
+
+    `apart`: an empty line before them, where something stands above.
+    """
     if not rows:
         return
-    print_text("")
+    if apart:
+        print_text("")
     shown = [[f"{value:,}" if isinstance(value, int) else safe(str(value)) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *shown, strict=True)]
     is_number = [isinstance(value, int) for value in rows[0]]
@@ -174,4 +178,4 @@ def print_problem(error: LognodeError, *, as_json: bool) -> None:
         return
     said = ": ".join(part for part in (error.spec.title, error.place, error.detail) if part)
     say(f"error: {said} [{error.code}]")
-    say(f"hint: {error.spec.hint}")
+    say(f"hint: {error.hint}")

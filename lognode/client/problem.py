@@ -29,13 +29,14 @@ def error_from(status: int, body: bytes, retry_after: str | None = None, *, tena
         detail = detail or f"{tenant!r}"
     if not isinstance(code, str) or code not in ERRORS:
         return NodeFault("client.protocol", f"HTTP {status} {problem.get('title', '')} {detail}".strip())
-    place = problem.get("place")
+    place, hint = problem.get("place"), problem.get("hint")
     return _CLASSES[ERRORS[code].kind](
         code,
         detail,
         place=place if isinstance(place, str) else None,
         retry_after_s=int(retry_after) if retry_after and retry_after.isdecimal() else None,
         extra={name: value for name, value in problem.items() if name not in _OWN_FIELDS},
+        hint=hint if isinstance(hint, str) else None,
     )
 
 

@@ -4,17 +4,19 @@ Brings together what may not know each other: the API's server, the doors of the
 and invites.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, Literal
 
+import structlog
 import trio
 from prometheus_client import Gauge
 
 from lognode.api.server.client import Opened
 from lognode.api.server.serve import Door, serve
-from lognode.api.server.sockets import open_listening
+from lognode.api.server.sockets import check_free, open_listening
+from lognode.core.errors import LognodeError
 from lognode.federation.discovery.whereabouts import Whereabouts
 from lognode.federation.transport.census import Census, take_census
 from lognode.federation.transport.doors.handshake import JoinDoor, PeerDoor
@@ -29,6 +31,7 @@ from lognode.settings import Settings, parse_bind
 # What the listeners depend on.
 LISTENING: Final = ("federation", "peer_listen", "join_listen", "advertise")
 Name = Literal["peer", "join"]
+_log = structlog.get_logger(__name__)
 
 
 def start_listeners(parts: Parts, settings: Settings) -> None:
@@ -68,7 +71,17 @@ def start_listeners(parts: Parts, settings: Settings) -> None:
         with parts.standings.telling(listeners.refresh):
             await listeners.run()
 
+    _warn_of_taken_ports({"peer": settings.peer_listen, "join": settings.join_listen})
     parts.supervisor.start("listeners", run)
+
+
+def _warn_of_taken_ports(listens: Mapping[Name, str]) -> None:
+    """Say now what would go wrong once there is somebody to listen to."""
+    for name, listen in listens.items():
+        try:
+            check_free(*parse_bind(listen))
+        except LognodeError as error:
+            _log.warning("port_not_free", listener=name, code=error.code, detail=error.detail, hint=error.hint)
 
 
 async def stop_listeners(parts: Parts) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from socket import socket as Socket  # noqa: N812 - `socket` is a module of the API here
 
+import structlog
 import trio
 
 from lognode.engine.service.supervisor import cause_of
@@ -23,6 +24,8 @@ from lognode.service.reload import Configuration, Reloader
 from lognode.service.signals import Signals, receive_signals
 from lognode.service.watchdog import Watchdog
 from lognode.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 
 def init_node(settings: Settings) -> NodeInfo:
@@ -95,6 +98,7 @@ async def _run(
 async def _obey(signals: Signals, stopping: trio.Event, reloader: Reloader) -> None:
     async for asked in signals:
         if asked == "stop":
+            _log.info("node_stopping", hint="Ctrl-C once more ends it at once")
             stopping.set()
         elif not stopping.is_set():
             reloader.ask()

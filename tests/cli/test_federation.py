@@ -81,14 +81,19 @@ def test_the_founder_is_listed_as_a_member(lognode: Lognode) -> None:
     ("arguments", "code", "exit_code"),
     [
         (("invite", "revoke", "0" * 26), "invite.unknown", 1),
-        (("invite", "revoke", "nonsense"), "id.malformed", 2),
-        (("invite", "create", "--uses", "0"), "invite.terms", 1),
-        (("invite", "create", "--expires", "9999d"), "invite.terms", 1),
+        (("invite", "revoke", "nonsense"), "invite.unknown", 1),
+        (("invite", "create", "--uses", "0"), "invite.terms", 2),
+        (("invite", "create", "--expires", "9999d"), "invite.terms", 2),
         (("member", "remove", NOBODY), "member.unknown", 1),
         (("member", "level", NOBODY, "root"), "member.unknown", 1),
         (("member", "approve", NOBODY), "member.not_waiting", 1),
-        (("join", "hello"), "invite.malformed", 1),
-        (("join", "@missing"), "file.unreadable", 1),
+        (("member", "remove", "zz"), "member.unknown", 1),
+        (("member", "level", "zz", "root"), "member.unknown", 1),
+        (("member", "approve", "four words of nobody"), "member.not_waiting", 1),
+        (("member", "approve", ""), "member.not_waiting", 1),
+        (("invite", "revoke", ""), "invite.unknown", 1),
+        (("join", "hello"), "invite.malformed", 2),
+        (("join", "@missing"), "usage.invalid", 2),
     ],
 )
 def test_what_cannot_be_is_refused(lognode: Lognode, arguments: tuple[str, ...], code: str, exit_code: int) -> None:
@@ -105,6 +110,25 @@ def test_an_invite_is_read_from_stdin_and_from_a_file(lognode: Lognode, tmp_path
     for given in ("-", f"@{tmp_path / 'invite.txt'}", text):
         joined = lognode.json("join", given, stdin=text.encode())
         assert (joined["state"], joined["name"], joined["server"]) == ("member", "default", None)
+
+
+def test_joining_where_the_node_is_a_member_says_so_and_a_terminal_does_not_show_the_invite(lognode: Lognode) -> None:
+    text = lognode.text("invite", "create")
+    code, shown = lognode.on_terminal("join", "-", answer=lambda asked: text if "press Enter" in asked else None)
+
+    assert code == 0
+    assert "this node is a member already" in shown
+    assert text[40:80] not in shown
+
+
+def test_an_invite_is_revoked_by_the_beginning_of_its_id(lognode: Lognode) -> None:
+    issued = lognode.json("invite", "create")
+
+    assert lognode.text("invite", "revoke", issued["id"][:20]) == "Revoked."
+
+
+def test_a_table_that_stands_alone_begins_with_its_headings(lognode: Lognode) -> None:
+    assert lognode.text("member", "list").startswith("NODE ")
 
 
 def test_no_secret_is_in_the_log_the_database_or_an_error(lognode: Lognode, node: Daemon) -> None:

@@ -74,6 +74,17 @@ def test_a_family_of_commands_shows_the_examples_of_its_members() -> None:
     assert examples_of(COMMANDS["config"]) == members
 
 
+def test_no_help_has_two_blocks_of_examples() -> None:
+    for name, app in COMMANDS.items():
+        assert (app.help_epilogue or "").count("Examples\n") <= 1, name
+    assert examples_of(COMMANDS["sync"])[0] == "lognode sync"
+    assert "lognode sync status" in examples_of(COMMANDS["sync"])
+
+
+def test_an_option_that_takes_a_duration_says_so(tmp_path: Path) -> None:
+    assert "--expires DURATION" in Lognode(tmp_path).text("invite", "create", "--help")
+
+
 def test_an_example_can_be_copied_from_a_terminal_of_eighty_columns() -> None:
     long = [line for app in LEAVES.values() for line in examples_of(app) if len(line) > 80 - len("  $ ")]
 

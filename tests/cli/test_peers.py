@@ -38,17 +38,23 @@ def test_a_node_that_is_alone_says_that_it_listens_to_nobody_and_one_whose_port_
     assert (alone["peers"], alone["candidates"], alone["static"]) == ([], [], ["node.example:7481"])
     assert [finding["code"] for finding in alone["discovery"]["findings"]] == ["discovery.off"]
 
-    lognode.run("invite", "create")
+    assert "port_not_free" in daemon.log
+    assert f"127.0.0.1:{taken}" in daemon.log
+    told = lognode.run("invite", "create").stderr.decode()
+    assert "Members cannot reach this node: Address already in use: " in told
+    assert f"127.0.0.1:{taken}" in told
+    assert "[listen.taken]\nhint: " in told
     peer, join = wait_listeners(lognode)
     assert (peer["bound"], peer["addresses"], peer["error"]["code"]) == (None, [], "listen.taken")
     assert join["addresses"] == [join["bound"]]
     shown = lognode.text("peers")
-    assert "Listening  no\n" in shown
+    assert f"Listening  no: 127.0.0.1:{taken} is in use by another program [listen.taken]\n" in shown
     assert "The peer listener: " in shown
     assert f"{taken}" in shown
     assert "[listen.taken]\nhint: " in shown
     assert "[discovery.off]\nhint: " in shown
     daemon.stop()
+    assert "node_stopping" in daemon.log
 
 
 def wait_listeners(lognode: Lognode) -> list[dict[str, Any]]:

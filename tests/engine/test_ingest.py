@@ -161,6 +161,9 @@ async def test_what_would_be_void_is_not_written_and_of_many_at_once_one_wins(tm
                 tenant, "member.remove", lambda _, after: member_remove_data(after, one.keys.public, [], "mine")
             )
         assert caught.value.code == "control.void"
+        assert caught.value.extra == {"reason": "member.not_root"}
+        assert caught.value.detail == "this node is no root member"
+        assert caught.value.hint.startswith("Do it on a root member")
         won: list[int] = []
 
         def build(members: Membership, after: list[SpanId]) -> bytes:

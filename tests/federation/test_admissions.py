@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from lognode.core.access import Level
 from lognode.core.errors import CallerError
@@ -20,6 +21,7 @@ from lognode.federation.invites.messages import (
     encode_request,
 )
 from lognode.federation.invites.service.admissions import REFUSED
+from lognode.federation.invites.words import words_of
 from lognode.timeline.control.invites import invite_revoke_data
 from lognode.timeline.control.members import sign_join
 from tests.federation.roots import Root, ask, founder, invite
@@ -253,6 +255,18 @@ async def test_who_holds_no_invite_gets_the_same_bytes_whatever_there_is(name: s
 
     assert await root.admissions.answer(STRANGERS[name](root, made)) == REFUSED
     assert joiners(root) <= {keys_of("winner").public}
+
+
+async def test_the_log_says_once_that_a_joiner_waits_and_by_which_words() -> None:
+    root = founder()
+    request = ask(root, invite(root, approve=True), "joiner")
+    with capture_logs() as logs:
+        await root.ask(request)
+        await root.ask(request)
+
+    (said,) = [line for line in logs if line["event"] == "joiner_waits"]
+    assert said["words"] == words_of(root.tenant.tenant_id, keys_of("joiner").public, root.node.keys.public)
+    assert said["hint"] == "lognode member pending"
 
 
 async def test_a_joiner_that_a_person_has_to_approve_waits_until_then() -> None:

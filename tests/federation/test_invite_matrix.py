@@ -246,6 +246,7 @@ async def test_a_removed_member_is_out_by_what_was_held_of_it(street: Street) ->
         await sync(founder, joiner)
         await joiner.writer.append(joiner.tenant, [Draft(kind="note", title="unseen")])
         receipt = await founder.desk.changes.remove(founder.tenant, joiner.keys.public, "lost")
+        assert receipt is not None
         assert receipt.feed == next(feed.feed_id for feed in founder.store.feeds.values() if feed.own)
         await sync(founder, joiner)
 
@@ -256,6 +257,29 @@ async def test_a_removed_member_is_out_by_what_was_held_of_it(street: Street) ->
             await joiner.writer.append_control(joiner.tenant, "invite.create", lambda _members, _after: b"")
         assert refused.value.code == "member.removed"
         assert await code_of(joiner, text) == "member.removed"
+
+
+async def test_removing_twice_changes_nothing_and_a_removed_member_has_no_level(street: Street) -> None:
+    async with street.open("founder") as founder, street.open("joiner") as joiner:
+        await joiner.join(await founder.invite())
+        changes, key = founder.desk.changes, joiner.keys.public
+        first = await changes.remove(founder.tenant, key, "lost")
+        before = await founder.store.read(read_clock, founder.tenant)
+
+        assert first is not None
+        assert await changes.remove(founder.tenant, key, "again") is None
+        assert await founder.store.read(read_clock, founder.tenant) == before
+        with pytest.raises(CallerError) as refused:
+            await changes.change_level(founder.tenant, key, Level.ROOT)
+        assert refused.value.code == "member.gone"
+
+
+async def test_an_invite_that_expired_says_so_also_where_no_root_answers(street: Street) -> None:
+    async with street.open("joiner") as joiner:
+        async with street.open("founder") as founder:
+            text = await founder.invite(expires_ms=1000)
+        street.now_ms += 2000
+        assert await code_of(joiner, text) == "invite.expired"
 
 
 async def test_a_removed_member_that_knows_nothing_of_it_joins_by_a_new_invite(street: Street) -> None:

@@ -179,7 +179,9 @@ async def remove_member(node: str) -> Response:
     receipt = await caller.services.desk.changes.remove(caller.tenant, node_key, asked.reason)
     member = _find(caller, node_key)
     is_effective = member is None or member.removed
-    return json_answer(_changed(node_key, member, receipt_json(receipt), is_effective=is_effective))
+    return json_answer(
+        _changed(node_key, member, receipt_json(receipt) if receipt else None, is_effective=is_effective)
+    )
 
 
 def _find(caller: Caller, node_key: bytes) -> Member | None:

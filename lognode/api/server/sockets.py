@@ -60,8 +60,16 @@ def open_listening(
     return Listening(tcp or bound, unix, own_path)
 
 
-def bind_tcp(host: str, port: int) -> socket.socket:
-    """A socket bound to an address; port 0 takes a free one.
+def check_free(host: str, port: int) -> None:
+    """Pass if an address could be listened on now; nothing listens there meanwhile.
+
+    Raises NodeFault("listen.taken") or CallerError("listen.invalid").
+    """
+    bind_tcp(host, port, backlog=None).close()
+
+
+def bind_tcp(host: str, port: int, backlog: int | None = BACKLOG) -> socket.socket:
+    """A socket bound to an address, listening unless `backlog` is None; port 0 takes a free one.
 
     Raises NodeFault("listen.taken") or CallerError("listen.invalid").
     """
@@ -76,7 +84,8 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         # A restart must not wait for connections of the last run; Linux still refuses a second listener.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
+        if backlog is not None:
+            sock.listen(backlog)
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from lognode.cli.options import HERE, NO_FLAGS, DataDir, Flag, Flags, Json, Target
 from lognode.cli.output import flush, print_json, print_rows, print_table, print_text
+from lognode.cli.view.nodes import short_key
 from lognode.core.errors import CallerError, LognodeError, NodeFault
 from lognode.core.ids import LogLineKind, format_logline, logline
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 EXIT_NOT_READY: Final = 75
 KINDS_SHOWN: Final = 10
 TROUBLES: Final = frozenset({"member.removed", "member.refused"})  # of a node with the others of a tenant
-NODE_CELLS: Final = 12  # of the key of another node: enough to tell members apart
 
 
 def init(*, data_dir: DataDir = None, json: Json = False) -> None:
@@ -185,10 +185,11 @@ def status(*, target: Target = HERE) -> int:
         "State": stats["state"],
     }
     print_rows(rows | _trouble_rows(node["node"], findings) | _effectless_rows(stats) | _reload_rows(node["reload"]))
-    print_table(("subsystem", "state"), [(part["name"], _subsystem_state(part)) for part in node["subsystems"]])
+    parts = [(part["name"], _subsystem_state(part)) for part in node["subsystems"]]
+    print_table(("subsystem", "state"), parts, apart=True)
     _print_feeds(stats["feeds"])
     kinds = sorted(stats["kinds"].items(), key=lambda item: -item[1])
-    print_table(("kind", "spans"), kinds[:KINDS_SHOWN])
+    print_table(("kind", "spans"), kinds[:KINDS_SHOWN], apart=True)
     if len(kinds) > KINDS_SHOWN:
         print_text(f"and {len(kinds) - KINDS_SHOWN:,} kinds more; --json tells them all")
     return 0 if unready is None else EXIT_NOT_READY
@@ -218,12 +219,12 @@ def _print_feeds(feeds: "list[Feed]") -> None:
     states = ["open" if feed["open"] else "closed" if feed["own"] else "of another node" for feed in feeds]
     rows = [(feed["feed"], state, feed["size"]) for feed, state in zip(feeds, states, strict=True)]
     if all(feed["own"] and not feed["void"] for feed in feeds):
-        print_table(("feed", "state", "entries"), rows)
+        print_table(("feed", "state", "entries"), rows, apart=True)
         return
-    nodes = [feed["node"].rpartition("/")[2][:NODE_CELLS] for feed in feeds]
+    nodes = [short_key(feed["node"]) for feed in feeds]
     more = [(node, feed["void"], feed["withheld"]) for node, feed in zip(nodes, feeds, strict=True)]
     titles = ("feed", "state", "entries", "node", "void", "withheld")
-    print_table(titles, [(*row, *rest) for row, rest in zip(rows, more, strict=True)])
+    print_table(titles, [(*row, *rest) for row, rest in zip(rows, more, strict=True)], apart=True)
 
 
 def _reload_rows(reload: "Reload") -> dict[str, str]:

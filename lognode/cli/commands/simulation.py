@@ -22,6 +22,12 @@ def sim(
     and all of them must hold the same within few rounds. It is the real protocol, membership and store, on clocks,
     disks and a network made from the seed, so one seed gives one trace everywhere.
 
+    The liar is a member that sends the others what breaks the protocol; they must agree in spite of it. Rounds are how
+    often, once the network healed, each pair of neighbours compared itself until all held the same, and how often it
+    may. Pieces, where there are any, are groups of members that do not know of each other, because the node that let
+    them in was thrown out; each must agree within itself. State is one hash over all that a node holds, as in
+    'lognode status', and Trace one over all that happened: two runs with the same trace went the same way.
+
     Parameters
     ----------
     seed
@@ -54,6 +60,7 @@ def sim(
     print_rows(
         {
             "Nodes": f"{scenario.nodes}, of which {verdict.members} are members in the end",
+            **({"Pieces": str(verdict.pieces)} if verdict.pieces > 1 else {}),
             "Liar": f"one that {scenario.liar}" if scenario.liar else "none",
             "Events": f"{outcome.events}, {outcome.crashes} crashes, {outcome.spans} spans acknowledged",
             "Rounds": f"{verdict.rounds} of at most {verdict.rounds_max}",

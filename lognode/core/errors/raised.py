@@ -17,7 +17,7 @@ ERRORS: Final[Mapping[str, ErrorSpec]] = {
 
 
 class LognodeError(Exception):
-    """An error with a code of the table, a detail for people, and where it was."""
+    """An error with a code of the table, a detail for people, and where it was; `hint` in place of the table's."""
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class LognodeError(Exception):
         place: str | None = None,
         retry_after_s: int | None = None,
         extra: Mapping[str, object] | None = None,
+        hint: str | None = None,
     ) -> None:
         assert code in ERRORS, f"error code {code!r} is not in the table"
         super().__init__(f"{ERRORS[code].title}: {detail}" if detail else ERRORS[code].title)
@@ -35,6 +36,7 @@ class LognodeError(Exception):
         self.place = place
         self.retry_after_s = retry_after_s
         self.extra: dict[str, object] = dict(extra or {})
+        self.hint = hint or ERRORS[code].hint
 
     @property
     def spec(self) -> ErrorSpec:
@@ -51,7 +53,7 @@ class LognodeError(Exception):
             "status": spec.status,
             "detail": self.detail or spec.title,
             "code": spec.code,
-            "hint": spec.hint,
+            "hint": self.hint,
             "retryable": spec.retryable,
         }
         if self.place is not None:

@@ -16,6 +16,7 @@ from lognode.core.access import Level
 from lognode.core.clock import hlc_from_ms, is_ahead
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
+from lognode.core.errors.federation.refusals import refusal_of
 from lognode.core.ids import FeedId, SpanId, TenantId, b32encode
 from lognode.core.limits import BUSY_RETRY_S, CLOCK_AHEAD_MS_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
 from lognode.core.span import PUBLIC, Foretold, Range
@@ -263,9 +264,9 @@ class Writer:
         state, book = await self._ledger.state(tenant), await self._ledger.book(tenant)
         level = book.members.level(self._keys.public)
         if level is Level.OBSERVER:
-            raise CallerError("member.observer", "this node only reads this tenant")
+            raise CallerError("member.observer")
         if level < Level.TRUSTED:
-            raise CallerError("member.removed", "this node is no member of this tenant")
+            raise CallerError("member.removed")
         if state.head is None:
             return await self._open_feed(state, "first")
         if state.ending:
@@ -315,7 +316,8 @@ class Writer:
         void = step.book.members.voids.get(receipt.id)
         # A removal by a root that may not decide alone is a vote.
         if void and (kind, void) != ("member.remove", "member.not_senior"):
-            raise CallerError("control.void", void)
+            refusal = refusal_of(void)
+            raise CallerError("control.void", refusal.why, extra={"reason": void}, hint=refusal.hint)
         await self._commit([step])
         receipts.append(receipt)
 

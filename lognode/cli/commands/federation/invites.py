@@ -6,22 +6,24 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import Parameter, Token
 
-from lognode.cli.options import HERE, Flag, Target, parse_duration
+from lognode.cli.commands.federation.listeners import say_listeners
+from lognode.cli.options import HERE, Duration, Flag, Target, parse_duration
 from lognode.cli.output import flush, is_terminal, print_json, print_rows, print_table, print_text, say, text_width
+from lognode.cli.view.nodes import choose
 
-DAY_S: Final = 24 * 60 * 60
+DAY: Final = Duration(days=1)
 QR_BORDER: Final = 2  # modules around it; scanners want some
 
 
-def _seconds(_type: Any, tokens: "tuple[Token, ...]") -> int:
-    return int(parse_duration(tokens[0].value).total_seconds())
+def _duration(_type: Any, tokens: "tuple[Token, ...]") -> Duration:
+    return parse_duration(tokens[0].value)
 
 
 def invite_create(
     *,
     level: Literal["observer", "trusted", "root"] = "trusted",
     uses: int = 1,
-    expires: Annotated[int, Parameter(converter=_seconds, show_default=False)] = DAY_S,
+    expires: Annotated[Duration, Parameter(converter=_duration, show_default=False)] = DAY,
     approve: Flag = False,
     target: Target = HERE,
 ) -> None:
@@ -52,9 +54,8 @@ def invite_create(
     Exit code 4 where this node is no root member of the tenant.
     """
     with target.client() as client:
-        issued = client.create_invite(level=level, uses=uses, expires_s=expires, approve=approve)
-    if not issued["listening"]:
-        say("The join listener is not up: see 'lognode status'. A joiner cannot reach this node until it is.")
+        issued = client.create_invite(level=level, uses=uses, expires_s=int(expires.total_seconds()), approve=approve)
+        say_listeners(client, {"peer", "join"})
     if target.json:
         print_json(issued)
         return
@@ -123,14 +124,15 @@ def invite_revoke(invite: str, /, *, target: Target = HERE) -> None:
     Parameters
     ----------
     invite
-        Its id, as 'lognode invite list' shows it.
+        Its id, as 'lognode invite list' shows it, or the beginning of that.
 
     Examples
     --------
-    $ lognode invite revoke 06h0fd5j2g001mkxjf93ds4h1z
+    $ lognode invite revoke q8w2t
     """
     with target.client() as client:
-        revoked = client.revoke_invite(invite)
+        known = (known["id"] for known in client.invites())
+        revoked = client.revoke_invite(choose(invite, known, "invite.unknown", "id of an invite"))
     if target.json:
         print_json(revoked)
     else:

@@ -2,9 +2,11 @@
 
 import sys
 import time
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lognode.cli.commands.federation.listeners import say_listeners
 from lognode.cli.options import HERE, File, Flag, Target
 from lognode.cli.output import flush, print_json, print_rows, say, told_if_stopped
 from lognode.core.errors import CallerError
@@ -54,16 +56,21 @@ def join(invite: File, /, *, no_wait: Flag = False, target: Target = HERE) -> in
             while joined["state"] == "pending":
                 time.sleep(joined["retry_s"] or 1)
                 joined = client.join(text)
-    if target.json:
-        print_json(joined)
-    else:
-        _show(joined)
+        if target.json:
+            print_json(joined)
+        else:
+            _show(joined)
+        if joined["state"] != "pending":
+            flush()
+            say_listeners(client, {"peer"})
     return EXIT_PENDING if joined["state"] == "pending" else 0
 
 
 def _show(joined: "Joined") -> None:
-    state = {"member": "joined", "syncing": "joined; its spans are on their way", "pending": "waits for approval"}
-    rows = {"Tenant": joined["tenant"], "State": state[joined["state"]], "Level": joined["level"]}
+    states = {"member": "joined", "syncing": "joined; its spans are on their way", "pending": "waits for approval"}
+    is_old = joined["state"] == "member" and joined["server"] is None  # nobody had to be asked
+    state = "this node is a member already" if is_old else states[joined["state"]]
+    rows = {"Tenant": joined["tenant"], "State": state, "Level": joined["level"]}
     if joined["words"]:
         rows |= {"Asked": str(joined["server"]), "Words": joined["words"]}
     if joined["state"] != "pending":
@@ -74,8 +81,7 @@ def _show(joined: "Joined") -> None:
 def _read(invite: str) -> str:
     """The text of an invite that is given, or named. No error shows it."""
     if invite == "-" and sys.stdin.isatty():
-        say("Paste the invite and press Enter.")
-        return sys.stdin.readline(INVITE_CHARS_MAX + 1)
+        return getpass("Paste the invite, which is not shown, and press Enter: ", sys.stderr)
     if invite == "-":
         return sys.stdin.buffer.read(INVITE_CHARS_MAX + 1).decode("utf-8", "replace")
     if not invite.startswith("@"):
@@ -84,4 +90,4 @@ def _read(invite: str) -> str:
         with Path(invite[1:]).open("rb") as file:
             return file.read(INVITE_CHARS_MAX + 1).decode("utf-8", "replace")
     except OSError as error:
-        raise CallerError("file.unreadable", str(error.strerror), place=invite[1:]) from error
+        raise CallerError("usage.invalid", f"{error.strerror}; behind @ stands a file", place=invite) from error

@@ -1,24 +1,25 @@
 """Commands about the members of a tenant."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Literal
 
 from lognode.cli.options import HERE, Target
 from lognode.cli.output import is_terminal, print_json, print_rows, print_table, print_text, say, text_width
+from lognode.cli.view.nodes import choose, short_key
 from lognode.core.errors import CallerError
 
 if TYPE_CHECKING:
+    from lognode.client import Client
     from lognode.client.answers.federation import Changed
 
-SCHEME: Final = "logline-id://node/"
-KEY_CHARS: Final = 12  # tell some members apart
 WIDTH_OF_THE_REST: Final = 60
+_KEY: Final = "key of a member"
+_WAITING: Final = "key or words of a waiting node"
 
 
 def member_list(*, target: Target = HERE) -> None:
     """List the nodes that are members of the tenant.
 
-    The words are those that both ends showed when the node joined.
+    The words are those that both ends showed when the node joined. Removed ones stand last.
 
     Examples
     --------
@@ -51,17 +52,17 @@ def member_level(
     Parameters
     ----------
     node
-        The member's LogLine ID, or the beginning of its key.
+        The member's LogLine ID, or the beginning of its key, as 'lognode member list' shows them.
     level
-        Nothing at all, read, write, or decide about members.
+        Nothing at all (blocked), read (observer), write too (trusted), or decide about members too (root).
 
     Examples
     --------
-    $ lognode member level 06h0fd5j2g root
+    $ lognode member level s3m8k0qy root
     """
     with target.client() as client:
-        changed = client.change_level(_choose(node, (member["node"] for member in client.members())), level)
-    _show(changed, f"It is {changed['level']} now.", as_json=target.json)
+        changed = client.change_level(_choose_member(client, node), level)
+    _show(changed, "It has that level already; nothing was changed.", as_json=target.json)
 
 
 def member_remove(node: str, /, *, reason: str = "", target: Target = HERE) -> None:
@@ -73,17 +74,17 @@ def member_remove(node: str, /, *, reason: str = "", target: Target = HERE) -> N
     Parameters
     ----------
     node
-        The member's LogLine ID, or the beginning of its key.
+        The member's LogLine ID, or the beginning of its key, as 'lognode member list' shows them.
     reason
         Why, for whoever reads the timeline.
 
     Examples
     --------
-    $ lognode member remove 06h0fd5j2g --reason 'laptop stolen'
+    $ lognode member remove s3m8k0qy --reason 'laptop stolen'
     """
     with target.client() as client:
-        changed = client.remove_member(_choose(node, (member["node"] for member in client.members())), reason=reason)
-    _show(changed, "Removed.", as_json=target.json)
+        changed = client.remove_member(_choose_member(client, node), reason=reason)
+    _show(changed, "It was removed before; nothing was changed.", as_json=target.json)
 
 
 def member_pending(*, target: Target = HERE) -> None:
@@ -114,43 +115,57 @@ def member_approve(node: str, /, *, target: Target = HERE) -> None:
     Parameters
     ----------
     node
-        Its LogLine ID, the beginning of its key, or its four words.
+        Its LogLine ID, the beginning of its key, or its four words, as 'lognode member pending' shows them.
 
     Examples
     --------
-    $ lognode member approve 06h0fd5j2g
+    $ lognode member approve s3m8k0qy
     $ lognode member approve 'legal winner thank year'
     """
     with target.client() as client:
         pending = client.pending_members()
         words = {waiting["words"]: waiting["node"] for waiting in pending}
-        chosen = words.get(" ".join(node.split())) or _choose(node, (waiting["node"] for waiting in pending))
+        waiting = (waiting["node"] for waiting in pending)
+        chosen = words.get(" ".join(node.lower().split())) or choose(node, waiting, "member.not_waiting", _WAITING)
+        levels = {waiting["node"]: waiting["level"] for waiting in pending}
         approved = client.approve_member(chosen)
     if target.json:
         print_json(approved)
     else:
-        print_rows({"Member": approved["node"], "Admission": approved["admission"]})
+        print_rows({"Member": approved["node"], "Level": levels[chosen], "Span": approved["admission"]})
 
 
 def _short(node: str) -> str:
     """A node on one line with what is said of it: on a narrow terminal as much of its key as commands need."""
     is_narrow = is_terminal() and text_width() < len(node) + WIDTH_OF_THE_REST
-    return node.removeprefix(SCHEME)[:KEY_CHARS] if is_narrow else node
+    return short_key(node) if is_narrow else node
 
 
-def _choose(text: str, nodes: Iterable[str]) -> str:
-    """The one node that is meant; what is none of them is left to the node to refuse."""
-    key = text.removeprefix(SCHEME)
-    found = [node for node in nodes if node.removeprefix(SCHEME).startswith(key)]
-    if len(found) > 1:
-        raise CallerError("usage.invalid", f"{len(found)} nodes begin with {key!r:.80}; write more of it")
-    return found[0] if found else text
+def _choose_member(client: "Client", text: str) -> str:
+    """The member that is meant; one that was removed only where no other is.
+
+    Raises CallerError member.unknown or usage.invalid.
+    """
+    members = client.members()
+    standing = [member["node"] for member in members if not member["removed"]]
+    try:
+        return choose(text, standing, "member.unknown", _KEY)
+    except CallerError as error:
+        if error.code != "member.unknown":
+            raise
+        return choose(text, (member["node"] for member in members), "member.unknown", _KEY)
 
 
-def _show(changed: "Changed", done: str, *, as_json: bool) -> None:
+def _show(changed: "Changed", nothing: str, *, as_json: bool) -> None:
+    """How a member stands now, and by which span."""
     if as_json:
         print_json(changed)
-    elif changed["effective"]:
-        print_text(done if changed["receipt"] else "There was nothing to change.")
-    else:
+        return
+    rows = {"Member": changed["node"], "Level": "removed" if changed["removed"] else changed["level"]}
+    if changed["receipt"] is not None:
+        rows["Span"] = changed["receipt"]["id"]
+    print_rows(rows)
+    if changed["receipt"] is None:
+        say(nothing)
+    elif not changed["effective"]:
         say("Recorded as a vote: this node alone may not decide it. It counts once enough roots do the same.")

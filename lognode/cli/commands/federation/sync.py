@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from lognode.cli.options import HERE, Target
 from lognode.cli.output import print_json, print_table, print_text, progress, say, told_if_stopped
+from lognode.cli.view.nodes import short_key
 
 if TYPE_CHECKING:
     from lognode.client import Client
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 EXIT_NOT_EQUAL: Final = 75
 LOOK_S: Final = 0.2  # between looks at how far it is
 SETTLED_S: Final = 3.0  # a peer that dials us is asked, and given so long to dial
-KEY_CHARS: Final = 12  # of a peer's key in a table: enough to tell members apart
-_NODE: Final = "logline-id://node/"
 
 
 def sync(peer: str | None = None, /, *, target: Target = HERE) -> int:
@@ -105,7 +104,7 @@ def _is_done(row: "PeerSync", rounds: int, waited_s: float) -> bool:
 def _print_peers(peers: "Sequence[PeerSync]") -> None:
     rows = [
         (
-            _key(row["node"]),
+            short_key(row["node"]),
             row["state"],
             row["direction"] or "-",
             row["lag_spans"],
@@ -118,7 +117,7 @@ def _print_peers(peers: "Sequence[PeerSync]") -> None:
     ]
     print_table(("peer", "state", "dialled", "lacking", "lag", "received", "sent", "last heard"), rows)
     for row in peers:
-        key, error = _key(row["node"]), row["error"]
+        key, error = short_key(row["node"]), row["error"]
         if error is not None:
             said = ": ".join(part for part in (error["title"], error["detail"]) if part)
             print_text(f"\n{key}  {said} [{error['code']}]\nhint: {error['hint']}")
@@ -130,7 +129,7 @@ def _print_peers(peers: "Sequence[PeerSync]") -> None:
 def _print_findings(findings: "Sequence[Finding]") -> None:
     """What is wrong with what is held, by whom."""
     for found in findings:
-        print_text(_finding_text(_key(found["node"] or "-"), found, _times(found["count"])))
+        print_text(_finding_text(short_key(found["node"] or "-"), found, _times(found["count"])))
 
 
 def _finding_text(whose: str, found: "Finding", how_often: str) -> str:
@@ -140,7 +139,3 @@ def _finding_text(whose: str, found: "Finding", how_often: str) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
-
-
-def _key(node: str) -> str:
-    return node.removeprefix(_NODE)[:KEY_CHARS]

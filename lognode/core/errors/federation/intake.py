@@ -75,7 +75,7 @@ ROWS: Final[tuple[Row, ...]] = (
         403,
         False,
         "It would have no effect",
-        "This node may not do so here, or another act came first; see 'lognode member list'.",
+        "Nothing was written; 'lognode member list' shows who may do what here.",
     ),
     (
         "alias.taken",

@@ -92,6 +92,14 @@ ROWS: Final[tuple[Row, ...]] = (
     ("invite.unknown", "caller", 404, False, "No such invite", "'lognode invite list' shows them."),
     ("member.unknown", "caller", 404, False, "No such member", "'lognode member list' shows them."),
     (
+        "member.gone",
+        "caller",
+        409,
+        False,
+        "No member any more",
+        "It was removed; to let the node in again, give it a new invite ('lognode invite create').",
+    ),
+    (
         "member.not_waiting",
         "caller",
         404,

@@ -27,6 +27,7 @@ from lognode.federation.invites.messages import (
 )
 from lognode.federation.invites.service.ground import Ground
 from lognode.federation.invites.store import Petition, drop_petition, load_petitions, save_petition
+from lognode.federation.invites.words import words_of
 from lognode.timeline.control.members import member_admit_data
 from lognode.timeline.members import Invite, Member, Membership
 from lognode.timeline.record import TenantRef
@@ -109,8 +110,15 @@ class Admissions:
         stated = request.statement
         assert stated.invite_id is not None
         petition = Petition(stated.node_key, stated.invite_id, encode_request(request), now_ms, now_ms)
+        known = {held.node_key for held in await self._ground.store.read(load_petitions, tenant.number)}
         if not await self._ground.store.write(save_petition, tenant.number, petition, live):
             raise NodeFault("invite.crowded", retry_after_s=BUSY_RETRY_S)
+        if stated.node_key not in known:  # it asks again and again
+            words = words_of(tenant.tenant_id, stated.node_key, self._ground.own_key)
+            _log.info(
+                "joiner_waits", tenant=b32encode(tenant.tenant_id), node=b32encode(stated.node_key), words=words,
+                hint="lognode member pending",
+            )  # fmt: skip
 
     async def petitions(self, tenant: TenantRef) -> list[Petition]:
         """The joiners that a person may approve now, the oldest first."""

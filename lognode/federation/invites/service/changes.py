@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from lognode.core.access import Level
 from lognode.core.errors import CallerError
-from lognode.core.ids import FeedId, SpanId
+from lognode.core.ids import FeedId, SpanId, b32encode
 from lognode.engine.receipt import Receipt
 from lognode.federation.invites.service.ground import Ground
 from lognode.federation.invites.service.issuing import check_root
@@ -28,7 +28,7 @@ class Changes:
     async def change_level(self, tenant: TenantRef, node_key: bytes, level: Level) -> Receipt | None:
         """The receipt of `member.level`; None where the member has this level.
 
-        Raises CallerError member.unknown, member.not_root or member.last_root.
+        Raises CallerError member.unknown, member.gone, member.not_root or member.last_root.
         """
         if _member(self._ground.membership(tenant), node_key).level == level:
             return None
@@ -43,8 +43,14 @@ class Changes:
 
         return await self._ground.writer.append_control(tenant, "member.level", build)
 
-    async def remove(self, tenant: TenantRef, node_key: bytes, reason: str) -> Receipt:
-        """The receipt of `member.remove`. Raises CallerError member.unknown, member.not_root or member.last_root."""
+    async def remove(self, tenant: TenantRef, node_key: bytes, reason: str) -> Receipt | None:
+        """The receipt of `member.remove`; None where the member was removed before.
+
+        Raises CallerError member.unknown, member.not_root or member.last_root.
+        """
+        member = self._ground.membership(tenant).members.get(node_key)
+        if member is not None and member.removed:
+            return None
         cuts = await self._cuts(tenant, node_key)
 
         def build(membership: Membership, after: list[SpanId]) -> bytes:
@@ -66,8 +72,11 @@ class Changes:
 
 def _member(membership: Membership, node_key: bytes) -> Member:
     member = membership.members.get(node_key)
-    if member is None or member.removed:
+    if member is None:
         raise CallerError("member.unknown")
+    if member.removed:
+        successor = member.successor
+        raise CallerError("member.gone", f"its node goes on with the key {b32encode(successor)}" if successor else "")
     return member
 
 

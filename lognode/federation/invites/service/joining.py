@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from lognode.core.access import Level
+from lognode.core.clock import time_text
 from lognode.core.errors import CallerError, NodeFault, PeerError
 from lognode.core.ids import NONCE_BYTES, SpanId, TenantId, b32encode
 from lognode.core.limits import JOIN_PROOF_S_MAX, JOIN_S_MAX, JOIN_SEARCH_S_MAX
@@ -210,16 +211,21 @@ class Joins:
     async def _knock(self, invitation: Invitation) -> tuple[bytes, Admitted | Waiting]:
         """Who answers at the first address that leads to one of the invite's roots, and what.
 
-        Raises CallerError of the last refusal where all that answered refused, NodeFault("invite.unanswered") where
-        none did.
+        Raises CallerError of the last refusal where all that answered refused; where none did,
+        CallerError("invite.expired") for an invite that has, else NodeFault("invite.unanswered").
         """
+        # Who was let in before may still have the answer again: an expired invite is tried, and not searched for.
+        is_expired = self._ground.world.now_ms() > invitation.expires_ms
         servers = {server.node_key: server for server in invitation.servers}
         places = [(server, address) for server in invitation.servers for address in server.addresses]
         tried = {address for _, address in places}
         refusal: CallerError | None = None
         failure: PeerError | None = None
         with self._addresses.wanting(*servers), trio.move_on_after(JOIN_S_MAX):
-            while place := places.pop(0) if places else await self._announced(servers, tried):
+            while places or not is_expired:
+                place = places.pop(0) if places else await self._announced(servers, tried)
+                if place is None:
+                    break
                 server, address = place
                 try:
                     answer = await self._try(invitation, server, address)
@@ -234,6 +240,8 @@ class Joins:
                     break
         if refusal is not None:
             raise refusal
+        if is_expired:
+            raise CallerError("invite.expired", f"at {time_text(invitation.expires_ms)}, by the clock here")
         why = f"{failure.spec.title}: {failure.detail}" if failure else "no address is known"
         raise NodeFault("invite.unanswered", why)
 
