@@ -1,10 +1,13 @@
 """The command `sim`: a world of nodes that goes through trouble and must agree in the end."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lognode.cli.options import Flag, Json
 from lognode.cli.output import print_json, print_rows, print_text
 from lognode.core.errors import CallerError
+
+if TYPE_CHECKING:
+    from lognode.sim.simulation import Outcome
 
 EXIT_DISAGREED: Final = 1
 
@@ -57,6 +60,12 @@ def sim(
         shown = {**outcome._asdict(), "scenario": scenario._asdict(), "verdict": verdict._asdict()}
         print_json(shown)
         return 0 if verdict.converged else EXIT_DISAGREED
+    _print(outcome)
+    return 0 if verdict.converged else EXIT_DISAGREED
+
+
+def _print(outcome: "Outcome") -> None:
+    scenario, verdict = outcome.scenario, outcome.verdict
     print_rows(
         {
             "Nodes": f"{scenario.nodes}, of which {verdict.members} are members in the end",
@@ -71,4 +80,3 @@ def sim(
     for fault in verdict.faults:
         print_text(f"Fault: {fault}")
     print_text("They agree." if verdict.converged else "They disagree.")
-    return 0 if verdict.converged else EXIT_DISAGREED
