@@ -18,6 +18,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import NONCE_BYTES, LogLine, SpanId
 from lognode.core.limits import FORMAT_VERSION
 from lognode.core.span import decode_body, encode_body, encode_header
+from lognode.engine.folding import fold_rows
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.proof.checkpoint import sign_checkpoint
@@ -80,6 +81,7 @@ def plan_append(
     chosen = choose(calls, known, feeds)
     rows = _Rows(state, numbers, head, tick(state.hlc, now_ms) - 1)
     rows.fill(chosen.drafts, random_bytes(NONCE_BYTES * len(chosen.drafts)))
+    subjects = fold_rows(rows.tables, rows.kinds)
     growth = grow(head.border, rows.leaves)
     tiles, tile_rows = fold_tiles(head, growth.nodes)
     size = growth.border.size
@@ -101,7 +103,8 @@ def plan_append(
         kinds=rows.kinds,
         actors=rows.actors,
     )
-    return AppendPlan(WritePlan(rows.tables, tile_rows, checkpoints, dropped), after, rows.numbers, outcomes)
+    write = WritePlan(rows.tables, tile_rows, checkpoints, dropped, subjects=subjects)
+    return AppendPlan(write, after, rows.numbers, outcomes)
 
 
 def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds: Mapping[int, FeedRef]) -> Chosen:

@@ -34,6 +34,7 @@ class WritePlan(NamedTuple):
     dropped: list[tuple[int, int]]  # feed and size of checkpoints that the new ones replace
     arrived: Sequence[tuple[int, bytes, int]] = ()  # tenant, feed id, size: nothing before it is foretold
     verdicts: Sequence[Verdicts] = ()
+    subjects: Sequence[tuple[int, str]] = ()  # tenant and subject of what its shared spans are about
 
     @property
     def bodies(self) -> list[bytes]:
@@ -54,6 +55,7 @@ def joined(writes: Sequence[WritePlan]) -> WritePlan:
         [row for write in writes for row in write.dropped],
         [row for write in writes for row in write.arrived],
         [row for write in writes for row in write.verdicts],
+        [row for write in writes for row in write.subjects],
     )
 
 

@@ -37,6 +37,7 @@ from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
 from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
 from lognode.timeline.state import FeedState
+from lognode.timeline.store.agreement.subjects import rebuild_subjects
 from lognode.timeline.store.write import apply_write, load_numbers, load_tenant, newest_position
 from lognode.timeline.verify.inert import inert_reason
 
@@ -70,11 +71,13 @@ class Pen:
         *,
         visibility: int = ORGANIZATION,
         hlc: int | None = None,
+        status: int = 0,
+        caused_by: SpanId | None = None,
         **said: Any,
     ) -> SpanId:
         """A span; `said` are fields of its body."""
         body = encode_body(_EMPTY._replace(data=data, **said))
-        header = encode_header(Header(1, kind, None, 0, None, sha256(body).digest(), len(body)))
+        header = encode_header(Header(1, kind, None, status, caused_by, sha256(body).digest(), len(body)))
         return self.add(Entry(hlc or self.next_hlc, visibility, header, body))
 
     def add(self, entry: Entry) -> SpanId:
@@ -123,6 +126,7 @@ class Pen:
         conn.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", rows)
         for size in {*milestones, len(self.leaves)}:
             conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (number, size, self.note(size)))
+        rebuild_subjects(conn)
         return feed
 
     def foretell(self, conn: sqlite3.Connection, tenant: int, seq: int, size: int | None = None) -> None:

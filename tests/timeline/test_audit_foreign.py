@@ -41,6 +41,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bob = Pen(BOB, id_, [admit])
         bob.write("member.admit", admitted(DAVE, BOB, id_, [bob.opening], Level.ROOT), visibility=PUBLIC)
         write_all_sorts(bob, 500)
+        bob.write("span.revert", caused_by=bob.opening)
         assert bob.store(conn, 0, milestones=(1, 200, 256, 400)).number == 4
         admit = append_control(conn, KEYS, tenant, "member.admit", admitted(CAROL, KEYS, id_, [admit], Level.ROOT))
         carol = Pen(CAROL, id_, [admit])
@@ -101,6 +102,12 @@ DAMAGES: Final = {
     "UPDATE voids SET reason = 'x'": ("void.wrong", "voids row 66"),
     "DELETE FROM voids": ("void.wrong", "voids row 66"),
     "INSERT INTO voids VALUES (3, 'x')": ("void.wrong", "voids row 3"),
+    "DELETE FROM latest WHERE subject = 's-1' AND private = 0":
+        ("latest.wrong", "latest tenant 0 subject s-1 private 0 feed 4"),
+    "UPDATE latest SET seq = seq - 1 WHERE subject = 's-1'":
+        ("latest.wrong", "latest tenant 0 subject s-1 private 0 feed 4"),
+    "DELETE FROM reverts": ("revert.wrong", "reverts tenant 0 row 401"),
+    "INSERT INTO disputes VALUES (0, 's-1')": ("dispute.wrong", "disputes tenant 0 subject s-1"),
     "DELETE FROM foretold WHERE seq = 0": ("foretold.wrong", "foretold tenant 0 feed {} seq 2"),
 }  # fmt: skip
 
@@ -123,7 +130,7 @@ def test_a_foretold_span_whose_range_is_here_is_named(conn: sqlite3.Connection) 
 def test_a_flipped_bit_in_any_column_is_found(seed: int, conn: sqlite3.Connection) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
-    for table in ("inert", "foretold", "cuts", "voids"):
+    for table in ("inert", "foretold", "cuts", "voids", "latest", "reverts", "disputes"):
         for (column,) in conn.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall():
             conn.execute("BEGIN")
             flip_somewhere(conn, table, column, rng)

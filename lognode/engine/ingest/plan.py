@@ -15,6 +15,7 @@ from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import PRIVATE, Entry, Foretold, Range, decode_header, is_control, span_id
 from lognode.engine.book import Book
 from lognode.engine.commit import fold_tiles
+from lognode.engine.folding import fold_rows
 from lognode.engine.ingest.proof import (
     Proven,
     opened_feed,
@@ -241,6 +242,7 @@ class _Batch:
             [place for place in self._dropped if place not in self._notes],
             [(number, feed, head.border.size) for feed, head in self._grown.items()],
             [verdicts] if is_changed else [],
+            fold_rows(self._rows, self._shelf.kinds),
         )
         if self._refused:
             outcomes.append(self._refused)

@@ -22,6 +22,7 @@ WAL_PAGES: Final = 4096  # 16 MiB between checkpoints: hot index pages are copie
 BUSY_MS: Final = 10_000
 ENDINGS_VERSION: Final = 3  # the schema that first had the table of endings
 FEDERATION_VERSION: Final = 4  # and that first had those of what other nodes write
+AGREEMENT_VERSION: Final = 6  # and that first had those of what nodes agree on
 
 
 @cache

@@ -16,6 +16,7 @@ from lognode.timeline.proof.checkpoint import Checkpoint, origin, verify_checkpo
 from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WIDTH, Border, grow, root_of
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
 from lognode.timeline.state import ENDING_REASONS, FETCHED, FeedState, Held, Numbers, TenantState, Verdicts, WritePlan
+from lognode.timeline.store.agreement.disputes import hint_all_disputes, hint_disputes
 from lognode.timeline.verify.inert import HLC_FALLS
 
 CHUNK_ROWS = 250
@@ -24,6 +25,7 @@ CONTROL_KINDS = (
     "SELECT kind FROM kinds WHERE tenant = ? AND substr(name, 1, instr(name || '.', '.') - 1) "
     f"IN ({', '.join(map(repr, sorted(CONTROL_PREFIXES)))})"
 )
+_CUTS = "SELECT c.feed, c.size FROM cuts c JOIN feeds f ON f.feed = c.feed WHERE f.tenant = ? ORDER BY c.feed"
 _LEAF_COLUMNS = RECORD_COLUMNS.replace("b.body", "NULL")
 
 _COLUMNS = {
@@ -39,7 +41,10 @@ _COLUMNS = {
     "inert": 7,
     "foretold": 9,
     "endings": 2,
+    "latest": 6,
+    "reverts": 3,
 }
+_CLAUSES = {"latest": " ON CONFLICT DO UPDATE SET seq = excluded.seq, row = excluded.row"}
 
 
 def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
@@ -59,6 +64,8 @@ def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
         conn.executemany("DELETE FROM foretold WHERE tenant = ? AND feed_id = ? AND seq < ?", plan.arrived)
         for verdicts in plan.verdicts:
             _replace_verdicts(conn, verdicts)
+        if plan.subjects:
+            hint_disputes(conn, plan.subjects)
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
@@ -68,21 +75,26 @@ def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
 
 def _replace_verdicts(conn: sqlite3.Connection, verdicts: Verdicts) -> None:
     tenant = verdicts.tenant
+    before = conn.execute(_CUTS, (tenant,)).fetchall()
     conn.execute("DELETE FROM cuts WHERE feed IN (SELECT feed FROM feeds WHERE tenant = ?)", (tenant,))
     conn.execute("DELETE FROM voids WHERE row >= ? AND row < ?", (row_of(tenant, 0), row_of(tenant + 1, 0)))
     conn.executemany("INSERT INTO cuts VALUES (?, ?, ?)", verdicts.cuts)
     conn.executemany("INSERT INTO voids VALUES (?, ?)", verdicts.voids)
+    if [(feed, size) for feed, size, _ in verdicts.cuts] != before:
+        hint_all_disputes(conn, tenant)
 
 
 def _insert(conn: sqlite3.Connection, table: str, width: int, values: list[Any]) -> None:
-    row = f"({', '.join('?' * width)})"
+    row, clause = f"({', '.join('?' * width)})", _CLAUSES.get(table, "")
     step = width * CHUNK_ROWS
     full = len(values) - len(values) % step
     for start in range(0, full, step):
-        conn.execute(f"INSERT INTO {table} VALUES {', '.join([row] * CHUNK_ROWS)}", values[start : start + step])
+        conn.execute(
+            f"INSERT INTO {table} VALUES {', '.join([row] * CHUNK_ROWS)}{clause}", values[start : start + step]
+        )
     if full < len(values):
         rest = [values[start : start + width] for start in range(full, len(values), width)]
-        conn.executemany(f"INSERT INTO {table} VALUES {row}", rest)
+        conn.executemany(f"INSERT INTO {table} VALUES {row}{clause}", rest)
 
 
 def write_heartbeat(conn: sqlite3.Connection, unix_ms: int) -> None:

@@ -39,6 +39,9 @@ CODES: Final[dict[str, tuple[Severity, str]]] = {
     "void.wrong": ("damage", "A span is called void, or is not, otherwise than the control spans say."),
     "label.wrong": ("damage", "A label that no body says, or one that is missing."),
     "idem.wrong": ("damage", "An idempotency key that no body says, or one that is missing."),
+    "latest.wrong": ("damage", "The newest span of a feed about a subject is not what the spans say."),
+    "revert.wrong": ("damage", "A span is called taken back, or is not, otherwise than the spans say."),
+    "dispute.wrong": ("damage", "A subject may not be in conflict and is listed, or is in conflict and is not."),
     "tile.wrong": ("damage", "A tile is missing, superfluous, or not what the spans hash to."),
     "checkpoint.wrong": ("damage", "A checkpoint is missing, not signed, or of another tree."),
     "report.cut": ("note", "There are more findings than are listed."),
@@ -75,6 +78,11 @@ class Report:
         self._counts[code] += 1
         if self._counts[code] <= FINDINGS_MAX:
             self._found[code, place] = Finding(code, tenant, place, detail)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether any of them is more than a note."""
+        return any(finding.severity == "damage" for finding in self._found.values())
 
     def findings(self) -> list[Finding]:
         """All of them, and how many more there are of a code that has too many."""

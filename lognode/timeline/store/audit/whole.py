@@ -19,9 +19,11 @@ from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import ENDING_REASONS
 from lognode.timeline.store.audit.foretold import check_foretold
 from lognode.timeline.store.audit.reading import UNREADABLE, Reading, as_bytes, as_text
+from lognode.timeline.store.audit.subjects import check_subjects
 from lognode.timeline.store.audit.trees import Trees
 from lognode.timeline.store.audit.voids import check_voids
 from lognode.timeline.store.migrate import (
+    AGREEMENT_VERSION,
     ENDINGS_VERSION,
     FEDERATION_VERSION,
     apply_migrations,
@@ -172,6 +174,8 @@ class _Audit:
         walks = {feed: walk for home in homes.values() for feed, walk in home.walks.items()}
         trees.find_strays(walks)
         self._find_strays(walks)
+        if self._version >= AGREEMENT_VERSION and self._with_bodies and not self._report.is_damaged:
+            check_subjects(self._reading)
 
     def _fill(self, trees: Trees, homes: Mapping[int, Home], span: SpanRow) -> None:
         """Take the entries that are no spans before this one."""

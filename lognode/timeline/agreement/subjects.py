@@ -1,0 +1,129 @@
+"""What a subject's spans come to: its value, and where they contradict each other.
+
+Pure. A subject is one register. Each feed has one candidate for its value, the newest span about it that stands; the
+heads are the candidates that no other one knows. Invariant: the answer is a function of the spans and of what each
+knew, never of the order in which they came.
+Source: docs/protocol.md, State.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from lognode.core.ids import FeedId, SpanId
+from lognode.core.span import is_reserved
+
+REVERT: Final = "span.revert"
+RESOLVE: Final = "conflict.resolve"
+LATEST: Final = "latest"  # of spans that know nothing of each other the greatest id holds
+MANUAL: Final = "manual"  # none holds until somebody decides
+POLICIES: Final = (LATEST, MANUAL)
+
+# (feed, seq) -> how many entries of each feed were known there, the entry itself included.
+ClockOf = Callable[[FeedId, int], Mapping[FeedId, int]]
+
+
+class Said(NamedTuple):
+    """A span about a subject, as far as state depends on it."""
+
+    id: SpanId
+    feed: FeedId
+    seq: int
+    kind: str
+    caused_by: SpanId | None
+    row: int
+
+
+class Head(NamedTuple):
+    """A candidate for the value, and the span whose content it stands for: a resolution's is the one that it chose."""
+
+    span: Said
+    means: Said
+
+
+class Fold(NamedTuple):
+    """What a subject comes to. `heads`: the greatest id first; `value` is one of them, None where none holds."""
+
+    heads: tuple[Head, ...]
+    value: Head | None
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether heads know nothing of each other."""
+        return len(self.heads) > 1
+
+
+def may_be_value(kind: str) -> bool:
+    """Whether spans of a kind may be a subject's value."""
+    return kind == RESOLVE or not is_reserved(kind)
+
+
+def candidates(
+    newest: Iterable[Said],
+    history: Callable[[Collection[FeedId]], Iterable[Said]],
+    means: Callable[[Said], Said | None],
+) -> list[Head]:
+    """The candidate of each feed that has one.
+
+    `newest` is the newest span of each feed, `history` all spans of the feeds that it is given, a feed's newest first;
+    it is asked only where a newest one does not stand. `means` gives what a span stands for, None where it does not
+    stand.
+    """
+    found: list[Head] = []
+    waiting: dict[FeedId, int] = {}
+    for span in newest:
+        meant = means(span)
+        if meant is None:
+            waiting[span.feed] = span.seq
+        else:
+            found.append(Head(span, meant))
+    if waiting:
+        for span in history(waiting.keys()):
+            if span.seq < waiting.get(span.feed, 0) and (meant := means(span)) is not None:
+                found.append(Head(span, meant))
+                del waiting[span.feed]
+                if not waiting:
+                    break
+    return found
+
+
+def fold(found: Collection[Head], clock_of: ClockOf, policies: Mapping[str, str]) -> Fold:
+    """What candidates of different feeds come to; `policies` holds those of kinds that are not LATEST."""
+    heads = _heads(found, clock_of)
+    is_open = len(heads) > 1 and any(policies.get(head.means.kind, LATEST) == MANUAL for head in heads)
+    return Fold(heads, None if is_open or not heads else heads[0])
+
+
+def _heads(found: Collection[Head], clock_of: ClockOf) -> tuple[Head, ...]:
+    """The candidates that no other one knows, the greatest id first.
+
+    Of some that claim to know each other, which takes several liars, the greatest id stays.
+    """
+    left = sorted(found, key=lambda head: head.span.id, reverse=True)
+    at = 0
+    while at < len(left) and len(left) > 1:
+        head = left[at].span
+        known = clock_of(head.feed, head.seq)
+        before = sum(known.get(other.span.feed, 0) > other.span.seq for other in left[:at])
+        left = [other for other in left if other.span is head or known.get(other.span.feed, 0) <= other.span.seq]
+        at += 1 - before
+    return tuple(left)
+
+
+def is_live(target: SpanId, reverts_of: Callable[[SpanId], Sequence[SpanId]]) -> bool:
+    """Whether a span is not taken back, or whatever takes it back is itself.
+
+    A revert holds the hash of its target, so there is no circle but in a damaged database; the walk ends in one, too.
+    """
+    known: dict[SpanId, bool] = {}
+    begun: set[SpanId] = set()
+    stack = [target]
+    while stack:
+        span = stack[-1]
+        begun.add(span)
+        reverts = reverts_of(span)
+        waiting = [revert for revert in reverts if revert not in begun]
+        if waiting:
+            stack += waiting
+        else:
+            known[stack.pop()] = not any(known.get(revert, False) for revert in reverts)
+    return known[target]

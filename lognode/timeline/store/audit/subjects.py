@@ -1,0 +1,45 @@
+"""What a database says of subjects, against the spans and labels that it follows from.
+
+Invariant: it is looked at only where these are sound, so that nobody has to look for damage among its consequences.
+"""
+
+from typing import Final
+
+from lognode.timeline.store.agreement.subjects import SOURCES
+from lognode.timeline.store.audit.reading import Reading, as_text
+
+_FOUND: Final = {
+    "latest": "SELECT tenant, CAST(subject AS BLOB), private, feed, seq, row FROM latest",
+    "reverts": "SELECT tenant, target, row FROM reverts",
+    "disputes": "SELECT tenant, CAST(subject AS BLOB) FROM disputes",
+}
+_SAID: Final = {
+    "latest": SOURCES["latest"].replace("l.value,", "CAST(l.value AS BLOB),", 1),
+    "reverts": SOURCES["reverts"],
+}
+_CODES: Final = {"latest": "latest.wrong", "reverts": "revert.wrong", "disputes": "dispute.wrong"}
+_SEVERAL: Final = (
+    "SELECT tenant, CAST(subject AS BLOB) FROM latest WHERE private = 0 GROUP BY tenant, subject HAVING count(*) > 1"
+)
+
+
+def check_subjects(reading: Reading) -> None:
+    """Report rows of subjects that no span makes, and those that are missing."""
+    for table, said in _SAID.items():
+        for row in reading.rows(table, f"{_FOUND[table]} EXCEPT SELECT * FROM ({said})"):
+            _report(reading, table, row, "no span makes it so")
+        for row in reading.rows(table, f"SELECT * FROM ({said}) EXCEPT {_FOUND[table]}"):
+            _report(reading, table, row, "missing")
+    for row in reading.rows("disputes", f"{_FOUND['disputes']} EXCEPT {_SEVERAL}"):
+        _report(reading, "disputes", row, "no two feeds have spans about it")
+
+
+def _report(reading: Reading, table: str, row: tuple[object, ...], detail: str) -> None:
+    tenant, key, *rest = row
+    if table == "reverts":
+        place = f"reverts tenant {tenant} row {rest[0]}"
+    elif table == "latest":
+        place = f"latest tenant {tenant} subject {as_text(key)} private {rest[0]} feed {rest[1]}"
+    else:
+        place = f"disputes tenant {tenant} subject {as_text(key)}"
+    reading.report.add(_CODES[table], None, place, detail)

@@ -1,0 +1,36 @@
+-- What nodes agree on. All of it follows from spans, but for what says otherwise.
+
+-- The newest span of each feed about a subject that may be its value.
+CREATE TABLE latest (
+  tenant  INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  private INTEGER NOT NULL,  -- 1: of this node alone
+  feed    INTEGER NOT NULL,
+  seq     INTEGER NOT NULL,
+  row     INTEGER NOT NULL,
+  PRIMARY KEY (tenant, subject, private, feed)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO latest
+SELECT l.tenant, l.value, s.visibility = 0, s.feed, max(s.seq), l.row
+FROM labels l JOIN spans s ON s.row = l.row JOIN kinds k ON k.kind = s.kind
+WHERE l.field = 1 AND s.status = 0 AND substr(k.name, 1, instr(k.name || '.', '.') - 1) NOT IN (
+  'feed', 'tenant', 'member', 'invite', 'identity', 'quorum', 'timeline', 'span', 'rule', 'conflict', 'lease', 'task')
+GROUP BY 1, 2, 3, 4;
+
+-- Spans that others take back.
+CREATE TABLE reverts (
+  tenant INTEGER NOT NULL,
+  target BLOB NOT NULL,     -- span id
+  row    INTEGER NOT NULL,  -- of the span.revert
+  PRIMARY KEY (tenant, target, row)
+) STRICT, WITHOUT ROWID;
+
+-- Subjects about which spans were seen that know nothing of each other; a hint where to look.
+CREATE TABLE disputes (
+  tenant  INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  PRIMARY KEY (tenant, subject)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO disputes SELECT tenant, subject FROM latest WHERE private = 0 GROUP BY 1, 2 HAVING count(*) > 1;
