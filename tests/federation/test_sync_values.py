@@ -91,6 +91,21 @@ def test_who_is_asked_for_is_tried_at_once() -> None:
     assert not pace.claim(100, chance=0)
 
 
+def test_places_that_are_told_again_and_again_hasten_to_one_try_a_second() -> None:
+    """They may be those of somebody who has nothing to do with it."""
+    pace = Pace()
+    tries = []
+    for hundredth in range(500):
+        now_s = 100 + hundredth / 100
+        pace.hasten(pause_s=1)
+        if pace.claim(now_s, chance=0):
+            tries.append(now_s)
+            for _ in range(9):
+                pace.failed(now_s, chance=0)
+
+    assert tries == [100, 101, 102, 103, 104]
+
+
 def test_a_restart_is_no_copy_and_two_that_take_turns_are() -> None:
     instances = Instances()
     assert not any(instances.hear(PEER, name, 0) for name in (b"one", b"one", b"two", b"three"))

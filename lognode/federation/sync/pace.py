@@ -15,11 +15,13 @@ class Pace:
     def __init__(self) -> None:
         self.failures = 0  # in a row
         self.retry_at = 0.0
+        self._tried_at = float("-inf")
 
     def claim(self, now_s: float, chance: float) -> bool:
         """Whether the caller may try now; the next may, unless it goes well, after another back-off."""
         if now_s < self.retry_at:
             return False
+        self._tried_at = now_s
         if self.failures:
             self.retry_at = now_s + backoff_s(self.failures + 1, chance)
         return True
@@ -33,9 +35,9 @@ class Pace:
         """The peer answered."""
         self.failures, self.retry_at = 0, 0.0
 
-    def hasten(self) -> None:
-        """Somebody, or something new, asks for a try now."""
-        self.retry_at = 0.0
+    def hasten(self, pause_s: float = 0.0) -> None:
+        """Somebody, or something new, asks for a try now, or so many seconds after the last one."""
+        self.retry_at = min(self.retry_at, self._tried_at + pause_s if pause_s else 0.0)
 
 
 def backoff_s(failures: int, chance: float) -> float:

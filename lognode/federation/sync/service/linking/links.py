@@ -15,7 +15,7 @@ import trio
 from lognode.core.access import Level
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
 from lognode.core.ids import LogLineKind, format_logline, logline
-from lognode.core.limits import LINK_TURN_S, LINK_WELL_S
+from lognode.core.limits import CANDIDATE_DIAL_S, LINK_TURN_S, LINK_WELL_S
 from lognode.federation.sync.pace import Pace
 from lognode.federation.sync.service.linking.session import Session
 from lognode.federation.sync.service.outside import Outside
@@ -198,7 +198,10 @@ class Links:
                 await wait_any(tie.turned.wait, partial(self._wait_hastened, tie))
 
     async def _wait_hastened(self, tie: Tie) -> None:
-        """Return once somebody asks for the peer, or another place of it is known: then it is tried at once."""
+        """Return once somebody asks for the peer, or another place of it is known: then it is tried at once.
+
+        A peer may tell new places with each breath, and they may be anybody's: for these it is tried once a second.
+        """
         directory = self._outside.directory
         places, seen = self._places(tie), directory.version
 
@@ -207,9 +210,11 @@ class Links:
             while self._places(tie) <= places:
                 seen = await directory.wait_change(seen)
 
-        await wait_any(tie.asked.wait, wait_places)
-        self._pace(tie).hasten()
-        tie.pace.hasten()
+        await wait_any(tie.asked.wait_rung, wait_places)
+        pause_s = 0 if tie.asked.is_rung else CANDIDATE_DIAL_S
+        tie.asked.still()
+        self._pace(tie).hasten(pause_s)
+        tie.pace.hasten(pause_s)
         tie.turned.ring()
 
     def _places(self, tie: Tie) -> set[str]:
