@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from lognode.core.errors import PeerError
-from lognode.core.limits import PEER_BURST_S
+from lognode.core.limits import MESSAGE_BYTES_MAX, PEER_BURST_S, PEER_CALL_BYTES_SMALL, PEERS_HELD_BYTES_MAX
 from lognode.federation.transport.doors.budget import Budgets, Memory, Rate
 from lognode.federation.transport.frames import LENGTH_BYTES, FrameReader, frame
 
@@ -61,6 +61,34 @@ async def test_memory_is_waited_for_and_given_back(autojump_clock: trio.testing.
             await memory.wait_room(b"a", 30)
         assert refused.value.code == "peer.busy"
         memory.add(b"b", held, 1000)
-        await memory.wait_room(b"c", 1_000_000)  # alone: it fits always
-    await memory.wait_room(b"a", 100)
+        await memory.wait_room(b"c", PEER_CALL_BYTES_SMALL)  # small: it fits always
+    await memory.wait_room(b"a", 1_000_000)  # alone: it fits always
     assert not memory._held
+
+
+async def test_large_calls_of_many_wait_for_each_other(autojump_clock: trio.testing.MockClock) -> None:
+    """Else as many peers as may connect could have a message of any size under way each."""
+    memory, size, most = Memory(), MESSAGE_BYTES_MAX, 0
+
+    async def call(key: bytes) -> None:
+        nonlocal most
+        await memory.wait_room(key, size)
+        with memory.holding(key, size):
+            most = max(most, sum(memory._held.values()))
+            await trio.sleep(0.1)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(100):
+            nursery.start_soon(call, b"%d" % number)
+    assert most == PEERS_HELD_BYTES_MAX
+
+
+async def test_who_is_long_to_read_waits_for_its_next_turn_and_nobody_else(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    budgets = Budgets(work_s=0.25)
+    for _ in range(10):
+        await budgets.wait_turn(b"wordy")
+        budgets.spend_work_nowait(b"wordy", 0.5)
+        await budgets.wait_turn(b"terse")
+    assert trio.current_time() == pytest.approx(9 * 0.5 / 0.25 - PEER_BURST_S)

@@ -1,17 +1,23 @@
 """Sync where something is wrong: peers that hang, lie, are removed, or are there twice."""
 
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
+from lognode.core.clock import Clock
 from lognode.core.ids import TenantId
+from lognode.core.limits import READERS
 from lognode.core.span import Entry
+from lognode.federation.sync.service import holdings
 from lognode.federation.sync.service.answers import Answers
-from lognode.protocol.messages import Follow, Hello, Push, Pushed, Ranges, Refused
-from lognode.protocol.wire import decode_answer, encode_answer, encode_request
+from lognode.protocol.messages import Follow, Hello, Push, Pushed, Ranges, Refused, Request
+from lognode.protocol.summary import View
+from lognode.protocol.wire import decode_answer, decode_request, encode_answer, encode_request
 from tests.federation.linked import LinkedNode, open_node, wait_equal, wait_live, wait_until
 
 
@@ -107,6 +113,51 @@ async def test_beyond_the_cut_of_a_removal_all_is_void_whatever_came_first(tmp_p
             late.meet(three)
             await wait_equal(one, three, late)
             assert (await late.kinds())["too.late"] == 0
+
+
+async def test_who_says_what_is_long_to_read_is_made_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked_s = 0.0
+
+    def toil(body: bytes) -> Request:
+        nonlocal worked_s
+        worked_s += 10 if body == b"toil" else 0
+        return decode_request(body)
+
+    async with open_node(tmp_path, 1) as one, open_node(tmp_path, 2) as two:
+        await link(one, two)
+        answers, asked = Answers(one.ties, one.outside), hello(one.tenant.tenant_id)
+        monkeypatch.setattr("lognode.federation.sync.service.answers.decode_request", toil)
+        monkeypatch.setattr("lognode.federation.sync.service.answers.time.thread_time", lambda: worked_s)
+
+        assert decode_answer(await answers.answer(two.key, b"toil")) == Refused("message.too_large")
+        assert decode_answer(await answers.answer(two.key, asked)) == Refused("peer.busy")
+        assert worked_s == 10
+        assert isinstance(decode_answer(await answers.answer(bytes(32), asked)), Refused)
+
+
+@pytest.mark.parametrize("tenants", [1, 5])
+async def test_whatever_members_read_leaves_a_reader_to_this_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tenants: int
+) -> None:
+    going, allowed = 0, threading.Event()
+
+    def read_for_long(_conn: object, _tenant: object) -> View:
+        nonlocal going
+        going += 1
+        assert allowed.wait(30)
+        return View(Clock(), {})
+
+    monkeypatch.setattr(holdings, "_view", read_for_long)
+    async with open_node(tmp_path, 1, serves=False) as one, trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(one.outside.held.view, one.tenant._replace(number=90 + number % tenants))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        try:
+            with trio.fail_after(20):
+                await one.store.read(lambda _conn: None)
+            assert going == min(tenants, READERS - 1)
+        finally:
+            allowed.set()
 
 
 async def test_a_peer_that_hangs_delays_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

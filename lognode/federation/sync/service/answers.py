@@ -5,6 +5,7 @@ Invariants: an unknown tenant and one that the asking node is no member of get t
 once the removal of the asking node is committed.
 """
 
+import time
 from collections.abc import AsyncGenerator
 from typing import Final
 
@@ -43,12 +44,13 @@ class Answers:
     def __init__(self, ties: Ties, outside: Outside) -> None:
         self._ties = ties
         self._outside = outside
-        self._allowance = Allowance()  # of tenants: all their members together leave room for other tenants
+        # By tenant, so that all its members together leave room for other tenants; by node, for reading what it says.
+        self._allowance = Allowance()
 
     async def answer(self, node_key: bytes, body: bytes) -> bytes:
         """The answer to one request of a node."""
         try:
-            request = decode_request(body)
+            request = await self._read(node_key, body)
             self._admit(node_key, request)
             async with self._allowance.calling(request.tenant, len(body)) as held:
                 encoded = await self._answer(node_key, request)
@@ -76,7 +78,7 @@ class Answers:
     async def follow(self, node_key: bytes, body: bytes) -> AsyncGenerator[bytes]:
         """What is new in a tenant, as it is committed, until the peer hangs up or may not have it any longer."""
         try:
-            request = decode_request(body)
+            request = await self._read(node_key, body)
             tie = self._admit(node_key, request)
             if not isinstance(request, Follow):
                 raise PeerError("message.malformed", "only Follow is answered with a stream")
@@ -99,6 +101,15 @@ class Answers:
             yield _refused("peer.refused")
         finally:
             tie.close("in")
+
+    async def _read(self, node_key: bytes, body: bytes) -> Request:
+        """The request, once the node's turn has come: what is long to read counts, whether or not it can be read."""
+        await self._allowance.wait_turn(node_key)
+        begun_s = time.thread_time()
+        try:
+            return decode_request(body)
+        finally:
+            self._allowance.charge(node_key, time.thread_time() - begun_s)
 
     async def _next(self, news: News, tie: Tie, beat_at: float) -> Answer | None:
         """The next frame of a session; None where it is to be looked again."""

@@ -1,15 +1,21 @@
 """What this node holds of its tenants, as other nodes ask for it.
 
 Reads in one snapshot each, in a reader's thread. Decides nothing: what may leave is for `timeline.store.read.ranges`,
-who may have it for `answers`.
+who may have it for `answers`. Invariant: whatever members ask, a reader is left for this node's own users, and each
+tenant has one at most.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
+from typing import TypeVar, TypeVarTuple
+
+import trio
 
 from lognode.core.ids import FeedId
+from lognode.core.limits import READERS
 from lognode.core.span import Foretold, Range
 from lognode.federation.sync.known import Known
 from lognode.protocol.messages import Answer, ControlsWanted, Expand, Hello, Pull
@@ -21,6 +27,8 @@ from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.ranges import read_clock, read_foretold, read_range
 
 Readable = Hello | Expand | ControlsWanted | Pull
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 
 class HeldSpans:
@@ -28,10 +36,12 @@ class HeldSpans:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._turns: defaultdict[int, trio.Lock] = defaultdict(trio.Lock)  # by tenant
+        self._readers = trio.Semaphore(READERS - 1)
 
     async def view(self, tenant: TenantRef) -> View:
         """What is held of a tenant."""
-        return await self._store.read(_view, tenant)
+        return await self._read(_view, tenant)
 
     async def summary(self, tenant: TenantRef) -> bytes:
         """The summary of what is held of a tenant."""
@@ -39,15 +49,21 @@ class HeldSpans:
 
     async def answer(self, tenant: TenantRef, request: Readable, presence: Presence) -> Answer:
         """The answer to a request of a member that only reads."""
-        return await self._store.read(_answer, tenant, request, presence)
+        return await self._read(_answer, tenant, request, presence)
 
     async def give(self, tenant: TenantRef, step: Give) -> Parcel:
         """What a run of ours is to give."""
-        return await self._store.read(_give, tenant, step)
+        return await self._read(_give, tenant, step)
 
     async def lacking(self, tenant: TenantRef, known: Known) -> Sequence[Range]:
         """A batch of ranges beyond what is known to be held elsewhere; none when there is nothing."""
-        return await self._store.read(_lacking, tenant, known)
+        return await self._read(_lacking, tenant, known)
+
+    async def _read(
+        self, fn: Callable[[sqlite3.Connection, TenantRef, *Args], T], tenant: TenantRef, *args: *Args
+    ) -> T:
+        async with self._turns[tenant.number], self._readers:
+            return await self._store.read(fn, tenant, *args)
 
 
 class Snapshot:

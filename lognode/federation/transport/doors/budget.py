@@ -1,8 +1,8 @@
-"""How much one peer, or one tenant, may ask for: calls and bytes a second, and memory at once.
+"""How much one peer, or one tenant, may ask for: calls, bytes and work a second, and memory at once.
 
 A call waits for its turn, so that a fast peer is slowed down and not turned away; one that would wait too long is
-refused. Invariants: nobody's spending delays another; what is kept for those who come is bounded, and forgotten once
-it says nothing any more.
+refused. Invariants: nobody's spending delays another, save that of large calls there are so many at once; what is kept
+for those who come is bounded, and forgotten once it says nothing any more.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -14,9 +14,11 @@ from lognode.core.errors import PeerError
 from lognode.core.limits import (
     PEER_BURST_S,
     PEER_BYTES_S,
+    PEER_CALL_BYTES_SMALL,
     PEER_CALLS_S,
     PEER_HELD_BYTES_MAX,
     PEER_WAIT_S_MAX,
+    PEER_WORK_S,
     PEERS_HELD_BYTES_MAX,
 )
 
@@ -46,20 +48,21 @@ class Rate:
 class Budgets:
     """The rates of everybody, by their key: a node's, a tenant's, an address."""
 
-    def __init__(self, calls_s: float = PEER_CALLS_S, bytes_s: float = PEER_BYTES_S) -> None:
-        self._calls_s = calls_s
-        self._bytes_s = bytes_s
-        self._rates: dict[bytes, tuple[Rate, Rate]] = {}
+    def __init__(
+        self, calls_s: float = PEER_CALLS_S, bytes_s: float = PEER_BYTES_S, work_s: float = PEER_WORK_S
+    ) -> None:
+        self._amounts_s = calls_s, bytes_s, work_s
+        self._rates: dict[bytes, tuple[Rate, Rate, Rate]] = {}
         self._tidy_at = 64
 
     async def wait_turn(self, key: bytes) -> None:
         """Return when another call of `key` is due. Raises PeerError("peer.busy") when that is too far off."""
         now_s = trio.current_time()
-        calls, size = self._of(key, now_s)
-        wait_s = max(calls.debt_s(now_s), size.debt_s(now_s))
+        rates = self._of(key, now_s)
+        wait_s = max(rate.debt_s(now_s) for rate in rates)
         if wait_s > PEER_WAIT_S_MAX:
             raise PeerError("peer.busy", f"the next call is due in {wait_s:.0f} seconds")
-        calls.spend(1, now_s)
+        rates[0].spend(1, now_s)
         if wait_s:
             await trio.sleep(wait_s)
 
@@ -72,13 +75,18 @@ class Budgets:
         """Count bytes for which the next call of `key` will have to wait."""
         self._of(key, trio.current_time())[1].spend(size, trio.current_time())
 
-    def _of(self, key: bytes, now_s: float) -> tuple[Rate, Rate]:
+    def spend_work_nowait(self, key: bytes, work_s: float) -> None:
+        """Count seconds of work for which the next call of `key` will have to wait."""
+        self._of(key, trio.current_time())[2].spend(work_s, trio.current_time())
+
+    def _of(self, key: bytes, now_s: float) -> tuple[Rate, Rate, Rate]:
         if key not in self._rates:
             if len(self._rates) >= self._tidy_at:
-                busy = {key: pair for key, pair in self._rates.items() if not all(rate.is_idle(now_s) for rate in pair)}
+                busy = {key: each for key, each in self._rates.items() if not all(rate.is_idle(now_s) for rate in each)}
                 self._rates = busy
                 self._tidy_at = max(64, 2 * len(busy))
-            self._rates[key] = Rate(self._calls_s), Rate(self._bytes_s)
+            calls_s, bytes_s, work_s = self._amounts_s
+            self._rates[key] = Rate(calls_s), Rate(bytes_s), Rate(work_s)
         return self._rates[key]
 
 
@@ -128,7 +136,9 @@ class Memory:
     def _fits(self, key: bytes, size: int) -> bool:
         own, total = self._held.get(key, 0), sum(self._held.values())
         # A call that is alone fits always: else one that is larger than the bounds would wait for nothing.
-        return not own or (own + size <= self._each_max and total + size <= self._all_max)
+        if own and own + size > self._each_max:
+            return False
+        return not total or size <= PEER_CALL_BYTES_SMALL or total + size <= self._all_max
 
 
 class Allowance:
@@ -145,6 +155,14 @@ class Allowance:
         await self._memory.wait_room(key, size)
         with self._memory.holding(key, size) as held:
             yield held
+
+    async def wait_turn(self, key: bytes) -> None:
+        """Return when another call is due. Raises PeerError("peer.busy") when that is too far off."""
+        await self._budgets.wait_turn(key)
+
+    def charge(self, key: bytes, work_s: float) -> None:
+        """Count seconds of work, for which the next call will have to wait."""
+        self._budgets.spend_work_nowait(key, work_s)
 
     async def take(self, key: bytes, size: int) -> None:
         """Return when so many bytes more are within the rate."""
