@@ -192,6 +192,7 @@ class _Rows:
             name: [] for name in ("kinds", "actors", "spans", "bodies", "labels", "idems")
         }
         self._row = row_of(self.tenant, self.first_position)
+        self._are_copies = False  # the dictionaries, which are copied once before they grow
 
     def fill(self, drafts: Sequence[Draft], nonces: bytes) -> None:
         """Place drafts one after the other: encode, hash, and note their rows.
@@ -247,16 +248,23 @@ class _Rows:
     def _kind(self, name: str) -> int:
         number = self.numbers.kind
         self.numbers = self.numbers._replace(kind=number + 1)
-        self.kinds = {**self.kinds, name: number}
+        self._copy()
+        self.kinds[name] = number
         self.tables["kinds"] += (number, self.tenant, name)
         return number
 
     def _actor(self, actor: LogLine) -> int:
         number = self.numbers.actor
         self.numbers = self.numbers._replace(actor=number + 1)
-        self.actors = {**self.actors, actor: number}
+        self._copy()
+        self.actors[actor] = number
         self.tables["actors"] += (number, self.tenant, actor)
         return number
+
+    def _copy(self) -> None:
+        """Let the dictionaries of the state before stay as they were; once a plan, since they may be large."""
+        if not self._are_copies:
+            self.kinds, self.actors, self._are_copies = dict(self.kinds), dict(self.actors), True
 
 
 def fold_tiles(

@@ -12,7 +12,7 @@ from lognode.engine.book import Book, empty_book
 from lognode.engine.ingest.plan import Ground, IngestPlan, plan_ingest
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.record import TenantRef
-from lognode.timeline.state import FeedState
+from lognode.timeline.state import FeedState, TenantState
 from lognode.timeline.store.controls import foretold_controls, held_controls
 from lognode.timeline.store.migrate import apply_migrations
 from lognode.timeline.store.read.ranges import read_clock
@@ -38,15 +38,17 @@ class Receiver:
         return empty_book(self.tenant.tenant_id).extended(held, foretold_controls(self.conn, self.tenant, feeds))
 
     def plan(self, ranges: Sequence[Range], foretold: Sequence[Foretold] = ()) -> IngestPlan:
+        return plan_ingest(self.ground(load_tenant(self.conn, self.tenant)), ranges, foretold)
+
+    def ground(self, state: TenantState) -> Ground:
+        """What a batch is judged by."""
         feeds = {feed.feed_id: feed for feed in load_feeds(self.conn)}
 
         def find_feed(feed_id: FeedId) -> int | None:
             return feeds[feed_id].number if feed_id in feeds else None
 
         heads: dict[FeedId, FeedState] = {id_: load_feed(self.conn, feed) for id_, feed in feeds.items()}
-        state = load_tenant(self.conn, self.tenant)
-        ground = Ground(state, load_numbers(self.conn), self.book, heads, find_feed, self.own_key, NOW_MS)
-        return plan_ingest(ground, ranges, foretold)
+        return Ground(state, load_numbers(self.conn), self.book, heads, find_feed, self.own_key, NOW_MS)
 
     def take(self, *ranges: Range, foretold: Sequence[Foretold] = ()) -> list[int | PeerError]:
         """What each range comes to, once it is stored."""

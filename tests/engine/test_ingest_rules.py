@@ -11,6 +11,7 @@ from lognode.core.errors import PeerError
 from lognode.core.ids import IDEM_BYTES
 from lognode.core.limits import TAGS_MAX
 from lognode.core.span import ORGANIZATION, PRIVATE, PUBLIC, Entry
+from lognode.engine.ingest.plan import plan_ingest
 from lognode.timeline.control.members import (
     join_statement,
     member_admit_data,
@@ -20,7 +21,7 @@ from lognode.timeline.control.members import (
 )
 from lognode.timeline.store.audit import audit
 from lognode.timeline.store.read.ranges import read_foretold
-from lognode.timeline.store.write import find_idems
+from lognode.timeline.store.write import find_idems, load_tenant
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder
 from tests.timeline.pens import Pen
@@ -283,6 +284,20 @@ def test_what_a_refused_range_says_of_kinds_is_forgotten() -> None:
     assert node.codes(whole._replace(entries=entries), founder.range(), member.range()) == ["range.stubbed", 4, 3]
     shown = {(feed, seq): kind for feed, seq, _, _, kind, *_ in node.dump()["spans"]}
     assert [shown[member.feed_id, seq] for seq in range(3)] == ["feed.open", "sensor.read", "order.paid"]
+
+
+def test_planning_changes_nothing_that_it_was_given() -> None:
+    founder = Founder()
+    for number in range(5):
+        founder.write(f"order.n{number}")
+    node = Receiver(founder.tenant)
+    node.take(founder.range(0, 4))
+    for number in range(5):
+        founder.write(f"sensor.n{number}")
+    state = load_tenant(node.conn, node.tenant)
+    first = plan_ingest(node.ground(state), [founder.range(), founder.range()], [])
+    assert state == load_tenant(node.conn, node.tenant)
+    assert plan_ingest(node.ground(state), [founder.range(), founder.range()], []) == first
 
 
 def test_a_foretold_span_that_its_range_shows_to_be_void_never_was() -> None:

@@ -177,12 +177,12 @@ class _Batch:
 
     def _check_foretold(self, head: FeedState, proven: Proven) -> None:
         """Pass if a range holds the control spans that were foretold of it. Raises PeerError("feed.forked")."""
-        start = head.border.size
-        for (feed, seq), span in self._ground.book.foretold.items():
-            at = seq - start
-            if feed != head.feed.feed_id or not 0 <= at < len(proven.leaves):
-                continue
-            if span_id(proven.entries[at].hlc, proven.leaves[at]) != span:
+        foretold, feed_id = self._ground.book.foretold, head.feed.feed_id
+        if not foretold:
+            return
+        for seq, (entry, leaf) in enumerate(zip(proven.entries, proven.leaves, strict=True), head.border.size):
+            span = foretold.get((feed_id, seq))
+            if span is not None and span_id(entry.hlc, leaf) != span:
                 raise PeerError("feed.forked", f"its author signed two entries {seq}")
 
     def _accept(self, head: FeedState, proven: Proven) -> int:

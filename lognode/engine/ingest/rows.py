@@ -59,6 +59,7 @@ class Shelf:
         self._tenant = state.tenant.number
         self._hlc_max = hlc_max  # what is later is ahead of now
         self._known: dict[bytes, Known] = {}
+        self._are_copies = False  # the dictionaries, which are copied once before they grow
 
     def place(self, feed: FeedRef, head: FeedState, proven: Proven) -> Arrival:
         """The rows of entries behind the end of a feed. Raises PeerError range.stubbed or range.unproven.
@@ -66,6 +67,7 @@ class Shelf:
         This runs for every span that comes from others, so names are local and common cases come first.
         """
         before = self.numbers, self.kinds, self.actors
+        self._are_copies = False
         tables: dict[str, list[Any]] = {name: [] for name in ("kinds", "actors", "spans", "bodies", "labels", "inert")}
         spans, bodies, labels = tables["spans"], tables["bodies"], tables["labels"]
         tenant, number, seq, floor = self._tenant, feed.number, head.border.size, head.hlc
@@ -137,16 +139,23 @@ class Shelf:
     def _kind(self, tables: dict[str, list[Any]], name: str) -> int:
         number = self.numbers.kind
         self.numbers = self.numbers._replace(kind=number + 1)
-        self.kinds = {**self.kinds, name: number}
+        self._copy()
+        self.kinds[name] = number
         tables["kinds"] += (number, self._tenant, name)
         return number
 
     def _actor(self, tables: dict[str, list[Any]], actor: LogLine) -> int:
         number = self.numbers.actor
         self.numbers = self.numbers._replace(actor=number + 1)
-        self.actors = {**self.actors, actor: number}
+        self._copy()
+        self.actors[actor] = number
         tables["actors"] += (number, self._tenant, actor)
         return number
+
+    def _copy(self) -> None:
+        """Let the dictionaries of before stay as they were; once a range, since they may be large."""
+        if not self._are_copies:
+            self.kinds, self.actors, self._are_copies = dict(self.kinds), dict(self.actors), True
 
 
 class Inert(NamedTuple):
