@@ -4,12 +4,17 @@ Plain values that rulings take and give. Knows no rules.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lognode.core.ids import FeedId
 from lognode.timeline.members.history import Act
 
-Rank = tuple[int, int]  # depth of whoever acts, then 0 for what keys do to their own node: lower ranks count first
+Rank = tuple[int, int]  # depth of whoever acts, then its turn among acts of one depth: lower ranks count first
+# What a recovery key says comes before what the node's own key does to the node: a thief has that. What ends more comes
+# before what ends less, and all of it before what is done to others.
+RECOVERY_TURN: Final = 0
+OWN_TURNS: Final[Mapping[str, int]] = {"member.remove": 1, "member.level": 2, "identity.rotate": 3}
+OTHERS_TURN: Final = 4
 
 
 class Cut(NamedTuple):

@@ -22,7 +22,9 @@ def rotate(ruling: Ruling, act: Act) -> str | None:
     is_recovery = not is_rotated_by(ruling.tenant, act.control.author, rotation, old_key)
     if is_recovery:
         keys = standing.recovery_keys(old_key, past)
-        if not any(is_rotated_by(ruling.tenant, act.control.author, rotation, key) for key in keys):
+        if not ruling.is_settled(act) and not any(
+            is_rotated_by(ruling.tenant, act.control.author, rotation, key) for key in keys
+        ):
             return "binding.invalid"
         past &= ~union(1 << held.act.number for held in ruling.rotations[old_key] if not held.is_recovery)
     elif act.control.author != old_key:
@@ -41,7 +43,7 @@ def rotate(ruling: Ruling, act: Act) -> str | None:
     standing.end(act, old_key)
     standing.grant(grant, level)
     ruling.rotations[old_key].append(Rotation(act, is_recovery))
-    ruling.add_cutter(act, old_key, "identity.rotated")
+    ruling.add_cutter(act, old_key, "identity.rotated", is_recovery=is_recovery)
     return None
 
 
@@ -63,9 +65,12 @@ def revoke(ruling: Ruling, act: Act) -> str | None:
     if not ruling.standing.grants(target, act.past):
         return "member.unknown"
     keys = ruling.standing.recovery_keys(target, act.past)
-    if not any(is_revoked_by(ruling.tenant, act.control.author, act.data, key) for key in keys):
+    # Its own cut may end the feed that holds the declaration.
+    if not ruling.is_settled(act) and not any(
+        is_revoked_by(ruling.tenant, act.control.author, act.data, key) for key in keys
+    ):
         return "binding.invalid"
-    ruling.add_cutter(act, target, "identity.revoked")
+    ruling.add_cutter(act, target, "identity.revoked", is_recovery=True)
     ruling.standing.end(act, target)
     return None
 

@@ -4,7 +4,7 @@ Each rule gives the reason why an act is void, or None when it counts and what i
 Source: docs/protocol.md, Membership.
 """
 
-from lognode.timeline.members.cuts import Adoption
+from lognode.timeline.members.cuts import OTHERS_TURN, Adoption
 from lognode.timeline.members.history import Act
 from lognode.timeline.members.ruling import Ruling
 from lognode.timeline.members.standing import depth
@@ -51,7 +51,7 @@ def adopt(ruling: Ruling, act: Act) -> str | None:
         return "feed.unknown"
     reason = _refuse_junior(ruling, act, opening.author)
     if not reason:
-        rank = (depth(ruling.standing.grants(author, act.past)), 1)
+        rank = (depth(ruling.standing.grants(author, act.past)), OTHERS_TURN)
         ruling.adoptions[act.number] = Adoption(act, feed, act.data.size, rank)
     return reason
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.ids import FeedId, TenantId
-from lognode.timeline.members.cuts import Adoption, Counted, Cut, Cutter
+from lognode.timeline.members.cuts import OTHERS_TURN, OWN_TURNS, RECOVERY_TURN, Adoption, Counted, Cut, Cutter
 from lognode.timeline.members.history import Act, History
 from lognode.timeline.members.standing import Grant, Standing, depth, union
 
@@ -49,8 +49,16 @@ class Ruling:
         self._cuts: dict[FeedId, Cut | None] = {}
         self._decided = union(cutter.acts for cutter in counted.decisions)
         self._cutters_of: dict[bytes, list[Cutter]] = defaultdict(list)
+        self._acts_of: dict[bytes, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # by target and reason
+        self._naming: dict[tuple[bytes, FeedId], list[Cutter]] = defaultdict(list)
+        self._adopting: dict[FeedId, list[Adoption]] = defaultdict(list)
         for cutter in (*counted.decisions, *counted.cutters.values()):
             self._cutters_of[cutter.target].append(cutter)
+            self._acts_of[cutter.target][cutter.reason] |= cutter.acts
+            for feed in {*cutter.sizes, *([cutter.own[0]] if cutter.own else [])}:
+                self._naming[cutter.target, feed].append(cutter)
+        for adoption in counted.adoptions.values():
+            self._adopting[adoption.feed].append(adoption)
         for act in history.acts:
             reason = self._judge(act)
             if reason:
@@ -71,15 +79,19 @@ class Ruling:
         """Whether the author of an act is root by all that it knew."""
         return self.standing.level(act.control.author, act.past) == Level.ROOT
 
-    def add_cutter(self, act: Act, target: bytes, reason: str) -> None:
-        """An act that counts ends the feeds of a key."""
+    def is_settled(self, act: Act) -> bool:
+        """Whether an act counts whatever is found out later."""
+        return act.number in self.counted.cutters or act.number in self.counted.adoptions
+
+    def add_cutter(self, act: Act, target: bytes, reason: str, *, is_recovery: bool = False) -> None:
+        """An act that counts ends the feeds of a key; one that `is_recovery` was signed by a recovery key of it."""
         control = act.control
-        is_own = act.control.kind.startswith("identity.") or control.author == target
+        is_own = control.kind.startswith("identity.") or control.author == target
         who = self.standing.grants(target if is_own else control.author, act.past)
         own = (control.feed, control.seq) if control.author == target else None
         sizes = {feed: size for feed, size, _ in act.data.cuts}
-        rank = (depth(who), 0 if is_own else 1)
-        self.cutters[act.number] = Cutter(1 << act.number, target, sizes, own, rank, reason)
+        turn = RECOVERY_TURN if is_recovery else OWN_TURNS[control.kind] if is_own else OTHERS_TURN
+        self.cutters[act.number] = Cutter(1 << act.number, target, sizes, own, (depth(who), turn), reason)
 
     def _judge(self, act: Act) -> str | None:
         index, control, created = act.number, act.control, act.data
@@ -93,7 +105,7 @@ class Ruling:
         if act.fault or index in self.counted.barred:
             return act.fault or self.counted.barred[index]
         cut = self.cut(control.feed)
-        if cut and control.seq >= cut.size:
+        if cut and control.seq >= cut.size and not self.is_settled(act):
             return cut.reason
         return self._rules[control.kind](self, act)
 
@@ -106,21 +118,29 @@ class Ruling:
         grants = self.standing.grants(author, past)
         founding = self.history.acts[0].control
         least = founding.seq + 1 if founding.feed == feed else 0  # a tenant whose founder is gone is one still
+        known = union(grant.act.past for grant in grants)
+        naming, adoptions = self._naming.get((author, feed), ()), self._adopting.get(feed, ())
         cuts = []
-        for cutter in self._cutters_of[author]:
-            is_lowered = cutter.reason == "member.lowered" and past & cutter.acts
-            if is_lowered or any(grant.act.past & cutter.acts for grant in grants):
+        # Those that do not name the feed let all of it go: without adoptions, who they are makes no difference.
+        for cutter in self._cutters_of.get(author, ()) if adoptions else naming:
+            if not cutter.acts & ~_heeded(cutter.reason, known, past):
                 continue
             size = cutter.sizes.get(feed, 0)
             if cutter.own and cutter.own[0] == feed:
                 size = max(size, cutter.own[1] + 1)
-            raised = [
-                adoption.size
-                for adoption in self.counted.adoptions.values()
-                if adoption.feed == feed and adoption.act.past & cutter.acts
-            ]
+            raised = [adoption.size for adoption in adoptions if adoption.act.past & cutter.acts]
             cuts.append(Cut(max([least, size, *raised]), cutter.reason))
+        if not adoptions:
+            named = union(cutter.acts for cutter in naming)
+            for reason, acts in self._acts_of.get(author, {}).items():
+                if acts & ~named & ~_heeded(reason, known, past):
+                    cuts.append(Cut(least, reason))
         return min(cuts, default=None)
+
+
+def _heeded(reason: str, known: int, past: int) -> int:
+    """The acts that cut no feed with this past: those `known` to who admitted its author again; levels it may know."""
+    return known | past if reason == "member.lowered" else known
 
 
 Rule = Callable[[Ruling, Act], str | None]

@@ -132,9 +132,10 @@ def _answer(ruling: Ruling) -> Membership:
     cuts = {feed: cut for feed in history.feeds if (cut := ruling.cut(feed))}
     voids = dict(history.faults)
     voids.update({history.acts[index].control.id: reason for index, reason in ruling.voids.items()})
-    for opening in history.openings:
-        if opening.id not in voids and opening.feed in cuts and opening.seq >= cuts[opening.feed].size:
-            voids[opening.id] = cuts[opening.feed].reason
+    settled = [history.acts[number].control for number in ruling.counted.cutters]
+    for control in (*history.openings, *settled):
+        if control.id not in voids and control.feed in cuts and control.seq >= cuts[control.feed].size:
+            voids[control.id] = cuts[control.feed].reason
     invites = {
         invite: _invite(ruling, invite, min(held, key=lambda one: one.act.number))
         for invite, held in ruling.invites.items()

@@ -91,6 +91,20 @@ def test_they_would_if_votes_were_counted_before_cuts(monkeypatch: pytest.Monkey
     assert "founder" not in old_keys_gather().roots()
 
 
+def test_who_comes_back_in_knowledge_of_some_votes_only_writes_no_more() -> None:
+    """A friend admits the founder again, as if there had been one vote alone; void until more than half have voted."""
+    world = World()
+    joined(world, "a", "b", "c", "friend")
+    one = world.nodes["a"].remove("founder")
+    friend, founder = world.nodes["friend"], world.founder
+    again = friend.learn(one).admit("founder")
+    founder.open()
+    vote(world, "founder", "b", "c")
+    assert world.void(again) is None
+    assert world.level("founder") == Level.BLOCKED
+    assert world.result().cuts[founder.feed] == (0, "member.removed")
+
+
 def test_a_majority_does_not_hold_against_a_senior_that_acts() -> None:
     """What the protocol says of it: there, recovery keys help."""
     world = World()

@@ -211,3 +211,62 @@ def test_two_recovery_keys_declared_at_once_both_revoke() -> None:
     b.learn(a, *world.spans.values())
     assert len(world.result().members[a.keys.public].recovery_keys) == 2
     assert world.void(b.revoke("a", "words")) is None
+
+
+def test_a_revocation_holds_though_it_cuts_off_the_declaration_of_its_key() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    b.learn(a)
+    assert world.void(b.revoke("a", "words", [])) is None
+    assert world.level("a") == Level.BLOCKED
+    assert world.result().members[a.keys.public].removed
+
+
+def test_a_recovery_that_cuts_off_the_declaration_of_its_key_holds_too() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    b.learn(a)
+    assert world.void(b.rotate("a2", recovery="words", old="a", cuts=[])) is None
+    assert (world.level("a"), world.level("a2")) == (Level.BLOCKED, Level.ROOT)
+
+
+def test_a_revocation_holds_though_the_feed_that_brought_it_is_cut_later() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    (carrier,) = joined(world, "carrier", by="b", level=Level.TRUSTED)
+    a.declare("words")
+    carrier.learn(a)
+    said = carrier.revoke("a", "words")
+    b.remove("carrier", [(carrier.feed, 1)])  # by a node that has not heard of it
+    assert world.level("a") == Level.BLOCKED
+    assert world.void(said) == "member.removed"  # as an entry; what it did stands
+    assert a.feed in world.result().cuts
+
+
+def test_a_thief_that_rotates_or_leaves_outruns_no_revocation() -> None:
+    for flee in (lambda thief: thief.rotate("friend"), lambda thief: thief.remove("a", [])):
+        world = World()
+        a, b = joined(world, "a", "b")
+        a.declare("words")
+        b.learn(a)
+        flee(a)
+        a.open()
+        flee(a)
+        b.revoke("a", "words", [(a.feed, 1)])
+        assert world.level("a") == world.level("friend") == Level.BLOCKED
+
+
+def test_leaving_twice_is_leaving() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    before = dict(a.known)
+    a.remove("a", [])
+    a.known = before
+    a.open()
+    a.remove("a", [])
+    assert world.result().members[a.keys.public].removed
+    world.founder.learn(a, *world.spans.values()).admit("a")
+    a.open()
+    assert a.feed not in world.result().cuts

@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lognode.core.access import Level
@@ -93,6 +93,23 @@ def test_what_is_said_fits_together(deeds: list[tuple[str, str, str, int]]) -> N
     assert set(result.certificates.values()) == {key for key, member in result.members.items() if member.level}
     for invite in result.invites.values():
         assert len(invite.joiners) <= invite.uses
+
+
+@settings(max_examples=100, deadline=None)
+@given(DEEDS)
+@example([("b", "level", "b", 2), ("b", "remove", "b", 0)])
+def test_whoever_is_a_member_may_write_and_nobody_else(deeds: list[tuple[str, str, str, int]]) -> None:
+    """A node that knows everything opens a feed: it counts just when the node may write."""
+    world = play(deeds)
+    result = world.result()
+    feeds = {span.feed: span.author for span in world.spans.values()}
+    members = {key for key, member in result.members.items() if not member.removed}
+    assert {feed for feed, author in feeds.items() if author not in members} <= result.cuts.keys()
+    for node in list(world.nodes.values()):
+        node.learn(*world.nodes.values()).open()
+    result = world.result()
+    for node in world.nodes.values():
+        assert (node.feed in result.cuts) == (result.level(node.keys.public) < Level.TRUSTED)
 
 
 @settings(max_examples=100, deadline=None)
