@@ -18,6 +18,8 @@ KIND_BYTES_MAX: Final = 64
 CUTS_MAX: Final = 10_000  # feeds that one removal names, some 60 bytes each; a node has one more with each restore
 INVITE_USES_MAX: Final = 10_000  # joiners of one invite
 ADMISSION_DEPTH_MAX: Final = 32  # of whom one admitted whom; membership is computed once for each depth
+CONTESTS_MAX: Final = 8  # judgings in which losers make others count, before no more may: else one key costs cubes
+JUDGINGS_MAX: Final = 512  # of all acts, for one membership; two for each depth and turn are needed where most happens
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB

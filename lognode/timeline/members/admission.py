@@ -5,13 +5,15 @@ Source: docs/protocol.md, Membership.
 """
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from lognode.core.clock import hlc_ms
 from lognode.core.errors import CallerError
+from lognode.core.ids import TenantId
 from lognode.core.limits import ADMISSION_DEPTH_MAX
 from lognode.timeline.control.invites import invite_id
-from lognode.timeline.control.members import check_invite_signature
-from lognode.timeline.members.history import Act
+from lognode.timeline.control.members import check_invite_signature, parse_member_admit
+from lognode.timeline.members.history import Act, Control
 from lognode.timeline.members.ruling import Invitation, Ruling
 from lognode.timeline.members.standing import Grant, depth, union
 
@@ -74,10 +76,8 @@ def _find_invite(ruling: Ruling, act: Act) -> Invitation | None:
 def _refuse_invite(ruling: Ruling, act: Act, invitation: Invitation, ends: Collection[Act]) -> str | None:
     """Why an invite does not let this joiner in; `ends` are its earlier removals."""
     admitted, invite = act.data, invitation.act.data
-    try:
-        check_invite_signature(ruling.tenant, admitted, invite.invite_key)
-    except CallerError as error:
-        return error.code
+    if not _invites(ruling.tenant, act.control, invite.invite_key):
+        return "binding.invalid"
     others = {joined.data.node_key for joined in invitation.joined if act.past >> joined.number & 1}
     if admitted.level > invite.level:
         return "invite.level"
@@ -89,3 +89,13 @@ def _refuse_invite(ruling: Ruling, act: Act, invitation: Invitation, ends: Colle
         return "invite.used"
     # Whoever was removed still has the invite; it takes one that was made in knowledge of the removal.
     return None if all(invitation.act.past >> end.number & 1 for end in ends) else "member.removed"
+
+
+# Acts are judged again and again; a signature costs more than all else about them.
+@lru_cache(maxsize=65_536)
+def _invites(tenant: TenantId, control: Control, invite_key: bytes) -> bool:
+    try:
+        check_invite_signature(tenant, parse_member_admit(control.data), invite_key)
+    except CallerError:
+        return False
+    return True

@@ -4,9 +4,19 @@ Each rule gives the reason why an act is void, or None when it counts and what i
 Source: docs/protocol.md, Membership.
 """
 
+from functools import lru_cache
+
 from lognode.core.errors import CallerError
-from lognode.timeline.control.identities import check_identity_recovery, is_revoked_by, is_rotated_by
-from lognode.timeline.members.history import Act
+from lognode.core.ids import TenantId
+from lognode.timeline.control.identities import (
+    check_identity_recovery,
+    is_revoked_by,
+    is_rotated_by,
+    parse_identity_recovery,
+    parse_identity_revoke,
+    parse_identity_rotate,
+)
+from lognode.timeline.members.history import Act, Control
 from lognode.timeline.members.ruling import Rotation, Ruling
 from lognode.timeline.members.standing import Grant, depth, union
 
@@ -19,12 +29,10 @@ def rotate(ruling: Ruling, act: Act) -> str | None:
     """
     rotation, standing, past = act.data, ruling.standing, act.past
     old_key, new_key = rotation.old_key, rotation.new_key
-    is_recovery = not is_rotated_by(ruling.tenant, act.control.author, rotation, old_key)
+    is_recovery = not _rotates(ruling.tenant, act.control, old_key)
     if is_recovery:
         keys = standing.recovery_keys(old_key, past)
-        if not ruling.is_settled(act) and not any(
-            is_rotated_by(ruling.tenant, act.control.author, rotation, key) for key in keys
-        ):
+        if not ruling.is_settled(act) and not any(_rotates(ruling.tenant, act.control, key) for key in keys):
             return "binding.invalid"
         past &= ~union(1 << held.act.number for held in ruling.rotations[old_key] if not held.is_recovery)
     elif act.control.author != old_key:
@@ -53,7 +61,7 @@ def declare_recovery(ruling: Ruling, act: Act) -> str | None:
     if declared.node_key != act.control.author:
         return "binding.invalid"
     former_keys = standing.recovery_keys(declared.node_key, act.past)
-    if former_keys and not any(_agrees(ruling, act, former) for former in former_keys):
+    if former_keys and not any(_agrees(ruling.tenant, act.control, former) for former in former_keys):
         return "identity.declared"
     standing.declare(act, declared.node_key)
     return None
@@ -66,18 +74,28 @@ def revoke(ruling: Ruling, act: Act) -> str | None:
         return "member.unknown"
     keys = ruling.standing.recovery_keys(target, act.past)
     # Its own cut may end the feed that holds the declaration.
-    if not ruling.is_settled(act) and not any(
-        is_revoked_by(ruling.tenant, act.control.author, act.data, key) for key in keys
-    ):
+    if not ruling.is_settled(act) and not any(_revokes(ruling.tenant, act.control, key) for key in keys):
         return "binding.invalid"
     ruling.add_cutter(act, target, "identity.revoked", is_recovery=True)
     ruling.standing.end(act, target)
     return None
 
 
-def _agrees(ruling: Ruling, act: Act, former: bytes) -> bool:
+# Acts are judged again and again; a signature costs more than all else about them.
+@lru_cache(maxsize=65_536)
+def _rotates(tenant: TenantId, control: Control, key: bytes) -> bool:
+    return is_rotated_by(tenant, control.author, parse_identity_rotate(control.data), key)
+
+
+@lru_cache(maxsize=65_536)
+def _revokes(tenant: TenantId, control: Control, key: bytes) -> bool:
+    return is_revoked_by(tenant, control.author, parse_identity_revoke(control.data), key)
+
+
+@lru_cache(maxsize=65_536)
+def _agrees(tenant: TenantId, control: Control, former: bytes) -> bool:
     try:
-        check_identity_recovery(ruling.tenant, act.data, former)
+        check_identity_recovery(tenant, parse_identity_recovery(control.data), former)
     except CallerError:
         return False
     return True

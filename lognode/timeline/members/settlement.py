@@ -6,11 +6,13 @@ of spans, never of their order; whatever the spans hold, there is an answer.
 Source: docs/protocol.md, Membership.
 """
 
+import itertools
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.ids import FeedId, SpanId, TenantId
+from lognode.core.limits import CONTESTS_MAX, JUDGINGS_MAX
 from lognode.timeline.members import admission, identity, removal
 from lognode.timeline.members.contest import decisions, losers
 from lognode.timeline.members.cuts import Counted, Cut, Cutter
@@ -88,25 +90,42 @@ _RULES: Final[Mapping[str, Rule]] = {
 
 def membership(tenant: TenantId, controls: Collection[Control]) -> Membership:
     """What these control spans of a tenant come to; nobody is a member before its founding is among them."""
-    history = read_history(tenant, controls)
+    history, judgings = read_history(tenant, controls), Judgings()
     decided: list[Cutter] = []
     while True:
-        ruling = _settle(history, decided)
+        ruling = _settle(history, decided, judgings)
         removed = {cutter.target for cutter in decided}
         more = [cutter for cutter in decisions(ruling) if cutter.target not in removed]
-        if not more:
+        if not more or judgings.are_over:
             return _answer(ruling)
         decided += more
 
 
-def _settle(history: History, decided: list[Cutter]) -> Ruling:
+class Judgings:
+    """How often all acts were judged. Nobody needs many, but somebody could make any number necessary."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @property
+    def are_over(self) -> bool:
+        """Whether what is left undecided stays so."""
+        return self._count >= JUDGINGS_MAX
+
+    def judge(self, history: History, counted: Counted) -> Ruling:
+        """One more."""
+        self._count += 1
+        return Ruling(history, counted, _RULES)
+
+
+def _settle(history: History, decided: list[Cutter], judgings: Judgings) -> Ruling:
     """The ruling in which everything that counts and cuts is settled, in the order of ranks."""
     counted = Counted({}, {}, decided, {})
     while True:
-        ruling = _rule(history, counted)
+        ruling = _rule(history, counted, judgings)
         cutters = {index: held for index, held in ruling.cutters.items() if index not in counted.cutters}
         adoptions = {index: held for index, held in ruling.adoptions.items() if index not in counted.adoptions}
-        if not cutters and not adoptions:
+        if not (cutters or adoptions) or judgings.are_over:
             return ruling
         rank = min([held.rank for held in cutters.values()] + [held.rank for held in adoptions.values()])
         counted = counted._replace(
@@ -115,15 +134,21 @@ def _settle(history: History, decided: list[Cutter]) -> Ruling:
         )
 
 
-def _rule(history: History, counted: Counted) -> Ruling:
+def _rule(history: History, counted: Counted, judgings: Judgings) -> Ruling:
     """The ruling in which no act that counts loses against another."""
     barred: dict[int, str] = {}
-    while True:
-        ruling = Ruling(history, counted._replace(barred=barred), _RULES)
+    for count in itertools.count(1):
+        ruling = judgings.judge(history, counted._replace(barred=barred))
         more = losers(ruling)
         if not more:
-            return ruling
+            break
+        if count >= CONTESTS_MAX:
+            # What a loser kept from counting loses with it. No act comes to count any more, so this ends soon.
+            latent = ("member.admit", "identity.rotate")
+            voids = ruling.voids.items()
+            more.update((index, why) for index, why in voids if history.acts[index].control.kind in latent)
         barred = {**barred, **more}
+    return ruling
 
 
 def _answer(ruling: Ruling) -> Membership:

@@ -61,7 +61,7 @@ def test_the_electorate_of_a_member_is_itself_its_seniors_and_whom_these_let_in(
     joined(world, "c", by="a")
     joined(world, "d", by="c")
     joined(world, "e", by="b")
-    ruled = whole._settle(read_history(world.tenant, list(world.spans.values())), [])
+    ruled = whole._settle(read_history(world.tenant, list(world.spans.values())), [], whole.Judgings())
     electors = contest.electorate(contest._find_roots(ruled), keys_of("c").public)
     assert electors == {keys_of(name).public for name in ("founder", "a", "b", "c", "d")}
 
@@ -83,8 +83,10 @@ def test_keys_of_removed_members_depose_nobody() -> None:
 def test_they_would_if_votes_were_counted_before_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     settle = whole._settle
 
-    def hasty(history: History, decided: list[Cutter]) -> ruling.Ruling:
-        return settle(history, decided) if decided else whole._rule(history, Counted({}, {}, decided, {}))
+    def hasty(history: History, decided: list[Cutter], judgings: whole.Judgings) -> ruling.Ruling:
+        if decided:
+            return settle(history, decided, judgings)
+        return whole._rule(history, Counted({}, {}, decided, {}), judgings)
 
     monkeypatch.setattr(whole, "_settle", hasty)
     monkeypatch.setattr(contest, "electorate", lambda roots, _target: set(roots.ruling.standing.keys))

@@ -1,6 +1,7 @@
 """Laws of membership, on histories that nobody wrote by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from time import perf_counter
 from typing import Any, Final
 
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.ids import FeedId, SpanId
+from lognode.timeline.control.invites import invite_id
 from lognode.timeline.control.shown import FIELDS
 from lognode.timeline.members import Control, membership, settlement
 from lognode.timeline.members.ruling import Ruling
-from tests.timeline.members.nodes import World, joined, keys_of, past_of
+from tests.timeline.members.nodes import World, joined, keys_of, pair_of, past_of
 
 NAMES: Final = ("founder", "a", "b", "c", "d", "e")
 LEVELS: Final = (Level.OBSERVER, Level.TRUSTED, Level.ROOT)
@@ -172,6 +174,53 @@ def test_circles_of_links_end(data: st.DataObject) -> None:
     ]  # fmt: skip
     spans = [*world.spans.values(), *circle]
     assert membership(world.tenant, spans) == membership(world.tenant, spans[::-1])
+
+
+def rotated_again_and_again() -> World:
+    """A key is given up for one after the other, each time in knowledge of the times before; and once, at first, for
+    one that wins against all of them."""
+    world = World()
+    (a,) = joined(world, "a", level=Level.TRUSTED)
+    names = [f"a {number}" for number in range(40)]
+    names.sort(key=lambda name: sha256(a.keys.public + keys_of(name).public).digest())
+    before = dict(a.known)
+    a.rotate(names[0])
+    a.known = before
+    a.open()
+    for name in names[1:]:
+        a.rotate(name)
+    return world
+
+
+def invited_again_and_again() -> World:
+    """The same with an invite of one use."""
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.invite("ticket")
+    b.learn(a)
+    names = [f"guest {number}" for number in range(40)]
+    ticket = invite_id(world.tenant, pair_of("ticket").public)
+    names.sort(key=lambda name: sha256(ticket + keys_of(name).public).digest())
+    b.admit(names[0], invite="ticket")
+    for name in names[1:]:
+        a.admit(name, invite="ticket")
+    return world
+
+
+@pytest.mark.parametrize("make", [rotated_again_and_again, invited_again_and_again])
+def test_a_key_that_loses_again_and_again_takes_few_judgings(
+    make: Callable[[], World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    judgings = settlement.Judgings()
+    monkeypatch.setattr(settlement, "Judgings", lambda: judgings)
+    result = world.result()
+    assert judgings._count < 36
+    assert membership(world.tenant, list(world.spans.values())[::-1]) == result
+    monkeypatch.setattr(settlement, "CONTESTS_MAX", 1000)
+    before = judgings._count
+    assert world.result().members == result.members
+    assert judgings._count - before >= 40
 
 
 def test_many_feeds_take_no_time_and_an_answer_takes_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
