@@ -34,7 +34,7 @@ def rotate(ruling: Ruling, act: Act) -> str | None:
         keys = standing.recovery_keys(old_key, past)
         if not ruling.is_settled(act) and not any(_rotates(ruling.tenant, act.control, key) for key in keys):
             return "binding.invalid"
-        past &= ~union(1 << held.act.number for held in ruling.rotations[old_key] if not held.is_recovery)
+        past &= ~union(1 << held.act.number for held in ruling.rotations.get(old_key, ()) if not held.is_recovery)
     elif act.control.author != old_key:
         return "binding.invalid"
     level, grants = standing.level(old_key, past), standing.grants_in_force(old_key, past)

@@ -6,7 +6,6 @@ of spans, never of their order; whatever the spans hold, there is an answer.
 Source: docs/protocol.md, Membership.
 """
 
-import itertools
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
@@ -137,18 +136,19 @@ def _settle(history: History, decided: list[Cutter], judgings: Judgings) -> Ruli
 def _rule(history: History, counted: Counted, judgings: Judgings) -> Ruling:
     """The ruling in which no act that counts loses against another."""
     barred: dict[int, str] = {}
-    for count in itertools.count(1):
+    count = 0
+    while True:
         ruling = judgings.judge(history, counted._replace(barred=barred))
         more = losers(ruling)
         if not more:
-            break
+            return ruling
+        count += 1
         if count >= CONTESTS_MAX:
             # What a loser kept from counting loses with it. No act comes to count any more, so this ends soon.
             latent = ("member.admit", "identity.rotate")
             voids = ruling.voids.items()
             more.update((index, why) for index, why in voids if history.acts[index].control.kind in latent)
         barred = {**barred, **more}
-    return ruling
 
 
 def _answer(ruling: Ruling) -> Membership:

@@ -7,7 +7,7 @@ import pytest
 from lognode.core.access import Level
 from lognode.timeline.members import contest, membership
 from lognode.timeline.members.ruling import Rotation
-from tests.timeline.members.nodes import World, joined, keys_of, meet
+from tests.timeline.members.nodes import Node, World, joined, keys_of, meet
 
 
 def test_a_rotated_node_keeps_level_and_seniority() -> None:
@@ -246,7 +246,13 @@ def test_a_revocation_holds_though_the_feed_that_brought_it_is_cut_later() -> No
 
 
 def test_a_thief_that_rotates_or_leaves_outruns_no_revocation() -> None:
-    for flee in (lambda thief: thief.rotate("friend"), lambda thief: thief.remove("a", [])):
+    def rotate(thief: Node) -> None:
+        thief.rotate("friend")
+
+    def leave(thief: Node) -> None:
+        thief.remove("a", [])
+
+    for flee in (rotate, leave):
         world = World()
         a, b = joined(world, "a", "b")
         a.declare("words")
@@ -270,3 +276,12 @@ def test_leaving_twice_is_leaving() -> None:
     world.founder.learn(a, *world.spans.values()).admit("a")
     a.open()
     assert a.feed not in world.result().cuts
+
+
+def test_a_recovery_of_whom_is_no_member_any_more_is_void() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    a.remove("a")
+    b.learn(a)
+    assert world.void(b.rotate("a2", recovery="words", old="a")) == "member.unknown"
