@@ -12,10 +12,14 @@ from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from lognode.core.access import Level
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.timeline.control import founding, identities, invites, members
 
+_RAISING: Final = frozenset({"member.admit", "member.level"})
+_OWN: Final = frozenset({"member.level", "member.remove"})  # that a node may do to itself
+_NEED_ROOT: Final = _RAISING | _OWN | {"feed.adopt", "invite.create", "invite.revoke"}
 FOUNDING_BIT: Final = 1  # the founding act stands first, and in every past: the tenant's id follows from its key
 
 
@@ -32,7 +36,7 @@ class Control(NamedTuple):
 
 
 class Act(NamedTuple):
-    """A control span that may change the membership. Bit `number` stands for it in pasts."""
+    """A control span that may change the membership. Bit `number` stands for it in pasts; it is -1 for idle ones."""
 
     number: int
     control: Control
@@ -49,10 +53,15 @@ class Opening(NamedTuple):
 
 
 class History(NamedTuple):
-    """The acts in their order, the founding first; the feeds and what opens them; `faults` of what is no act."""
+    """The acts in their order, the founding first; the feeds and what opens them; `faults` of what is no act.
+
+    Acts that are `idle` count in no case. They are kept apart, since a past takes a bit for each other act, and anybody
+    may write any number of them.
+    """
 
     tenant: TenantId
     acts: Sequence[Act]
+    idle: Sequence[Act]
     feeds: Mapping[FeedId, Opening]
     openings: Sequence[Control]
     faults: Mapping[SpanId, str]
@@ -86,7 +95,8 @@ def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
     order, links = _order(spans, {id_: data.after if data else [] for id_, (data, _) in read.items()})
     pasts: dict[SpanId, int] = {}
     bits: dict[SpanId, int] = {founder.id: FOUNDING_BIT} if founder else {}
-    acts = [Act(0, founder, read[founder.id][0], None, 0)] if founder else []
+    acts, idle = [Act(0, founder, read[founder.id][0], None, 0)] if founder else [], []
+    roots = _roots(founder.author, spans.values(), read) if founder else frozenset[bytes]()
     feeds: dict[FeedId, Opening] = {}
     faults: dict[SpanId, str] = {}
     for span in order:
@@ -99,6 +109,9 @@ def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
             feeds.setdefault(span.feed, Opening(span.author, past))
         if span.kind == "feed.open":
             fault = fault or (None if span.seq == 0 else "feed.opened")
+        elif founder and span.id != founder.id and (fault or _is_idle(span, data, roots)):
+            idle.append(Act(-1, span, data, fault, past))
+            continue
         elif founder and span.id != founder.id:
             bits[span.id] = 1 << len(acts)
             acts.append(Act(len(acts), span, data, fault, past))
@@ -108,7 +121,7 @@ def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
     for span in order:
         feeds.setdefault(span.feed, Opening(span.author, FOUNDING_BIT if founder else 0))
     openings = [span for span in order if span.kind == "feed.open"]
-    return History(tenant, acts, feeds, openings, faults)
+    return History(tenant, acts, idle, feeds, openings, faults)
 
 
 def _rank(control: Control) -> tuple[int, SpanId]:
@@ -119,6 +132,34 @@ def _founds(span: Control, read: tuple[Any, str | None]) -> bool:
     """Whether this span makes the tenant. Its founder alone can write such spans; the first of them counts."""
     data, fault = read
     return span.kind == "tenant.create" and fault is None and span.seq == 1 and data.node_key == span.author
+
+
+def _roots(
+    founder: bytes, spans: Iterable[Control], read: Mapping[SpanId, tuple[Any, str | None]]
+) -> Collection[bytes]:
+    """All keys that could be a root's, whichever acts count."""
+    made: dict[bytes, list[bytes]] = defaultdict(list)
+    for span in spans:
+        data, fault = read[span.id]
+        if fault:
+            continue
+        if span.kind in _RAISING and data.level == Level.ROOT:
+            made[span.author].append(data.node_key)
+        elif span.kind == "identity.rotate":
+            made[data.old_key].append(data.new_key)
+    found, waiting = {founder}, [founder]
+    while waiting:
+        new = set(made.pop(waiting.pop(), ())) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _is_idle(span: Control, data: Any, roots: Collection[bytes]) -> bool:
+    """Whether an act needs a root for its author that this key never is."""
+    if span.kind not in _NEED_ROOT or span.author in roots:
+        return False
+    return span.kind not in _OWN or data.node_key != span.author
 
 
 @lru_cache(maxsize=65_536)

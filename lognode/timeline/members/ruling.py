@@ -93,8 +93,14 @@ class Ruling:
         turn = RECOVERY_TURN if is_recovery else OWN_TURNS[control.kind] if is_own else OTHERS_TURN
         self.cutters[act.number] = Cutter(1 << act.number, target, sizes, own, (depth(who), turn), reason)
 
+    def void(self, act: Act) -> str:
+        """Why an idle act is void."""
+        reason = act.fault or self._rule(act)
+        assert reason is not None, "it was to count in no case"
+        return reason
+
     def _judge(self, act: Act) -> str | None:
-        index, control, created = act.number, act.control, act.data
+        index, created = act.number, act.data
         if index == 0:
             grant = Grant(act, created.node_key, created.certificate, created.witness_key, None, 1, 0, 0, 0)
             self.standing.grant(grant, Level.ROOT)
@@ -102,8 +108,12 @@ class Ruling:
         if self._decided >> index & 1:
             self.standing.end(act, act.data.node_key)
             return None
-        if act.fault or index in self.counted.barred:
-            return act.fault or self.counted.barred[index]
+        if index in self.counted.barred:
+            return self.counted.barred[index]
+        return self._rule(act)
+
+    def _rule(self, act: Act) -> str | None:
+        control = act.control
         cut = self.cut(control.feed)
         if cut and control.seq >= cut.size and not self.is_settled(act):
             return cut.reason

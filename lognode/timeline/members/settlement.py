@@ -157,6 +157,7 @@ def _answer(ruling: Ruling) -> Membership:
     cuts = {feed: cut for feed in history.feeds if (cut := ruling.cut(feed))}
     voids = dict(history.faults)
     voids.update({history.acts[index].control.id: reason for index, reason in ruling.voids.items()})
+    voids.update((act.control.id, ruling.void(act)) for act in history.idle)
     settled = [history.acts[number].control for number in ruling.counted.cutters]
     for control in (*history.openings, *settled):
         if control.id not in voids and control.feed in cuts and control.seq >= cuts[control.feed].size:

@@ -15,6 +15,7 @@ from lognode.core.ids import FeedId, SpanId
 from lognode.timeline.control.invites import invite_id
 from lognode.timeline.control.shown import FIELDS
 from lognode.timeline.members import Control, membership, settlement
+from lognode.timeline.members.history import read_history
 from lognode.timeline.members.ruling import Ruling
 from tests.timeline.members.nodes import World, joined, keys_of, pair_of, past_of
 
@@ -174,6 +175,28 @@ def test_circles_of_links_end(data: st.DataObject) -> None:
     ]  # fmt: skip
     spans = [*world.spans.values(), *circle]
     assert membership(world.tenant, spans) == membership(world.tenant, spans[::-1])
+
+
+def test_what_can_count_in_no_case_takes_no_place_in_pasts() -> None:
+    """A member that is no root, and never can be, writes a hundred times what only a root may."""
+    world = World()
+    (a,) = joined(world, "a", level=Level.TRUSTED)
+    spans = [
+        span
+        for number in range(20)
+        for span in (
+            a.remove("founder"), a.set_level("founder", Level.OBSERVER), a.invite(f"ticket {number}"),
+            a.revoke_invite("ticket"), a.adopt(world.founder.feed, 9), a.admit("b"),
+        )
+    ]  # fmt: skip
+    history = read_history(world.tenant, list(world.spans.values()))
+    assert (len(history.acts), len(history.idle)) == (2, len(spans))
+    assert max(act.past for act in history.idle) < 1 << 2
+    result = world.result()
+    assert {result.voids[span.id] for span in spans} == {"member.not_root"}
+    world.founder.learn(a).set_level("a", Level.ROOT)
+    a.learn(world.founder).open()
+    assert world.void(a.admit("b")) is None
 
 
 def rotated_again_and_again() -> World:
