@@ -8,6 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from lognode.cli.output import safe
+from lognode.cli.view.acts import act_text, is_act
 from lognode.client.answers import Span, Walk
 from lognode.core.draft import origin_in
 
@@ -15,8 +16,10 @@ ID_CELLS: Final = 39
 
 
 def about_text(span: Span) -> Text:
-    """What a span says of itself in few words: marks, title or else subject or data, then tags."""
-    marks = [mark for mark in (span["status"], span["visibility"]) if mark not in ("executed", "organization")]
+    """What a span says of itself in few words: marks, what a node did or else title, subject or data, then tags."""
+    act = act_text(span)
+    usual = ("executed", "public" if is_act(span) else "organization")
+    marks = [mark for mark in (span["status"], span["visibility"]) if mark not in usual]
     marks += ["void"] * ("void" in span)
     text = Text()
     for mark in marks:
@@ -24,7 +27,9 @@ def about_text(span: Span) -> Text:
     if "body" in span:
         return text.append(f"(body {safe(span['body'])})", "red")
     data = span.get("data")
-    title = span.get("title") or span.get("subject") or ("" if data is None else msgspec.json.encode(data).decode())
+    title = (
+        act or span.get("title") or span.get("subject") or ("" if data is None else msgspec.json.encode(data).decode())
+    )
     text.append(safe(title).replace("\n", " "))
     for tag in span.get("tags", ()):
         text.append(f" #{safe(tag)}", "dim")
