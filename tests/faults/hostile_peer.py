@@ -16,6 +16,7 @@ import trio
 
 from lognode.core.access import Level
 from lognode.core.clock import Clock
+from lognode.core.errors import PeerError
 from lognode.core.ids import SpanId, TenantId
 from lognode.core.span import Range
 from lognode.federation.sync.service.state.tie import TieStatus
@@ -170,6 +171,8 @@ class Mask:
 
     def allows(self, _peer: bytes, _body: bytes) -> bool:
         return True
+
+    def blame(self, _peer: bytes, _error: PeerError) -> None: ...
 
 
 def lure(alice: LinkedNode, mallory: Mallory) -> None:

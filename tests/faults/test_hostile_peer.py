@@ -12,7 +12,7 @@ import trio
 from lognode.core.limits import MESSAGE_BYTES_MAX
 from lognode.federation.transport import calls
 from lognode.federation.transport.frames import SIGN_OF_LIFE, frame
-from lognode.federation.transport.tls import TlsIdentity
+from lognode.federation.transport.tls import TlsIdentity, peer_client_context
 from lognode.protocol.messages import (
     Pulse,
     Pushed,
@@ -29,7 +29,7 @@ from tests.faults.hostile_peer import (
     stage,
 )
 from tests.federation.linked import wait_until
-from tests.federation.peers import Peer
+from tests.federation.peers import Peer, connected
 from tests.federation.test_strangers import Forger
 
 MEMORY_MIB_MAX = 80  # some copies of one message of the largest size
@@ -186,3 +186,19 @@ async def test_a_certificate_that_is_not_the_members_is_told_in_the_status(
         async with raw_door(mallory, wait_for_ever, identity()):
             await mallory.wait_code("peer.untrusted")
         assert mallory.status.contact_ms is None
+
+
+REQUESTS: Final = {
+    b"Content-Length: %d" % (1 << 50): "message.too_large",
+    b"Transfer-Encoding: chunked": "message.malformed",
+}
+
+
+@pytest.mark.parametrize("header", REQUESTS)
+async def test_a_request_that_is_refused_before_it_is_read_is_told_in_the_status(header: bytes, tmp_path: Path) -> None:
+    async with stage(tmp_path) as (alice, _bob, mallory):
+        context = peer_client_context(mallory.peer.identity, alice.peer.identity.certificate)
+        async with connected(alice.peer.address, context) as stream:
+            await stream.send_all(b"POST /v1/peer HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % header)
+            await mallory.wait_code(REQUESTS[header])
+        assert [found.code for found in mallory.status.findings] == [REQUESTS[header]]

@@ -22,6 +22,7 @@ from lognode.timeline.control.founding import feed_id, feed_open_data
 from lognode.timeline.proof.tree import grow
 from lognode.timeline.state import FeedState
 from lognode.timeline.store.read.statistics import statistics
+from lognode.timeline.store.read.voids import read_ahead, read_voided
 from lognode.timeline.verify.inert import WITHHELD
 from tests.faults.hostile_peer import Mallory, answering, lying, stage
 from tests.federation.linked import LinkedNode, wait_equal
@@ -201,6 +202,13 @@ async def test_spans_ten_years_ahead_are_kept_and_move_no_clock(tmp_path: Path) 
         assert (await bob.kinds())["from.the.future"] == 1
         await mallory.say_equal()
         assert mallory.code == "clock.ahead"
+        mallory.pen.write()
+        assert await mallory.push(one_changed_byte(mallory, alice)) == ["range.unproven"]
+        assert mallory.code == "range.unproven"
+        for node in (alice, bob):  # whatever else goes wrong, and whoever passed it on
+            assert await node.store.read(read_ahead, node.tenant, hlc_from_ms(now_ms + YEARS_MS) - 1) == [
+                (mallory.key, 1, ahead)
+            ]
 
 
 async def test_void_entries_in_mid_feed_stop_nothing_behind_them(tmp_path: Path) -> None:
@@ -221,4 +229,9 @@ async def test_void_entries_in_mid_feed_stop_nothing_behind_them(tmp_path: Path)
             (feed,) = [feed for feed in stats["feeds"] if feed["size"] == stop and not feed["own"]]
             assert (feed["void"], feed["withheld"]) == (4, 0)
             assert (stats["kinds"]["before"], stats["kinds"]["behind"]) == (1, 1)
+            voided = await node.store.read(read_voided, node.tenant)
+            assert {(each.author, each.reason, each.entries) for each in voided} == {
+                (mallory.key, reason, 1)
+                for reason in ("header.malformed", "hlc.not_rising", "visibility.unknown", "body.malformed")
+            }
             assert "late" not in stats["kinds"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from socket import socket
 from typing import Any, Final
 
-from lognode.client import Draft, connect
+from lognode.client import Client, Draft, connect
 from tests.cli.lognode_command import Lognode
 from tests.daemon import Daemon
 
@@ -24,26 +24,16 @@ def free_ports() -> tuple[int, int]:
             return port, port + 1
 
 
-class Node:
-    """A daemon, the command that talks to it, and a client."""
+class View:
+    """What a node says of itself and of others."""
 
-    def __init__(self, folder: Path, name: str, *flags: str) -> None:
-        peer, join = free_ports()
-        listen = ("--peer-listen", f"127.0.0.1:{peer}", "--join-listen", f"127.0.0.1:{join}", "--no-discovery")
-        self.daemon = Daemon(folder / name, *listen, *flags)
-        self.command = Lognode(folder, folder / name)
-        self.client = connect(data_dir=folder / name)
-        self.daemon.start()
+    def __init__(self, client: Client) -> None:
+        self.client = client
 
     @property
     def key(self) -> str:
         """The node's LogLine ID."""
         return str(self.client.node()["node"])
-
-    def stop(self) -> None:
-        """End the daemon for good."""
-        self.client.close()
-        self.daemon.stop()
 
     def titles(self) -> set[str | None]:
         return {span["title"] for span in self.client.spans()}
@@ -69,10 +59,27 @@ class Node:
     def codes(self) -> set[str]:
         return {code for code, _, _ in self.findings()}
 
-    def link(self, other: "Node") -> str | None:
+    def link(self, other: "View") -> str | None:
         """How this node is linked with another."""
         key = other.key
         return next((peer["state"] for peer in self.client.sync_status()["peers"] if peer["node"] == key), None)
+
+
+class Node(View):
+    """A daemon, the command that talks to it, and a client."""
+
+    def __init__(self, folder: Path, name: str, *flags: str) -> None:
+        peer, join = free_ports()
+        listen = ("--peer-listen", f"127.0.0.1:{peer}", "--join-listen", f"127.0.0.1:{join}", "--no-discovery")
+        self.daemon = Daemon(folder / name, *listen, *flags)
+        self.command = Lognode(folder, folder / name)
+        super().__init__(connect(data_dir=folder / name))
+        self.daemon.start()
+
+    def stop(self) -> None:
+        """End the daemon for good."""
+        self.client.close()
+        self.daemon.stop()
 
     def metric(self, name: str) -> float:
         with self.daemon.client() as http:
@@ -88,7 +95,7 @@ def wait_for(what: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def wait_equal(*nodes: Node) -> None:
+def wait_equal(*nodes: View) -> None:
     """Return once all hold the same; fail with what each says of the others."""
     deadline = time.monotonic() + WAIT_S_MAX
     while len({node.state() for node in nodes}) > 1:

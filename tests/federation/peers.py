@@ -12,6 +12,7 @@ import trio
 
 from lognode.api.server.serve import Door, serve
 from lognode.api.server.sockets import open_listening
+from lognode.core.errors import PeerError
 from lognode.federation.transport.contact import Contact
 from lognode.federation.transport.dialer import Dialer
 from lognode.federation.transport.doors.handshake import JoinDoor, PeerDoor
@@ -30,6 +31,7 @@ class Echo:
     def __init__(self) -> None:
         self.asked: list[tuple[bytes, bytes]] = []
         self.forbidden: set[tuple[bytes, bytes]] = set()  # calls that are allowed no more: by whom, and which
+        self.blamed: list[tuple[bytes, str]] = []
         self.ended = trio.Event()  # a stream has ended
         self.put, self._messages = trio.open_memory_channel[bytes](16)
 
@@ -47,6 +49,9 @@ class Echo:
 
     def allows(self, peer: bytes, body: bytes) -> bool:
         return (peer, body) not in self.forbidden
+
+    def blame(self, peer: bytes, error: PeerError) -> None:
+        self.blamed.append((peer, error.code))
 
 
 class Peer:

@@ -75,6 +75,10 @@ class Answers:
         except PeerError:
             return True  # it gets no more than a refusal
 
+    def blame(self, node_key: bytes, error: PeerError) -> None:
+        """A request of a node was refused before there was a message in it."""
+        self._ties.fail(node_key, error)
+
     async def follow(self, node_key: bytes, body: bytes) -> AsyncGenerator[bytes]:
         """What is new in a tenant, as it is committed, until the peer hangs up or may not have it any longer."""
         try:

@@ -21,6 +21,8 @@ from lognode.federation.transport.frames import SIGN_OF_LIFE, frame
 
 CALL_PATH: Final = "/v1/peer"
 FOLLOW_PATH: Final = "/v1/follow"
+# What a peer did wrong; that it is served more slowly is no fault of its own.
+_OF_THE_CALLER: Final = frozenset({"message.malformed", "message.too_large"})
 _log = structlog.get_logger(__name__)
 
 
@@ -37,6 +39,10 @@ class Handler(Protocol):
 
     def allows(self, peer: bytes, body: bytes) -> bool:
         """Whether the peer may still have what this request asks for; asked when members changed meanwhile."""
+        ...
+
+    def blame(self, peer: bytes, error: PeerError) -> None:
+        """Take note that a request was refused before there was a message."""
         ...
 
 
@@ -73,6 +79,8 @@ class PeerApp:
             try:
                 await self._serve(request, peer, session)
             except PeerError as error:
+                if error.code in _OF_THE_CALLER:
+                    self._handler.blame(peer, error)
                 await request.refuse(error)
 
     def recheck(self) -> None:
