@@ -55,6 +55,8 @@ MAILBOX_BYTES_MAX: Final = 32 * MIB
 LEDGER_FEEDS_MAX: Final = 4096  # of others, kept in memory: some kilobytes each, 20 ms to read one again
 BUSY_RETRY_S: Final = 1
 
+DOUBT_S: Final = 2  # after a start: so long a write waits for members that may know more of this node's feed
+
 # Time. A clock further ahead than this is taken for broken, not for fast.
 CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000
 

@@ -14,7 +14,10 @@ from lognode.timeline.record import FeedRef, Record, TenantRef
 # Why a feed ends by an entry in the table of endings, as the feed.open after it says.
 RESTORED: Final = "restore"
 FETCHED: Final = "fetched"  # back from others: a copy of this node wrote it, which may go on
-ENDING_REASONS: Final = (RESTORED, FETCHED)
+DOUBT: Final = "doubt"  # whether a copy of this node went on there; lifted when the other members know of nothing
+CONTINUITY: Final = "continuity"  # this node may be, or is, a copy from another time
+CLONED: Final = "cloned"  # another copy of this node wrote there while this one ran
+ENDING_REASONS: Final = (RESTORED, FETCHED, DOUBT, CONTINUITY, CLONED)
 
 
 class Verdicts(NamedTuple):

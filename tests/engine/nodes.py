@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from lognode.core.draft import Draft
 from lognode.core.world import World
+from lognode.engine.service.agreement.doubts import ORDINARY, Beginning
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
@@ -53,13 +54,17 @@ class Engine:
 
 @asynccontextmanager
 async def run_engine(
-    folder: Path, wall: Wall | None = None, tenants: tuple[str, ...] = ("default",), seed: bytes = SEED
+    folder: Path,
+    wall: Wall | None = None,
+    tenants: tuple[str, ...] = ("default",),
+    seed: bytes = SEED,
+    beginning: Beginning = ORDINARY,
 ) -> AsyncIterator[Engine]:
     """An engine on `folder` with these tenants; stopped, as by a node, at the end."""
     keys = NodeKeys.from_seed(seed)
     async with open_store(folder / "lognode.db") as store:
         heads, meters, standings = Heads(), Meters(CollectorRegistry()), Standings()
-        writer = Writer(store, keys, (wall or Wall()).world(), heads, meters, standings)
+        writer = Writer(store, keys, (wall or Wall()).world(), heads, meters, standings, beginning)
         for alias in tenants:
             if alias not in store.tenants:
                 await writer.create_tenant(alias)

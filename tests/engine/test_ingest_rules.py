@@ -204,7 +204,7 @@ def test_only_private_spans_may_be_withheld_and_they_are_whatever_a_peer_gives_a
             assert not fresh.dump()["spans"]
 
 
-def test_the_feed_that_this_node_writes_is_taken_from_nobody() -> None:
+def test_what_another_copy_wrote_is_taken_in_and_ends_the_feed() -> None:
     founder = Founder()
     node = Receiver(founder.tenant, founder.keys.public)
     assert node.codes(founder.range()) == [2]
@@ -214,8 +214,14 @@ def test_the_feed_that_this_node_writes_is_taken_from_nobody() -> None:
     assert node.codes(founder.range()) == [3]
     node.conn.execute("DELETE FROM endings")
     founder.write()
-    assert node.codes(founder.range()) == ["identity.cloned"]
-    assert node.codes(founder.range(0, 3)) == [3]
+    assert node.codes(founder.range()) == [4, "identity.cloned"]  # told besides
+    founder.write()
+    assert node.codes(founder.range()) == [5]
+    assert node.conn.execute("SELECT reason FROM endings").fetchall() == [("cloned",)]
+    node.conn.execute("UPDATE endings SET reason = 'doubt'")
+    founder.write()
+    assert node.codes(founder.range()) == [6]
+    assert node.conn.execute("SELECT reason FROM endings").fetchall() == [("continuity",)]
 
 
 def test_own_spans_fetched_back_keep_their_keys_though_these_were_used_again() -> None:

@@ -17,7 +17,9 @@ from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, log
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import ORGANIZATION, Header, encode_header, entry_bytes, leaf_hash
 from lognode.core.world import World
+from lognode.engine.service.agreement.doubts import Beginning
 from lognode.identity.keys import KeyPair, NodeKeys
+from lognode.timeline.agreement.continuity import Mark, seal_mark
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import grow, root_of
 from lognode.timeline.record import TenantRef, row_of
@@ -49,7 +51,8 @@ def write_history(folder: Path, spans: int = 1000) -> Path:
 
 async def _write(folder: Path, spans: int) -> None:
     wall = SeededWall()
-    async with run_engine(folder, wall, ("default", "second")) as engine:
+    beginning = Beginning(mark=seal_mark(Mark("boot", "machine", 1, 2, 3)))
+    async with run_engine(folder, wall, ("default", "second"), beginning=beginning) as engine:
         causes: list[SpanId] = []
         for start in range(0, spans, 50):
             wall.ms += 1000

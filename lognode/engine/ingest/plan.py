@@ -29,7 +29,7 @@ from lognode.engine.ingest.rows import Shelf
 from lognode.timeline.members import Control
 from lognode.timeline.proof.tree import EMPTY, root_of
 from lognode.timeline.record import FeedRef
-from lognode.timeline.state import FETCHED, FeedState, Numbers, TenantState, WritePlan
+from lognode.timeline.state import CLONED, CONTINUITY, DOUBT, FETCHED, FeedState, Numbers, TenantState, WritePlan
 
 Outcome = int | PeerError
 
@@ -137,15 +137,12 @@ class _Batch:
             return error
 
     def _head_of(self, found: Range, heads: Mapping[FeedId, FeedState]) -> FeedState:
-        """Where the feed of a range ends. Raises PeerError range.gap, range.unproven or identity.cloned."""
+        """Where the feed of a range ends. Raises PeerError range.gap or range.unproven."""
         head = heads.get(found.feed)
         if head is None and found.start == 0 and found.entries:
             head = FeedState(read_opening(self._tenant, found.feed, found.entries[0]), EMPTY, {})
         if head is None or found.start > head.border.size:
             raise PeerError("range.gap", f"it begins at entry {found.start}")
-        own, ending = self._ground.state.head, self._ground.state.ending
-        if own and own.feed == head.feed and not ending and found.stop > head.border.size:
-            raise PeerError("identity.cloned", "the feed that this node writes goes on elsewhere")
         return head
 
     def _check_author(self, head: FeedState, proven: Proven, ranges: Sequence[Range]) -> None:
@@ -235,6 +232,9 @@ class _Batch:
         verdicts = book.verdicts(number, self._find_feed)
         is_changed = verdicts != ground.book.verdicts(number, ground.find_feed)
         notes = [(*place, note) for place, note in self._notes.items() if place not in self._dropped]
+        state = self._state()
+        if state.head is not None and state.ending not in {ground.state.ending, FETCHED}:
+            self._add("endings", [state.head.feed.feed_id, state.ending])
         write = WritePlan(
             self._rows,
             [(*place, hashes) for place, hashes in self._tiles.items()],
@@ -248,7 +248,9 @@ class _Batch:
             outcomes.append(self._refused)
         if any(head.hlc > self._hlc_max for head in self._grown.values()):
             outcomes.append(PeerError("clock.ahead", "a feed holds spans more than ten minutes ahead of now"))
-        return IngestPlan(write, self._state(), self._shelf.numbers, list(self._grown.values()), book, outcomes)
+        if state.ending == CLONED != ground.state.ending:
+            outcomes.append(PeerError("identity.cloned", "the feed that this node writes goes on elsewhere"))
+        return IngestPlan(write, state, self._shelf.numbers, list(self._grown.values()), book, outcomes)
 
     def _foretold_in_vain(self) -> set[SpanId]:
         """Foretold control spans whose ranges are here now and show that they are void by themselves."""
@@ -289,9 +291,14 @@ class _Batch:
     def _state(self) -> TenantState:
         state, shelf = self._ground.state, self._shelf
         head, ending = state.head, state.ending
-        if head is not None:
-            head = self._grown.get(head.feed.feed_id, head)
         fetched = [feed for feed in self._grown.values() if feed.feed.own and feed.feed.number >= self._first_feed]
+        if head is not None:
+            later = self._grown.get(head.feed.feed_id, head)
+            if ending is None and later is not head:
+                ending = CLONED
+            elif ending == DOUBT and (fetched or later is not head):
+                ending = CONTINUITY  # it is one: there is more of this node than it wrote
+            head = later
         if fetched and (head is None or ending == FETCHED):
             head, ending = max(fetched, key=lambda feed: feed.feed.number), FETCHED
         return state._replace(

@@ -12,34 +12,34 @@ from functools import partial
 import structlog
 import trio
 
-from lognode.core.access import Level
-from lognode.core.clock import hlc_from_ms, is_ahead
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
 from lognode.core.errors.federation.refusals import refusal_of
-from lognode.core.ids import FeedId, SpanId, TenantId, b32encode
-from lognode.core.limits import BUSY_RETRY_S, CLOCK_AHEAD_MS_MAX, GROUP_BYTES_MAX, GROUP_SPANS_MAX
+from lognode.core.ids import SpanId, TenantId, b32encode
+from lognode.core.limits import BUSY_RETRY_S, GROUP_BYTES_MAX, GROUP_SPANS_MAX
 from lognode.core.span import PUBLIC, Foretold, Range
 from lognode.core.world import World
-from lognode.engine.book import Book, empty_book
+from lognode.engine.book import empty_book
 from lognode.engine.commit import AppendPlan, plan_append
-from lognode.engine.opening import NONCES_BYTES, Moment, controls_of, plan_adoption, plan_feed, plan_tenant
+from lognode.engine.opening import plan_adoption, plan_tenant
 from lognode.engine.receipt import AppendStopped, Receipt
+from lognode.engine.service.agreement.doubts import ORDINARY, Beginning, Doubts
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writing.intake import Intake
 from lognode.engine.service.writing.ledger import Ledger, Step
-from lognode.engine.service.writing.mailbox import Job, Mailbox, Turn
+from lognode.engine.service.writing.mailbox import Job, Mailbox, Turn, fault_of
 from lognode.engine.service.writing.milestones import sign_milestones
+from lognode.engine.service.writing.openings import Openings, step_of
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.members import Membership
 from lognode.timeline.proof.bundle.seal import sign_seal
 from lognode.timeline.proof.bundle.writer import Total
 from lognode.timeline.record import FeedRef, TenantRef
-from lognode.timeline.state import TenantState, WritePlan, joined
+from lognode.timeline.state import WritePlan, joined
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.write import apply_write, find_idems, find_newest_hlc, find_note, newest_position
+from lognode.timeline.store.write import apply_write, find_idems, find_note, newest_position
 
 _log = structlog.get_logger(__name__)
 
@@ -48,7 +48,14 @@ class Writer:
     """Appends drafts to tenants' timelines, and takes in what other nodes wrote, in groups of one fsync each."""
 
     def __init__(
-        self, store: Store, keys: NodeKeys, world: World, heads: Heads, meters: Meters, standings: Standings
+        self,
+        store: Store,
+        keys: NodeKeys,
+        world: World,
+        heads: Heads,
+        meters: Meters,
+        standings: Standings,
+        beginning: Beginning = ORDINARY,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -58,6 +65,8 @@ class Writer:
         self._mailbox = Mailbox()
         self._ledger = Ledger(store, world, standings, keys.public)
         self._intake = Intake(store, self._ledger, self._mailbox, self._commit)
+        self._doubts = Doubts(store, self._ledger, world, keys.public, beginning)
+        self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self._log_keys: dict[int, KeyPair] = {}
         self._is_broken = False
         self._is_stopping = False
@@ -80,6 +89,7 @@ class Writer:
         self._check_running()
         job = Job(tenant, drafts, sum([draft.content_bytes() for draft in drafts]))
         assert job.size_bytes <= 2 * GROUP_BYTES_MAX
+        await self._doubts.wait(tenant)
         if wait:
             await self._mailbox.put(job)
         else:
@@ -119,9 +129,18 @@ class Writer:
         write (member.observer, member.removed); and NodeFault as `append` does.
         """
         self._check_running()
+        await self._doubts.wait(tenant)
         receipts: list[Receipt] = []
         await self._take_turn(Turn(tenant, partial(self._append_control, tenant, kind, build, receipts)))
         return receipts[0]
+
+    async def vouch(self, tenant: TenantRef, node_key: bytes) -> None:
+        """Take note that a member, asked since the start, holds no more of this node's open feed than is here."""
+        await self._doubts.vouch(tenant, node_key, lambda work: self._take_turn(Turn(tenant, work)))
+
+    def is_in_doubt(self, tenant: TenantRef) -> bool:
+        """Whether what is written waits for other members to show that they hold no more of the open feed."""
+        return self._doubts.is_in_doubt(tenant)
 
     async def adopt_tenant(self, tenant_id: TenantId, alias: str) -> TenantRef:
         """A tenant that others founded, empty so far, called `alias` here. Raises CallerError("alias.taken").
@@ -145,8 +164,8 @@ class Writer:
 
     async def create_tenant(self, alias: str) -> TenantRef:
         """A new tenant founded by this node. For start-up, before `run`: the writer has one user at a time."""
-        plan = plan_tenant(self._keys, await self._ledger.numbers(), alias, self._moment())
-        await self._commit([self._opened(plan, empty_book(plan.state.tenant.tenant_id))])
+        plan = plan_tenant(self._keys, await self._ledger.numbers(), alias, self._openings.moment())
+        await self._commit([self._openings.step(plan, empty_book(plan.state.tenant.tenant_id))])
         return plan.state.tenant
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -164,11 +183,13 @@ class Writer:
             self._heads.publish(tenant.number, await self._store.write(newest_position, tenant.number))
             try:
                 self._is_broken |= not await sign_milestones(self._store, self._keys, tenant)
-                await self._ledger.state(tenant)
-                await self._ledger.book(tenant)
+                await self._doubts.begin(tenant)
+            except sqlite3.Error as error:
+                _log.warning("continuity_not_stored", error=str(error))  # before a write it is tried again
             except NodeFault as fault:
                 # What it holds can still be read and verified; appends to it answer with this fault.
                 _log.error("tenant_damaged", tenant=b32encode(tenant.tenant_id), detail=fault.detail)
+        await self._doubts.end_beginning()
         task_status.started()
         try:
             while True:
@@ -192,9 +213,9 @@ class Writer:
             if self._is_broken:
                 await self._recover()
             planned = [(jobs, await self._plan_sound(jobs)) for jobs in by_tenant.values()]
-            await self._commit([_step(plan) for _, plan in planned if plan is not None and plan.write.checkpoints])
+            await self._commit([step_of(plan) for _, plan in planned if plan is not None and plan.write.checkpoints])
         except Exception as error:
-            fault = _fault(error)
+            fault = fault_of(error)
             for job in group:
                 job.finish([], fault)
             if not isinstance(error, LognodeError | sqlite3.Error):
@@ -216,7 +237,7 @@ class Writer:
         except CallerError as error:
             turn.finish(error)
         except Exception as error:
-            turn.finish(_fault(error))
+            turn.finish(fault_of(error))
             if not isinstance(error, LognodeError | sqlite3.Error):
                 raise
         else:
@@ -236,7 +257,7 @@ class Writer:
 
     async def _plan(self, tenant: TenantRef, calls: Sequence[Sequence[Draft]]) -> AppendPlan:
         """The plan of one tenant's calls, at the head of a feed that is open."""
-        state = await self._open_state(tenant)
+        state = await self._openings.state(tenant)
         assert state.head is not None
         idems = [draft.idem for drafts in calls for draft in drafts if draft.idem is not None]
         known = await self._store.write(find_idems, tenant.number, idems) if idems else {}
@@ -256,48 +277,6 @@ class Writer:
         self._ledger.use_up(plan.numbers)
         return plan
 
-    async def _open_state(self, tenant: TenantRef) -> TenantState:
-        """The state of a tenant in whose open feed this node may write, opened where there is none.
-
-        Raises CallerError member.observer or member.removed.
-        """
-        state, book = await self._ledger.state(tenant), await self._ledger.book(tenant)
-        level = book.members.level(self._keys.public)
-        if level is Level.OBSERVER:
-            raise CallerError("member.observer")
-        if level < Level.TRUSTED:
-            raise CallerError("member.removed")
-        if state.head is None:
-            return await self._open_feed(state, "first")
-        if state.ending:
-            return await self._open_feed(state, state.ending)
-        if state.head.feed.feed_id in book.members.cuts:
-            return await self._open_feed(state, "cut")
-        return await self._open_feed(state, "clock") if is_ahead(state.hlc, self._world.now_ms()) else state
-
-    async def _open_feed(self, state: TenantState, reason: str) -> TenantState:
-        """The tenant's state in a new feed of this node, opened by a commit of its own."""
-        now_ms = self._world.now_ms()
-        beyond = hlc_from_ms(now_ms + CLOCK_AHEAD_MS_MAX)
-        # After a clock that ran ahead the new feed starts at now; else it goes on from what is known to be sound.
-        hlc = 0 if reason == "clock" else await self._store.write(find_newest_hlc, state.tenant.number, beyond)
-        book, numbers = await self._ledger.book(state.tenant), await self._ledger.numbers()
-        plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, book.after, reason, self._moment())
-        await self._commit([self._opened(plan, book)])
-        return plan.state
-
-    def _opened(self, plan: AppendPlan, book: Book) -> Step:
-        """A plan of control spans alone, with what follows from these."""
-        assert plan.state.head is not None
-        number, feed = plan.state.tenant.number, plan.state.head.feed
-        book = book.extended(controls_of(plan, self._keys.public))
-
-        def find_feed(feed_id: FeedId) -> int | None:
-            return feed.number if feed_id == feed.feed_id else self._ledger.find_feed(number, feed_id)
-
-        verdicts = book.verdicts(number, find_feed)
-        return _step(plan._replace(write=plan.write._replace(verdicts=[verdicts])), book)
-
     async def _append_control(
         self,
         tenant: TenantRef,
@@ -306,11 +285,11 @@ class Writer:
         receipts: list[Receipt],
     ) -> None:
         """Write one control span; its receipt is put into `receipts`."""
-        await self._open_state(tenant)
+        await self._openings.state(tenant)
         book = await self._ledger.book(tenant)
         draft = Draft(kind=kind, data=build(book.members, book.after), visibility=PUBLIC)
         plan = await self._plan(tenant, [[draft]])
-        step = self._opened(plan, book)
+        step = self._openings.step(plan, book)
         receipt = plan.outcomes[0][0][0]
         assert step.book is not None
         void = step.book.members.voids.get(receipt.id)
@@ -358,11 +337,8 @@ class Writer:
         if "tenants" in write.rows:
             await self._store.refresh()
         for step in steps:
-            self._adopt(step)
-
-    def _adopt(self, step: Step) -> None:
-        self._ledger.keep(step)
-        self._heads.publish(step.state.tenant.number, step.state.position)
+            self._ledger.keep(step)
+            self._heads.publish(step.state.tenant.number, step.state.position)
 
     async def _recover(self) -> None:
         """Forget what was planned, and learn from the database what is in it."""
@@ -377,22 +353,3 @@ class Writer:
             if await self._store.write(find_note, feed, size) != note:
                 return False
         return bool(write.checkpoints)
-
-    def _moment(self) -> Moment:
-        return Moment(self._world.now_ms(), self._world.random_bytes(NONCES_BYTES))
-
-
-def _step(plan: AppendPlan, book: Book | None = None) -> Step:
-    assert plan.state.head is not None
-    return Step(plan.write, plan.state, plan.numbers, book, [plan.state.head])
-
-
-def _fault(error: Exception) -> NodeFault:
-    """What a group's jobs are told when its commit failed."""
-    if isinstance(error, NodeFault):
-        return error
-    if isinstance(error, sqlite3.Error):
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-            return NodeFault("disk.full", "nothing of this commit was stored", retry_after_s=BUSY_RETRY_S)
-        return NodeFault("writer.failed", str(error), retry_after_s=BUSY_RETRY_S)
-    return NodeFault("node.internal", type(error).__name__)

@@ -44,7 +44,10 @@ _COLUMNS = {
     "latest": 6,
     "reverts": 3,
 }
-_CLAUSES = {"latest": " ON CONFLICT DO UPDATE SET seq = excluded.seq, row = excluded.row"}
+_CLAUSES = {
+    "endings": " ON CONFLICT DO UPDATE SET reason = excluded.reason",
+    "latest": " ON CONFLICT DO UPDATE SET seq = excluded.seq, row = excluded.row",
+}
 
 
 def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
@@ -165,7 +168,9 @@ def find_ending(conn: sqlite3.Connection, feed: FeedRef) -> str | None:
 def end_open_feeds(conn: sqlite3.Connection, reason: str) -> None:
     """Let nothing follow in the open feed of any tenant: the next write there opens a new one for this reason."""
     rows = [(feed.feed_id, reason) for feed in find_open_feeds(conn).values()]
-    conn.executemany("INSERT OR IGNORE INTO endings VALUES (?, ?)", rows)
+    # A doubt may be lifted, and must not be where the reason stays.
+    again = "ON CONFLICT DO UPDATE SET reason = excluded.reason WHERE reason = 'doubt'"
+    conn.executemany(f"INSERT INTO endings VALUES (?, ?) {again}", rows)
 
 
 def find_newest_hlc(conn: sqlite3.Connection, tenant: int, below: int) -> int:

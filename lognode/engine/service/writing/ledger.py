@@ -17,6 +17,7 @@ from lognode.engine.ingest.plan import Ground
 from lognode.engine.service.standings import Standings
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
+from lognode.timeline.store.agreement.continuity import replace_ending
 from lognode.timeline.store.controls import foretold_controls, held_controls
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.write import find_newest_hlc, load_feed, load_numbers, load_tenant
@@ -56,6 +57,13 @@ class Ledger:
             newest = await self._store.write(find_newest_hlc, tenant.number, beyond)
             state = self._states[tenant.number] = state._replace(hlc=max(state.hlc, newest))
         return state
+
+    async def end_feed(self, tenant: TenantRef, reason: str | None) -> None:
+        """Have the open feed of a tenant end for this reason, or for none, durably; for whoever has the turn."""
+        state = await self.state(tenant)
+        assert state.head is not None
+        await self._store.write(replace_ending, state.head.feed.feed_id, state.ending, reason)
+        self._states[tenant.number] = state._replace(ending=reason)
 
     async def book(self, tenant: TenantRef) -> Book:
         """The control spans of a tenant. Raises NodeFault("database.damaged")."""

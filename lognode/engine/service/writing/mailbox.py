@@ -6,6 +6,7 @@ tenants together stay within the bounds, by one job at most; a tenant with a lon
 one job a round; what other nodes sent waits for one group of appends at most.
 """
 
+import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -219,3 +220,14 @@ class Mailbox:
     def close(self) -> list[Job | Turn]:
         """Everything that waits, taken out; nothing more is let in."""
         return self.appends.close() + self.ingests.close()
+
+
+def fault_of(error: Exception) -> NodeFault:
+    """What waiting work is told when its commit failed."""
+    if isinstance(error, NodeFault):
+        return error
+    if isinstance(error, sqlite3.Error):
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            return NodeFault("disk.full", "nothing of this commit was stored", retry_after_s=BUSY_RETRY_S)
+        return NodeFault("writer.failed", str(error), retry_after_s=BUSY_RETRY_S)
+    return NodeFault("node.internal", type(error).__name__)

@@ -147,6 +147,8 @@ class Answers:
         answer = await self._outside.held.answer(tie.tenant, request, self._outside.presence)
         if isinstance(answer, Welcome):
             tie.finish_round(is_equal=answer.root is None)
+            if answer.root is None:
+                await self._outside.writer.vouch(tie.tenant, tie.node_key)
         return answer
 
     async def _take(self, tie: Tie, push: Push) -> Pushed:

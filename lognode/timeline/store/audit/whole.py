@@ -15,6 +15,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import MIB, TENANT_SHIFT_BITS
 from lognode.core.span import Body, decode_body
+from lognode.timeline.agreement.continuity import is_sealed
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import ENDING_REASONS
 from lognode.timeline.store.audit.foretold import check_foretold
@@ -48,6 +49,7 @@ _SAID: Final = f"SELECT feed, {_TENANT}, hlc, row, body FROM spans JOIN bodies U
 # Damage may put any type into a column; what is computed with must be a number.
 _LABELS: Final = "SELECT tenant, field, CAST(value AS BLOB), hlc, coalesce(CAST(row AS INTEGER), -1) FROM labels"
 _IDEMS: Final = "SELECT tenant, idem, coalesce(CAST(row AS INTEGER), -1) FROM idems"
+_CONTINUITY: Final = "SELECT mark FROM continuity"
 _ENDINGS: Final = "SELECT feed_id, CAST(reason AS BLOB) FROM endings"
 
 _ROW_MIN, _ROW_MAX = -(2**63), 2**63 - 1
@@ -312,6 +314,9 @@ class _Audit:
             for (row,) in self._reading.rows("bodies", "SELECT row FROM bodies WHERE row > ?", self._last_row):
                 self._report.add("body.wrong", None, f"bodies row {row}", "there is no such span")
         own = {walk.ref.feed_id for walk in walks.values() if walk.ref.own}
+        for (mark,) in self._reading.rows("continuity", _CONTINUITY) if self._version >= AGREEMENT_VERSION else ():
+            if not is_sealed(as_bytes(mark)):
+                self._report.add("continuity.wrong", None, "continuity mark", "it is not as it was written")
         for feed_id, reason in self._reading.rows("endings", _ENDINGS) if self._version >= ENDINGS_VERSION else ():
             if feed_id not in own or as_text(reason) not in ENDING_REASONS:
                 place = f"endings feed_id {as_bytes(feed_id).hex()}"

@@ -34,3 +34,9 @@ CREATE TABLE disputes (
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO disputes SELECT tenant, subject FROM latest WHERE private = 0 GROUP BY 1, 2 HAVING count(*) > 1;
+
+-- Where and when the daemon ran last, so that the next start knows a copy.
+CREATE TABLE continuity (
+  one  INTEGER PRIMARY KEY CHECK (one = 1),
+  mark BLOB NOT NULL
+) STRICT;

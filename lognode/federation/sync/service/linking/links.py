@@ -241,9 +241,10 @@ class Links:
         return self._outside.own_key < tie.node_key
 
     def _turn_at(self, tie: Tie) -> float:
-        """When this node may dial; at once where the other cannot know yet that it may."""
+        """When this node may dial; at once where the other cannot know yet that it may, or a write waits for it."""
         is_new = not tie.has_met and (tie.tenant.number, tie.node_key) in self._introduced
-        return trio.current_time() + (0 if is_new or self._is_first(tie) else LINK_TURN_S)
+        is_urgent = is_new or self._outside.writer.is_in_doubt(tie.tenant)
+        return trio.current_time() + (0 if is_urgent or self._is_first(tie) else LINK_TURN_S)
 
     def _chance(self) -> float:
         return int.from_bytes(self._outside.world.random_bytes(2)) / 0x1_0000

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import trio
 
 from lognode.core.errors import ERRORS, PeerError
-from lognode.core.ids import b32encode
+from lognode.core.ids import FeedId, b32encode
 from lognode.core.limits import RESYNC_S, RESYNC_S_MIN
 from lognode.core.span import Range
 from lognode.federation.sync.service.intake import take
@@ -76,7 +76,14 @@ class Session:
         if report.state == "unfinished":  # it ended at a bound, and another one goes on
             tie.asked.ring()
         tie.finish_round(is_equal=report.state == "equal", wants=report.wants)
+        doubtful = {*report.refusals, *(want.feed for want in report.wants)}
+        if report.state != "unfinished" and not self._own_feeds() & doubtful:
+            await outside.writer.vouch(tie.tenant, tie.node_key)
         return report.state == "equal"
+
+    def _own_feeds(self) -> set[FeedId]:
+        number = self._tie.tenant.number
+        return {feed.feed_id for feed in self._outside.store.feeds.values() if feed.own and feed.tenant == number}
 
     async def _ask(self, request: Request) -> Answer:
         return decode_answer(await self._outside.dialer.ask(self._contact, encode_request(request)))

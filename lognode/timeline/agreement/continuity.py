@@ -1,0 +1,63 @@
+"""Whether a node that starts is the one that ran here last, or may be a copy of it from another time.
+
+A copy that goes on in the feeds of its original signs a second history. So each start leaves a mark in the database of
+where it ran, and the next one compares. Pure: what the machine says is handed in.
+Source: docs/protocol.md, Epochs.
+"""
+
+from hashlib import sha256
+from typing import Any, Final, Literal, NamedTuple
+
+from lognode.core.codec import decode_any_array, encode
+from lognode.core.errors import CallerError
+
+_SEAL_BYTES: Final = 16
+
+Continuity = Literal["plain", "restarted", "moved"]
+"""plain: nothing happened but a restart of the process. restarted: of the machine too, or nobody knows: its disk may be
+of another time. moved: the files are others than those that ran last."""
+
+
+class Mark(NamedTuple):
+    """Where a node runs: identity of the running system and the machine, and of the files of database and key."""
+
+    boot: str
+    machine: str
+    device: int
+    database: int  # inode
+    key: int  # when the key file was changed last: whoever copies over it changes that
+
+
+def seal_mark(mark: Mark) -> bytes:
+    """The mark as it is stored, with a seal by which damage is found."""
+    said = encode(list(mark))
+    return said + _seal(said)
+
+
+def is_sealed(raw: bytes) -> bool:
+    """Whether a stored mark is as it was written."""
+    return raw[-_SEAL_BYTES:] == _seal(raw[:-_SEAL_BYTES])
+
+
+def judge(before: bytes | None, now: Mark) -> Continuity:
+    """What became of the node since `before` was stored; None where no version that leaves marks ran on it."""
+    if before is None:
+        return "restarted"
+    then = _read(before)
+    if then is None or (then.machine, then.database, then.key) != (now.machine, now.database, now.key):
+        return "moved"
+    if then.boot != now.boot:
+        return "restarted"  # devices may be numbered anew
+    return "plain" if then.device == now.device else "moved"
+
+
+def _read(raw: bytes) -> Mark | None:
+    try:
+        parts: list[Any] = decode_any_array(raw[:-_SEAL_BYTES])
+        return Mark(*parts) if is_sealed(raw) else None
+    except (CallerError, TypeError):
+        return None
+
+
+def _seal(said: bytes) -> bytes:
+    return sha256(b"lognode continuity v1" + said).digest()[:_SEAL_BYTES]
