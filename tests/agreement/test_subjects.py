@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from lognode.core.ids import FeedId, SpanId
 from lognode.timeline.agreement.subjects import (
-    MANUAL,
     RESOLVE,
     REVERT,
     Fold,
@@ -18,6 +17,7 @@ from lognode.timeline.agreement.subjects import (
     fold,
     is_live,
 )
+from lognode.timeline.control.policies import MANUAL
 
 FEEDS = [FeedId(bytes([number]) * 16) for number in range(4)]
 KINDS = ("note", "price.set", RESOLVE, REVERT)

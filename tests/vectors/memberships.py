@@ -58,6 +58,7 @@ def describe_result(result: Membership) -> dict[str, Any]:
             }
             for key, invite in sorted(result.invites.items())
         ],
+        "policies": [[kind, policy] for kind, policy in sorted(result.policies.items())],
     }
 
 
@@ -115,10 +116,24 @@ def _return() -> World:
     return world
 
 
+def _policy() -> World:
+    world = World()
+    (a,) = joined(world, "a")
+    (trusted,) = joined(world, "trusted", level=Level.TRUSTED)
+    trusted.set_policy("price.set", "manual")
+    world.founder.set_policy("price.set", "manual")
+    world.founder.set_policy("order.paid", "manual")
+    a.set_policy("order.paid", "latest")
+    a.learn(world.founder)
+    a.set_policy("price.set", "latest")
+    return world
+
+
 TENANTS: Final[Mapping[str, Callable[[], World]]] = {
     "two remove each other": _quarrel,
     "more joiners at once than an invite has uses": _crowd,
     "a majority removes the founder": _votes,
     "a recovery key takes a node back from a thief": _theft,
     "removed, adopted, readmitted and lowered": _return,
+    "policies, two that know nothing of each other": _policy,
 }

@@ -11,12 +11,10 @@ from typing import Final, NamedTuple
 
 from lognode.core.ids import FeedId, SpanId
 from lognode.core.span import is_reserved
+from lognode.timeline.control.policies import LATEST, MANUAL
 
 REVERT: Final = "span.revert"
 RESOLVE: Final = "conflict.resolve"
-LATEST: Final = "latest"  # of spans that know nothing of each other the greatest id holds
-MANUAL: Final = "manual"  # none holds until somebody decides
-POLICIES: Final = (LATEST, MANUAL)
 
 # (feed, seq) -> how many entries of each feed were known there, the entry itself included.
 ClockOf = Callable[[FeedId, int], Mapping[FeedId, int]]

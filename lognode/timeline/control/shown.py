@@ -8,12 +8,14 @@ from lognode.timeline.control.founding import FeedOpen, TenantCreate
 from lognode.timeline.control.identities import IdentityRecovery, IdentityRevoke, IdentityRotate
 from lognode.timeline.control.invites import InviteCreate, InviteRevoke
 from lognode.timeline.control.members import FeedAdopt, MemberAdmit, MemberLevel, MemberRemove
+from lognode.timeline.control.policies import TenantPolicy
 from lognode.timeline.control.shape import elements
 
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "feed.open": FeedOpen._fields,
     "feed.adopt": FeedAdopt._fields,
     "tenant.create": TenantCreate._fields,
+    "tenant.policy": TenantPolicy._fields,
     "member.admit": MemberAdmit._fields,
     "member.level": MemberLevel._fields,
     "member.remove": MemberRemove._fields,

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from lognode.core.access import Level
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId, TenantId
-from lognode.timeline.control import founding, identities, invites, members
+from lognode.timeline.control import founding, identities, invites, members, policies
 
 _RAISING: Final = frozenset({"member.admit", "member.level"})
 _OWN: Final = frozenset({"member.level", "member.remove"})  # that a node may do to itself
@@ -76,6 +76,7 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "feed.open": founding.parse_feed_open,
     "feed.adopt": members.parse_feed_adopt,
     "tenant.create": founding.parse_tenant_create,
+    "tenant.policy": policies.parse_tenant_policy,
     "member.admit": members.parse_member_admit,
     "member.level": members.parse_member_level,
     "member.remove": members.parse_member_remove,

@@ -7,6 +7,7 @@ Source: docs/protocol.md, Membership.
 """
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from lognode.core.access import Level
@@ -61,6 +62,7 @@ class Membership(NamedTuple):
     voids: Mapping[SpanId, str]
     invites: Mapping[bytes, Invite]
     certificates: Mapping[bytes, bytes]  # of those that are members: certificate -> node key
+    policies: Mapping[str, str] = MappingProxyType({})  # kind -> how conflicts are settled, where somebody said so
 
     @property
     def authors(self) -> Collection[bytes]:
@@ -75,6 +77,7 @@ class Membership(NamedTuple):
 
 _RULES: Final[Mapping[str, Rule]] = {
     "tenant.create": lambda _ruling, _act: "tenant.created",
+    "tenant.policy": lambda ruling, act: None if ruling.is_root(act) else "member.not_root",
     "feed.adopt": removal.adopt,
     "member.admit": admission.admit,
     "member.level": removal.change_level,
@@ -169,7 +172,17 @@ def _answer(ruling: Ruling) -> Membership:
     }
     live = [member for member in members.values() if member.level > Level.BLOCKED]
     certificates = {member.certificate: member.node_key for member in live}
-    return Membership(members, cuts, voids, invites, certificates)
+    return Membership(members, cuts, voids, invites, certificates, policies=_policies(ruling))
+
+
+def _policies(ruling: Ruling) -> dict[str, str]:
+    """The policy of each kind that has one: of those that no other one knew the one with the greatest id."""
+    said: dict[str, int] = {}
+    for act in ruling.history.acts:
+        if act.control.kind == "tenant.policy" and act.number not in ruling.voids:
+            said[act.data.kind] = said.get(act.data.kind, 0) | 1 << act.number
+    newest = {kind: ruling.standing.newest(acts) for kind, acts in said.items()}
+    return {kind: max(acts, key=lambda act: act.control.id).data.policy for kind, acts in newest.items()}
 
 
 def _member(ruling: Ruling, key: bytes, past: int) -> Member:

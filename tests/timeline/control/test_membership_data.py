@@ -12,7 +12,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import KeyPair, NodeKeys, verify_signature
-from lognode.timeline.control import identities, invites, members
+from lognode.timeline.control import identities, invites, members, policies
 from lognode.timeline.control.shown import control_json
 
 TENANT: Final = TenantId(b"t" * 20)
@@ -88,6 +88,9 @@ CASES: Final = {
         "member.remove", members.member_remove_data(AFTER, JOINER.public, CUTS, "left"), members.parse_member_remove
     ),
     "adopt": Case("feed.adopt", members.feed_adopt_data(AFTER, *CUTS[0]), members.parse_feed_adopt),
+    "policy": Case(
+        "tenant.policy", policies.tenant_policy_data(AFTER, "price.set", "manual"), policies.parse_tenant_policy
+    ),
     "invite": Case(
         "invite.create",
         invites.invite_create_data(AFTER, INVITE.public, Level.TRUSTED, 3, 1_800_000_000_000, approve=True),

@@ -26,6 +26,7 @@ from lognode.timeline.control.members import (
     member_remove_data,
     sign_join,
 )
+from lognode.timeline.control.policies import tenant_policy_data
 from lognode.timeline.members import Control, Membership, membership
 from lognode.timeline.members.history import _PARSERS as PARSERS
 
@@ -142,6 +143,9 @@ class Node:
         node.learn(self)
         node.size = 0
         return span
+
+    def set_policy(self, kind: str, policy: str) -> Control:
+        return self.write("tenant.policy", lambda after: tenant_policy_data(after, kind, policy))
 
     def set_level(self, name: str, level: Level, cuts: Cuts | None = None) -> Control:
         key, named = keys_of(name).public, self.cuts_of(name, cuts)

@@ -13,6 +13,7 @@ from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.ids import FeedId, SpanId
 from lognode.timeline.control.invites import invite_id
+from lognode.timeline.control.policies import POLICIES
 from lognode.timeline.control.shown import FIELDS
 from lognode.timeline.members import Control, membership, settlement
 from lognode.timeline.members.history import read_history
@@ -24,7 +25,9 @@ LEVELS: Final = (Level.OBSERVER, Level.TRUSTED, Level.ROOT)
 NAME = st.sampled_from(NAMES)
 DEED = st.tuples(
     NAME,
-    st.sampled_from(("learn", "admit", "by invite", "remove", "level", "open", "adopt", "rotate", "declare", "revoke")),
+    st.sampled_from(
+        ("learn", "admit", "by invite", "remove", "level", "open", "adopt", "rotate", "declare", "revoke", "policy")
+    ),
     NAME,
     st.integers(0, 3),
 )
@@ -61,6 +64,8 @@ def play(deeds: Sequence[tuple[str, str, str, int]]) -> World:
             node.declare(f"words {number}" if number > 1 else "words", former="words" if number == 3 else None)
         elif what == "revoke":
             node.revoke(other, "words", cuts)
+        elif what == "policy":
+            node.set_policy(f"kind.{number % 2}", POLICIES[number // 2])
     return world
 
 

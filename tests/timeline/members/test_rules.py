@@ -79,3 +79,33 @@ def test_a_raised_observer_writes_into_a_new_feed() -> None:
     meet(world.nodes.values())
     node.open()
     assert world.result().cuts.keys() == {old}
+
+
+def test_roots_alone_set_policies_and_the_newest_by_what_its_author_knew_holds() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    (trusted,) = joined(world, "trusted", level=Level.TRUSTED)
+    assert world.void(trusted.learn(world.founder).set_policy("price.set", "manual")) == "member.not_root"
+    assert world.result().policies == {}
+    world.founder.set_policy("price.set", "manual")
+    a.learn(world.founder).set_policy("price.set", "latest")
+    assert world.result().policies == {"price.set": "latest"}
+
+
+def test_of_two_policies_that_know_nothing_of_each_other_the_greater_id_holds() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    said = {
+        a.set_policy("price.set", "manual").id: "manual",
+        world.founder.set_policy("price.set", "latest").id: "latest",
+    }
+    assert world.result().policies == {"price.set": said[max(said)]}
+
+
+def test_a_policy_beyond_a_cut_does_not_count() -> None:
+    world = World()
+    (a,) = joined(world, "a")
+    a.set_policy("price.set", "manual")
+    world.founder.learn(a).remove("a")
+    a.set_policy("order.paid", "manual")
+    assert world.result().policies == {"price.set": "manual"}
