@@ -21,6 +21,9 @@ ADMISSION_DEPTH_MAX: Final = 32  # of whom one admitted whom; membership is comp
 CONTESTS_MAX: Final = 8  # judgings in which losers make others count, before no more may: else one key costs cubes
 JUDGINGS_MAX: Final = 512  # of all acts, for one membership; two for each depth and turn are needed where most happens
 
+MERGE_FEEDS_MAX: Final = 1024  # that one merge names, some 130 bytes each; what is left is named by the next one
+TIME_S_MAX: Final = 2**63 - 1  # of a cosignature, as its specification says
+
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB
 COPY_BYTES_MAX: Final = 8 * KIB  # of a line: left free by the JSON form of a draft for place and origin of its copies

@@ -5,6 +5,7 @@ Pure, as all plans. A node's feeds in a tenant follow one another by `parent`. T
 """
 
 from hashlib import sha256
+from itertools import chain
 from typing import NamedTuple
 
 from lognode.core.draft import Draft
@@ -12,6 +13,7 @@ from lognode.core.ids import NONCE_BYTES, SpanId
 from lognode.core.span import PUBLIC, decode_body, decode_header
 from lognode.engine.commit import HEADER_COLUMN, SPAN_COLUMNS, AppendPlan, plan_append
 from lognode.identity.keys import NodeKeys
+from lognode.timeline.agreement.merges import parent_rows
 from lognode.timeline.control.founding import (
     feed_id,
     feed_open_data,
@@ -87,6 +89,7 @@ def _plan_opening(
         random_bytes=lambda size: moment.nonces[2 * NONCE_BYTES :][:size],
     )
     plan.write.rows["feeds"] = [feed.number, tenant.number, new_id, keys.public, log_key.public, 1]
+    plan.write.rows["merged"] = list(chain.from_iterable(parent_rows(feed.number, 0, data)))
     return plan
 
 

@@ -30,6 +30,7 @@ from lognode.core.span import (
     span_id,
 )
 from lognode.identity.keys import verify_signature
+from lognode.timeline.agreement.merges import MERGE, merge_json
 from lognode.timeline.control.shown import control_json
 
 # Fields of the labels table.
@@ -227,7 +228,7 @@ def _body_json(raw: bytes | None, header: Header) -> dict[str, Any]:
         return {
             "actor_signed": header.actor is not None and body.actor_signature is not None,
             "title": body.title,
-            "data": control_json(header.kind, body.data) if is_control(header.kind) else decode_value(body.data),
+            "data": _data_json(header.kind, body.data),
             "tags": body.tags,
             "subject": body.subject,
             "contract_id": body.contract_id,
@@ -239,3 +240,9 @@ def _body_json(raw: bytes | None, header: Header) -> dict[str, Any]:
         }
     except CallerError as error:
         return {"body": "malformed", "body_fault": error.detail}
+
+
+def _data_json(kind: str, data: bytes) -> object:
+    if is_control(kind):
+        return control_json(kind, data)
+    return merge_json(data) if kind == MERGE else decode_value(data)

@@ -92,6 +92,8 @@ _DUMP = {
     "tiles": f"SELECT f.feed_id, level, tile, hashes FROM tiles {_OF_FEED} ORDER BY 1, 2, 3",
     "heads": f"SELECT f.feed_id, max(size), note FROM checkpoints {_OF_FEED} GROUP BY feed ORDER BY 1",
     "foretold": "SELECT feed_id, seq, hlc, header, body FROM foretold ORDER BY 1, 2",
+    "merged": f"SELECT f.feed_id, m.other, m.seq, m.size, m.root FROM merged m {_OF_FEED} ORDER BY 1, 2, 3",
+    "cosignatures": "SELECT feed_id, witness, size, root, time_s, signature FROM cosignatures ORDER BY 1, 2",
     "cuts": f"SELECT f.feed_id, c.size, c.reason FROM cuts c {_OF_FEED} ORDER BY 1",
     "voids": f"SELECT f.feed_id, s.seq, v.reason FROM voids v JOIN spans s USING (row) {_OF_FEED} ORDER BY 1, 2",
 }

@@ -23,8 +23,11 @@ def a_tenant() -> tuple[Founder, list[Pen]]:
     """A founder and a member, both with entries of all sorts; the member's feed is cut before its end."""
     founder = Founder()
     member = founder.member(2)
+    founder.merge(member.head)
+    member.merge(founder.head)
     write_all_sorts(founder, 30)
     write_all_sorts(member, 40)
+    founder.merge(member.head)
     founder.remove(member.keys, (member, 25))
     return founder, [founder, member]
 

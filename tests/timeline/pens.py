@@ -11,7 +11,7 @@ from typing import Any
 from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.draft import Draft
-from lognode.core.ids import SpanId, TenantId
+from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.core.span import (
     ORGANIZATION,
     PRIVATE,
@@ -31,9 +31,11 @@ from lognode.core.span import (
 )
 from lognode.engine.commit import fold_tiles, plan_append
 from lognode.identity.keys import NodeKeys
+from lognode.timeline.agreement.merges import MERGE, Merged, is_merge, merge_data, merge_rows
 from lognode.timeline.control.founding import feed_id, feed_open_data
 from lognode.timeline.control.members import join_statement, member_admit_data, sign_join
 from lognode.timeline.proof.checkpoint import sign_checkpoint
+from lognode.timeline.proof.cosignature import cosign
 from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
 from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
 from lognode.timeline.state import FeedState
@@ -101,6 +103,17 @@ class Pen:
         entries = [shared(entry) for entry in self.entries[start:stop]]
         return Range(self.feed_id, start, entries, self.note(stop))
 
+    @property
+    def head(self) -> tuple[FeedId, int, bytes]:
+        """What others know who hold all of it."""
+        return self.feed_id, len(self.leaves), root_of(grow(EMPTY, self.leaves).border)
+
+    def merge(self, *heads: tuple[FeedId, int, bytes], time_s: int = 1_760_000_000) -> SpanId:
+        """A merge of what others have written."""
+        witness = self.keys.witness_key(self.tenant)
+        merged = [Merged(*head, time_s, cosign(witness, self.tenant, *head, time_s)) for head in heads]
+        return self.write(MERGE, merge_data(merged), visibility=PUBLIC)
+
     def foretold(self, seq: int, size: int | None = None) -> Foretold:
         """A span ahead of its range."""
         size = len(self.leaves) if size is None else size
@@ -147,6 +160,11 @@ class Pen:
         )
         assert entry.body is not None
         conn.execute("INSERT INTO bodies VALUES (?, ?)", (row, entry.body))
+        if is_merge(header.kind, None, header.status, entry.visibility):
+            data = decode_body(entry.body).data
+            merged, cosigned = merge_rows(tenant, feed.number, self.keys.public, seq, data)
+            conn.executemany("INSERT INTO merged VALUES (?, ?, ?, ?, ?)", merged)
+            conn.executemany("INSERT OR REPLACE INTO cosignatures VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", cosigned)
         labels = [(tenant, field, value, entry.hlc, row) for field, value in labels_of(decode_body(entry.body))]
         conn.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, ?)", labels)
 

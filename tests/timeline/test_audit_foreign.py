@@ -15,8 +15,10 @@ from lognode.core.ids import TenantId
 from lognode.core.span import PUBLIC
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.control.members import member_remove_data
+from lognode.timeline.proof.checkpoint import parse_checkpoint
 from lognode.timeline.record import id_of
 from lognode.timeline.store.audit import audit
+from lognode.timeline.store.read.proofs import latest_note
 from lognode.timeline.store.write import find_control, load_feeds, load_tenants
 from tests.timeline.audits import KEYS, audited, flip_somewhere, places, without_triggers
 from tests.timeline.histories import write_history
@@ -42,7 +44,11 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bob.write("member.admit", admitted(DAVE, BOB, id_, [bob.opening], Level.ROOT), visibility=PUBLIC)
         write_all_sorts(bob, 500)
         bob.write("span.revert", caused_by=bob.opening)
+        ours = next(feed for feed in load_feeds(conn) if feed.tenant == 0)
+        note = latest_note(conn, ours)
+        bob.merge((ours.feed_id, *parse_checkpoint(note)[1:3]), Pen(CAROL, id_, []).head)
         assert bob.store(conn, 0, milestones=(1, 200, 256, 400)).number == 4
+        conn.execute("UPDATE cosignatures SET note = ? WHERE feed_id = ?", (note, ours.feed_id))
         admit = append_control(conn, KEYS, tenant, "member.admit", admitted(CAROL, KEYS, id_, [admit], Level.ROOT))
         carol = Pen(CAROL, id_, [admit])
         carol.write()
@@ -108,6 +114,14 @@ DAMAGES: Final = {
         ("latest.wrong", "latest tenant 0 subject s-1 private 0 feed 4"),
     "DELETE FROM reverts": ("revert.wrong", "reverts tenant 0 row 401"),
     "INSERT INTO disputes VALUES (0, 's-1')": ("dispute.wrong", "disputes tenant 0 subject s-1"),
+    "DELETE FROM merged WHERE feed = 4": ("merge.wrong", "merged feed 4 other {other} seq {seq}"),
+    "UPDATE merged SET size = size + 1 WHERE feed = 4": ("merge.wrong", "merged feed 4 other {other} seq {seq}"),
+    "UPDATE merged SET seq = seq + 5000 WHERE feed = 4": ("merge.wrong", "merged feed 4 other {other} seq {seq}"),
+    "DELETE FROM cosignatures": ("cosignature.wrong", "cosignatures tenant 0 feed_id {other} witness {bob}"),
+    "UPDATE cosignatures SET tenant = 1":
+        ("cosignature.wrong", "cosignatures tenant 1 feed_id {other} witness {bob}"),
+    "UPDATE cosignatures SET note = (SELECT note FROM checkpoints ORDER BY size DESC)":
+        ("cosignature.wrong", "cosignatures tenant 0 feed_id {other} witness {bob} note"),
     "DELETE FROM foretold WHERE seq = 0": ("foretold.wrong", "foretold tenant 0 feed {} seq 2"),
 }  # fmt: skip
 
@@ -115,9 +129,11 @@ DAMAGES: Final = {
 @pytest.mark.parametrize("sql", DAMAGES)
 def test_damage_of_every_kind_is_named(sql: str, conn: sqlite3.Connection) -> None:
     (carol,) = conn.execute("SELECT lower(hex(feed_id)) FROM foretold").fetchone()
+    other, seq = conn.execute("SELECT lower(hex(other)), seq FROM merged WHERE feed = 4 ORDER BY other").fetchone()
     conn.execute(sql)
     code, place = DAMAGES[sql]
-    assert (code, place.format(carol)) in places(audited(conn))
+    named = place.format(carol, other=other, seq=seq, bob=BOB.public.hex())
+    assert (code, named) in places(audited(conn))
 
 
 def test_a_foretold_span_whose_range_is_here_is_named(conn: sqlite3.Connection) -> None:
@@ -130,7 +146,7 @@ def test_a_foretold_span_whose_range_is_here_is_named(conn: sqlite3.Connection) 
 def test_a_flipped_bit_in_any_column_is_found(seed: int, conn: sqlite3.Connection) -> None:
     print(f"seed {seed}")
     rng = random.Random(seed)
-    for table in ("inert", "foretold", "cuts", "voids", "latest", "reverts", "disputes"):
+    for table in ("inert", "foretold", "cuts", "voids", "latest", "reverts", "disputes", "merged", "cosignatures"):
         for (column,) in conn.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall():
             conn.execute("BEGIN")
             flip_somewhere(conn, table, column, rng)

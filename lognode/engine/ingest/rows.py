@@ -6,6 +6,7 @@ what a header says is what the columns repeat; a refused range leaves nothing be
 
 from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from lognode.core.codec import encode
@@ -13,6 +14,7 @@ from lognode.core.errors import CallerError, PeerError
 from lognode.core.ids import IDEM_BYTES, LogLine, SpanId
 from lognode.core.span import PRIVATE, PUBLIC, Entry, decode_body, decode_header, is_control, span_id
 from lognode.engine.ingest.proof import Proven
+from lognode.timeline.agreement.merges import MERGE, is_merge, merge_rows, parent_rows
 from lognode.timeline.members import Control
 from lognode.timeline.proof.tree import HASH_BYTES
 from lognode.timeline.record import FeedRef, labels_of, row_of
@@ -28,13 +30,13 @@ _PLAIN: Final = bytes.fromhex("80f6f6f6f6804040f6")  # tags up to actor_signatur
 
 
 class Known(NamedTuple):
-    """What headers that begin alike say, as the columns repeat it; `control` is the kind of control spans."""
+    """What headers that begin alike say, as the columns repeat it; `telling` is a kind whose data is read here."""
 
     kind: int
     actor: int | None
     status: int
     caused_by: SpanId | None
-    control: str | None
+    telling: str | None
 
 
 class Arrival(NamedTuple):
@@ -46,6 +48,7 @@ class Arrival(NamedTuple):
     hlc: int
     newest: int  # time of a span that is not ahead of now
     weight: int
+    merges: int
 
 
 class Shelf:
@@ -72,7 +75,7 @@ class Shelf:
         spans, bodies, labels = tables["spans"], tables["bodies"], tables["labels"]
         tenant, number, seq, floor = self._tenant, feed.number, head.border.size, head.hlc
         first = row = row_of(tenant, self.position + 1)
-        newest, weight, hlc_max = 0, 0, self._hlc_max
+        newest, weight, hlc_max, merges = 0, 0, self._hlc_max, 0
         controls: dict[SpanId, tuple[Control, int]] = {}
         try:
             for entry, leaf in zip(proven.entries, proven.leaves, strict=True):
@@ -97,9 +100,16 @@ class Shelf:
                     bodies += (row, body)
                     if feed.own or not is_plain(body):
                         labels += self._labels(tables, feed, hlc, row, body)
-                    if known.control is not None:
-                        control = _control(feed, seq, hlc, leaf, known.control, body)
+                    if known.telling is None:
+                        pass
+                    elif known.telling == MERGE:
+                        merges += 1
+                        _note_merge(tables, feed, seq, visibility, known, body)
+                    else:
+                        control = _control(feed, seq, hlc, leaf, known.telling, body)
                         controls[control.id] = (control, row)
+                        if seq == 0:
+                            tables["merged"] = list(chain.from_iterable(parent_rows(number, 0, control.data)))
                     if newest < hlc <= hlc_max:
                         newest = hlc
                     row += 1
@@ -110,7 +120,7 @@ class Shelf:
             self._known.clear()  # what it has learnt has numbers that others will get
             raise
         self.position += row - first
-        return Arrival(tables, controls, row - first, floor, newest, weight)
+        return Arrival(tables, controls, row - first, floor, newest, weight, merges)
 
     def _read(self, tables: dict[str, list[Any]], prefix: bytes, header: bytes) -> Known | None:
         """What a header says; None for a malformed one."""
@@ -120,7 +130,8 @@ class Shelf:
             return None
         kind = self.kinds.get(said.kind) or self._kind(tables, said.kind)
         actor = None if said.actor is None else self.actors.get(said.actor) or self._actor(tables, said.actor)
-        known = Known(kind, actor, said.status, said.caused_by, said.kind if is_control(said.kind) else None)
+        telling = said.kind if said.kind == MERGE or is_control(said.kind) else None
+        known = Known(kind, actor, said.status, said.caused_by, telling)
         if len(self._known) >= _PREFIXES_MAX:
             self._known.clear()
         self._known[prefix] = known
@@ -187,11 +198,23 @@ def _inert(entry: Entry, floor: int) -> Inert:
 
 
 def _control(feed: FeedRef, seq: int, hlc: int, leaf: bytes, kind: str, body: bytes) -> Control:
+    return Control(span_id(hlc, leaf), feed.feed_id, seq, hlc, feed.node_key, kind, _data_of(body))
+
+
+def _note_merge(
+    tables: dict[str, list[Any]], feed: FeedRef, seq: int, visibility: int, known: Known, body: bytes
+) -> None:
+    if is_merge(MERGE, known.actor, known.status, visibility):
+        merged, cosigned = merge_rows(feed.tenant, feed.number, feed.node_key, seq, _data_of(body))
+        tables.setdefault("merged", []).extend(chain.from_iterable(merged))
+        tables.setdefault("cosignatures", []).extend(chain.from_iterable(cosigned))
+
+
+def _data_of(body: bytes) -> bytes:
     try:
-        data = decode_body(body).data
+        return decode_body(body).data
     except CallerError:
-        data = b""
-    return Control(span_id(hlc, leaf), feed.feed_id, seq, hlc, feed.node_key, kind, data)
+        return b""
 
 
 def is_plain(body: bytes) -> bool:

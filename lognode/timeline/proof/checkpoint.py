@@ -19,6 +19,7 @@ from lognode.timeline.proof.tree import HASH_BYTES
 
 _ORIGIN_PREFIX: Final = "lognode.v1"
 _ED25519: Final = b"\x01"
+COSIGNER: Final = b"\x04"  # the kind of an Ed25519 key that cosigns
 _KEY_ID_BYTES: Final = 4
 _SIGNATURE_LINE: Final = re.compile(r"— (\S+) ([A-Za-z0-9+/=]+)")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
@@ -67,10 +68,15 @@ def parse_origin(text: str) -> tuple[TenantId, FeedId]:
 
 def vkey(name: str, public: bytes) -> str:
     """The verifier key of an Ed25519 key, in the text that every signed-note program takes."""
-    return f"{name}+{_key_id(name, public).hex()}+{encode_base64(_ED25519 + public)}"
+    return typed_vkey(name, _ED25519, public)
 
 
-def parse_vkey(text: str) -> tuple[str, bytes]:
+def typed_vkey(name: str, kind: bytes, public: bytes) -> str:
+    """The verifier key of a key of any kind, which is one byte."""
+    return f"{name}+{key_id(name, kind, public).hex()}+{encode_base64(kind + public)}"
+
+
+def parse_vkey(text: str, kind: bytes = _ED25519) -> tuple[str, bytes]:
     """The name and public key of an Ed25519 verifier key. Raises CallerError("vkey.malformed")."""
     parts = text.split("+", 2)
     if len(parts) != 3:
@@ -79,9 +85,9 @@ def parse_vkey(text: str) -> tuple[str, bytes]:
     if name.split() != [name] or _CONTROL_CHARACTER.search(name):  # empty, or with a space of any sort
         raise CallerError("vkey.malformed", "the name is empty or holds a space")
     key = decode_base64(material)
-    if key is None or len(key) != 1 + KEY_BYTES or key[:1] != _ED25519:
-        raise CallerError("vkey.malformed", "the key is not the base64 of an Ed25519 key")
-    if text != vkey(name, key[1:]):
+    if key is None or len(key) != 1 + KEY_BYTES or key[:1] != kind:
+        raise CallerError("vkey.malformed", f"the key is not the base64 of an Ed25519 key of kind {kind.hex()}")
+    if text != typed_vkey(name, kind, key[1:]):
         raise CallerError("vkey.malformed", "the key id is not the one of this name and key")
     return name, key[1:]
 
@@ -89,12 +95,17 @@ def parse_vkey(text: str) -> tuple[str, bytes]:
 def sign_checkpoint(log_key: KeyPair, tenant: TenantId, feed: FeedId, size: int, root: bytes) -> bytes:
     """The checkpoint of a feed's tree, signed by the feed's log key."""
     name = origin(tenant, feed)
-    return sign_note(log_key, name, f"{name}\n{size}\n{encode_base64(root)}\n")
+    return sign_note(log_key, name, head_text(name, size, root))
+
+
+def head_text(name: str, size: int, root: bytes) -> str:
+    """The text of a checkpoint, which its log and its witnesses sign."""
+    return f"{name}\n{size}\n{encode_base64(root)}\n"
 
 
 def sign_note(key: KeyPair, name: str, text: str) -> bytes:
     """The signed note of `text`, which ends in a line feed, with the one signature of the key called `name`."""
-    signature = _key_id(name, key.public) + key.sign(text.encode())
+    signature = key_id(name, _ED25519, key.public) + key.sign(text.encode())
     return f"{text}\n— {name} {encode_base64(signature)}\n".encode()
 
 
@@ -130,14 +141,14 @@ def verify_note(note: bytes, vkey_text: str) -> Note:
     """
     name, public = parse_vkey(vkey_text)
     parsed = parse_note(note)
-    key_id = _key_id(name, public)
-    ours = [line.signature for line in parsed.signatures if line.name == name and line.key_id == key_id]
+    short = key_id(name, _ED25519, public)
+    ours = [line.signature for line in parsed.signatures if line.name == name and line.key_id == short]
     if not ours:
-        raise CallerError("checkpoint.invalid", f"it has no signature by the key {name}+{key_id.hex()}")
+        raise CallerError("checkpoint.invalid", f"it has no signature by the key {name}+{short.hex()}")
     if len(ours) > 1:
-        raise CallerError("checkpoint.invalid", f"it has {len(ours)} signatures by {name}+{key_id.hex()}, not one")
+        raise CallerError("checkpoint.invalid", f"it has {len(ours)} signatures by {name}+{short.hex()}, not one")
     if not verify_signature(public, parsed.text.encode(), ours[0]):
-        raise CallerError("checkpoint.invalid", f"the signature by {name}+{key_id.hex()} does not match")
+        raise CallerError("checkpoint.invalid", f"the signature by {name}+{short.hex()} does not match")
     return parsed
 
 
@@ -175,8 +186,9 @@ def _read_head(note: Note) -> Checkpoint:
     return Checkpoint(name, size, root, note.signatures)
 
 
-def _key_id(name: str, public: bytes) -> bytes:
-    return sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:_KEY_ID_BYTES]
+def key_id(name: str, kind: bytes, public: bytes) -> bytes:
+    """The four bytes by which a signature line names its key."""
+    return sha256(name.encode() + b"\n" + kind + public).digest()[:_KEY_ID_BYTES]
 
 
 def encode_base64(data: bytes) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from lognode.core.errors import NodeFault
+from lognode.timeline.store.agreement.merges import rebuild_merges
 
 CACHE_KIB: Final = 64 * 1024
 WRITER_CACHE_KIB: Final = 16 * 1024  # a commit touches the ends of indexes; more makes none quicker
@@ -86,7 +87,10 @@ def apply_migrations(conn: sqlite3.Connection, version: int | None = None) -> No
     """Bring the schema to the newest version, or up to `version`, one transaction a step."""
     for number, sql in enumerate(migrations()[check_version(conn) : version], start=check_version(conn) + 1):
         try:
-            conn.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};\nCOMMIT;")
+            conn.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};")
+            if number == AGREEMENT_VERSION:
+                rebuild_merges(conn)
+            conn.execute("COMMIT")
         except sqlite3.Error:
             if conn.in_transaction:
                 conn.execute("ROLLBACK")

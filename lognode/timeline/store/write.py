@@ -17,6 +17,7 @@ from lognode.timeline.proof.tree import EMPTY, HASH_BYTES, TILE_LEVELS, TILE_WID
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, TenantRef, leaf_of, row_of
 from lognode.timeline.state import ENDING_REASONS, FETCHED, FeedState, Held, Numbers, TenantState, Verdicts, WritePlan
 from lognode.timeline.store.agreement.disputes import hint_all_disputes, hint_disputes
+from lognode.timeline.store.agreement.merges import save_cosignatures
 from lognode.timeline.verify.inert import HLC_FALLS
 
 CHUNK_ROWS = 250
@@ -43,6 +44,7 @@ _COLUMNS = {
     "endings": 2,
     "latest": 6,
     "reverts": 3,
+    "merged": 5,
 }
 _CLAUSES = {
     "endings": " ON CONFLICT DO UPDATE SET reason = excluded.reason",
@@ -60,10 +62,13 @@ def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
                 _insert(conn, table, width, values)
         if plan.tiles:
             conn.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", plan.tiles)
-        for feed, size in plan.dropped:
-            conn.execute("DELETE FROM checkpoints WHERE feed = ? AND size = ?", (feed, size))
         for feed, size, note in plan.checkpoints:
             conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (feed, size, note))
+        if cosigned := plan.rows.get("cosignatures"):
+            # Before checkpoints go that they may be for.
+            save_cosignatures(conn, cosigned)
+        for feed, size in plan.dropped:
+            conn.execute("DELETE FROM checkpoints WHERE feed = ? AND size = ?", (feed, size))
         conn.executemany("DELETE FROM foretold WHERE tenant = ? AND feed_id = ? AND seq < ?", plan.arrived)
         for verdicts in plan.verdicts:
             _replace_verdicts(conn, verdicts)

@@ -38,6 +38,8 @@ CODES: Final[dict[str, tuple[Severity, str]]] = {
     "foretold.wrong": ("damage", "A control span ahead of its range is not proven, or its range is here."),
     "cut.wrong": ("damage", "A cut, or its absence, does not follow from the control spans."),
     "void.wrong": ("damage", "A span is called void, or is not, otherwise than the control spans say."),
+    "merge.wrong": ("damage", "A row of what feeds know of others that no merge or feed.open says, or one missing."),
+    "cosignature.wrong": ("damage", "A cosignature that is not the newest of its witness, or not of its checkpoint."),
     "label.wrong": ("damage", "A label that no body says, or one that is missing."),
     "idem.wrong": ("damage", "An idempotency key that no body says, or one that is missing."),
     "latest.wrong": ("damage", "The newest span of a feed about a subject is not what the spans say."),

@@ -26,6 +26,14 @@ from lognode.core.span import (
     leaf_hash,
     span_id,
 )
+from lognode.timeline.agreement.merges import (
+    CosignatureRow,
+    MergedRow,
+    is_merge,
+    is_newer,
+    merge_rows,
+    parent_rows,
+)
 from lognode.timeline.control.founding import (
     FeedOpen,
     check_feed_open,
@@ -87,6 +95,8 @@ class History:
         self.homes = homes
         self.labels = Tally()
         self.idems = Tally()
+        self.merged = Tally()
+        self.cosigned: dict[tuple[int, bytes, bytes], CosignatureRow] = {}  # the newest by tenant, feed id and witness
         self.doubtful: set[int] = set()  # rows of spans whose header and body contradict each other
         self._own_key = own_key
         self._report = report
@@ -252,6 +262,7 @@ class History:
             self._blame(home, code, place, "the actor's signature does not match")
         if known.is_reserved:
             self._read_control(home, walk, known.header.kind, body.data)
+            self._read_told(home, walk, known.header, visibility, body.data)
             return
         try:
             for value in (body.data, body.metadata, body.annotations):
@@ -273,6 +284,19 @@ class History:
             if kind == "feed.open":
                 self._blame(home, "feed.wrong", f"feeds feed {walk.ref.number}", error.detail)
 
+    def _read_told(self, home: Home, walk: FeedWalk, header: Header, visibility: int, data: bytes) -> None:
+        """Count what the tables must hold of other feeds that a span names."""
+        ref = walk.ref
+        if header.kind == "feed.open":
+            self.merged.expect(map(_by_seq, parent_rows(ref.number, walk.size, data)))
+        elif is_merge(header.kind, header.actor, header.status, visibility):
+            merged, cosigned = merge_rows(home.ref.number, ref.number, ref.node_key, walk.size, data)
+            self.merged.expect(map(_by_seq, merged))
+            for row in cosigned:
+                held = self.cosigned.get(row[:3])
+                if held is None or is_newer(row, held):
+                    self.cosigned[row[:3]] = row
+
     def _bind(self, home: Home, walk: FeedWalk, opened: FeedOpen) -> None:
         """Compare a feed's row with its feed.open; what follows is checked with what that proves."""
         derived = feed_id(home.ref.tenant_id, opened.node_key, opened.nonce)
@@ -293,6 +317,12 @@ class History:
 
     def _blame(self, home: Home, code: str, place: str, detail: str) -> None:
         self._report.add(code, home.ref.tenant_id, place, detail)
+
+
+def _by_seq(row: MergedRow) -> tuple[int, bytes, int, bytes, int]:
+    """A row of `merged` with what it is counted by at its end."""
+    feed, other, seq, size, root = row
+    return (feed, other, size, root, seq)
 
 
 def data_of(body: bytes) -> bytes:

@@ -18,6 +18,7 @@ from lognode.core.span import Body, decode_body
 from lognode.timeline.agreement.continuity import is_sealed
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import ENDING_REASONS
+from lognode.timeline.store.audit.agreement import check_cosignatures, check_merged
 from lognode.timeline.store.audit.foretold import check_foretold
 from lognode.timeline.store.audit.reading import UNREADABLE, Reading, as_bytes, as_text
 from lognode.timeline.store.audit.subjects import check_subjects
@@ -173,6 +174,9 @@ class _Audit:
         if self._with_bodies:
             self._compare("labels", _LABELS, history.labels, label_rows, history.doubtful)
             self._compare("idems", _IDEMS, history.idems, idem_rows, history.doubtful, feeds=history.own_feeds())
+        if self._with_bodies and self._version >= AGREEMENT_VERSION:
+            check_merged(self._reading, history)
+            check_cosignatures(self._reading, history)
         walks = {feed: walk for home in homes.values() for feed, walk in home.walks.items()}
         trees.find_strays(walks)
         self._find_strays(walks)

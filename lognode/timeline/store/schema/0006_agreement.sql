@@ -40,3 +40,28 @@ CREATE TABLE continuity (
   one  INTEGER PRIMARY KEY CHECK (one = 1),
   mark BLOB NOT NULL
 ) STRICT;
+
+-- What merges and openings of feeds say: from entry `seq` of `feed` on its author knew `size` entries of another feed,
+-- whose tree had that root. The other feed may not be held yet.
+CREATE TABLE merged (
+  feed  INTEGER NOT NULL,
+  other BLOB NOT NULL,  -- feed id
+  seq   INTEGER NOT NULL,
+  size  INTEGER NOT NULL,
+  root  BLOB NOT NULL,
+  PRIMARY KEY (feed, other, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The newest cosignature of each witness for each feed, which may not be held yet. `note` is the checkpoint that it is
+-- for, where that was held: the one thing here that does not follow from spans.
+CREATE TABLE cosignatures (
+  tenant    INTEGER NOT NULL,
+  feed_id   BLOB NOT NULL,
+  witness   BLOB NOT NULL,     -- node key of whoever merged
+  size      INTEGER NOT NULL,
+  root      BLOB NOT NULL,
+  time_s    INTEGER NOT NULL,  -- Unix time in it
+  signature BLOB NOT NULL,
+  note      BLOB,
+  PRIMARY KEY (tenant, feed_id, witness)
+) STRICT, WITHOUT ROWID;
