@@ -1,6 +1,7 @@
 """Every refusal and every failure is a problem body, whatever went wrong."""
 
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from quart_trio.wrappers import TrioResponse
 from structlog.testing import capture_logs
 
 from lognode.api.app import ApiApp, Docs, create_app
-from lognode.api.door.problems import PROBLEM_MEDIA, problem_response
+from lognode.api.door.problems import PROBLEM_MEDIA, error_of, problem_response
 from lognode.api.services import Services
 from lognode.core.access import Action
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault
@@ -174,3 +175,14 @@ async def test_a_socket_that_fails_when_open_is_closed_with_a_code(
             await socket.receive()
 
     assert closed.value.args == (1011,)
+
+
+def test_a_write_that_finds_no_room_is_no_damage() -> None:
+    """Such as that of a tenant's name, by joining."""
+    with closing(sqlite3.connect(":memory:")) as conn:
+        conn.execute("CREATE TABLE names (name TEXT)")
+        conn.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(sqlite3.OperationalError) as full:
+            conn.execute("INSERT INTO names VALUES (?)", ("x" * 10_000,))
+
+    assert error_of(full.value).code == "disk.full"

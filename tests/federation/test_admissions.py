@@ -300,6 +300,16 @@ async def test_approving_checks_once_more() -> None:
     assert await root.admissions.petitions(root.tenant) == []
 
 
+async def test_a_joiner_that_finds_the_disk_of_a_root_full_is_told_so() -> None:
+    root = founder()
+    made = invite(root, approve=True, uses=9)
+    (pages,) = root._db.execute("PRAGMA page_count").fetchone()
+    root._db.execute(f"PRAGMA max_page_count = {pages}")
+    answers = [await root.ask(ask(root, made, f"joiner {number}")) for number in range(9)]
+
+    assert answers[-1] == Refused("disk.full")
+
+
 async def test_who_holds_one_invite_leaves_room_to_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lognode.federation.invites.store.PETITIONS_EACH_MAX", 2)
     root = founder()

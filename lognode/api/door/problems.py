@@ -13,6 +13,8 @@ from quart import Response
 from quart_trio.wrappers import TrioResponse
 
 from lognode.core.errors import CallerError, LognodeError, NodeFault
+from lognode.core.limits import BUSY_RETRY_S
+from lognode.timeline.store.database import is_full
 
 PROBLEM_MEDIA: Final = "application/problem+json"
 _log = structlog.get_logger("lognode.api")
@@ -35,7 +37,8 @@ def error_of(error: BaseException) -> LognodeError:
     """The error of the table that stands for any exception; one that is not foreseen is logged and hidden.
 
     Of an exception group, as a nursery raises it, the first counts that the table has a code for. What SQLite
-    cannot read is damage, unless we asked it wrongly; failed writes never come here.
+    cannot read is damage, unless we asked it wrongly. Failed commits of spans never come here; what is written beside
+    them, about invites, may not have found room.
     """
     if isinstance(error, LognodeError):
         return error
@@ -43,6 +46,8 @@ def error_of(error: BaseException) -> LognodeError:
         known = error.subgroup((LognodeError, sqlite3.DatabaseError))
         if known is not None:
             return error_of(_first_leaf(known))
+    if isinstance(error, sqlite3.Error) and is_full(error):
+        return NodeFault("disk.full", retry_after_s=BUSY_RETRY_S)
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.ProgrammingError):
         _log.error("the database cannot be read", exc_info=error)
         return NodeFault("database.damaged", str(error))

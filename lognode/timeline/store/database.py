@@ -149,6 +149,11 @@ def open_fault(path: Path, error: sqlite3.DatabaseError) -> NodeFault:
     return NodeFault("database.damaged", f"{path}: {error}")
 
 
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether a statement failed since its disk is full."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
 def file_fault(path: Path, error: OSError) -> NodeFault:
     """What a failure to write a file of the data directory means."""
     code = "disk.full" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "data_dir.unwritable"

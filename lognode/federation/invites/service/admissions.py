@@ -5,6 +5,7 @@ checks that decide run in the writer, with the newest membership: of any number 
 joiners get in as the invite has uses. Invariant: who holds no invite gets the same bytes, whatever it asks.
 """
 
+import sqlite3
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -31,6 +32,7 @@ from lognode.federation.invites.words import words_of
 from lognode.timeline.control.members import member_admit_data
 from lognode.timeline.members import Invite, Member, Membership
 from lognode.timeline.record import TenantRef
+from lognode.timeline.store.database import is_full
 
 REFUSED = encode_answer(Refused("invite.refused"))
 _log = structlog.get_logger(__name__)
@@ -111,7 +113,13 @@ class Admissions:
         assert stated.invite_id is not None
         petition = Petition(stated.node_key, stated.invite_id, encode_request(request), now_ms, now_ms)
         known = {held.node_key for held in await self._ground.store.read(load_petitions, tenant.number)}
-        if not await self._ground.store.write(save_petition, tenant.number, petition, live):
+        try:
+            has_room = await self._ground.store.write(save_petition, tenant.number, petition, live)
+        except sqlite3.Error as error:
+            if is_full(error):
+                raise NodeFault("disk.full", retry_after_s=BUSY_RETRY_S) from error
+            raise
+        if not has_room:
             raise NodeFault("invite.crowded", retry_after_s=BUSY_RETRY_S)
         if stated.node_key not in known:  # it asks again and again
             words = words_of(tenant.tenant_id, stated.node_key, self._ground.own_key)
