@@ -25,6 +25,9 @@ def losers(ruling: Ruling) -> dict[int, str]:
             found.update(_overused(invite, invitation))
     for old_key, rotations in ruling.rotations.items():
         found.update(_outdone(old_key, rotations))
+    for act, node, key in ruling.recoveries:
+        if any(not declared.past >> act.number & 1 for declared in ruling.replaced.get((node, key), ())):
+            found[act.number] = "identity.replaced"
     return found
 
 

@@ -31,9 +31,10 @@ def rotate(ruling: Ruling, act: Act) -> str | None:
     old_key, new_key = rotation.old_key, rotation.new_key
     is_recovery = not _rotates(ruling.tenant, act.control, old_key)
     if is_recovery:
-        keys = standing.recovery_keys(old_key, past)
-        if not ruling.is_settled(act) and not any(_rotates(ruling.tenant, act.control, key) for key in keys):
+        keys = [key for key in standing.recovery_keys(old_key, past) if _rotates(ruling.tenant, act.control, key)]
+        if not keys and not ruling.is_settled(act):
             return "binding.invalid"
+        ruling.recoveries += [(act, standing.origin(old_key), key) for key in keys]
         past &= ~union(1 << held.act.number for held in ruling.rotations.get(old_key, ()) if not held.is_recovery)
     elif act.control.author != old_key:
         return "binding.invalid"
@@ -61,8 +62,11 @@ def declare_recovery(ruling: Ruling, act: Act) -> str | None:
     if declared.node_key != act.control.author:
         return "binding.invalid"
     former_keys = standing.recovery_keys(declared.node_key, act.past)
-    if former_keys and not any(_agrees(ruling.tenant, act.control, former) for former in former_keys):
+    given_up = [former for former in former_keys if _agrees(ruling.tenant, act.control, former)]
+    if former_keys and not given_up:
         return "identity.declared"
+    for former in given_up:
+        ruling.replaced[standing.origin(declared.node_key), former].append(act)
     standing.declare(act, declared.node_key)
     return None
 
@@ -73,9 +77,11 @@ def revoke(ruling: Ruling, act: Act) -> str | None:
     if not ruling.standing.grants(target, act.past):
         return "member.unknown"
     keys = ruling.standing.recovery_keys(target, act.past)
+    keys = [key for key in keys if _revokes(ruling.tenant, act.control, key)]
     # Its own cut may end the feed that holds the declaration.
-    if not ruling.is_settled(act) and not any(_revokes(ruling.tenant, act.control, key) for key in keys):
+    if not keys and not ruling.is_settled(act):
         return "binding.invalid"
+    ruling.recoveries += [(act, ruling.standing.origin(target), key) for key in keys]
     ruling.add_cutter(act, target, "identity.revoked", is_recovery=True)
     ruling.standing.end(act, target)
     return None

@@ -45,6 +45,8 @@ class Ruling:
         self.invites: dict[bytes, list[Invitation]] = defaultdict(list)
         self.revoked: dict[bytes, int] = defaultdict(int)
         self.rotations: dict[bytes, list[Rotation]] = defaultdict(list)
+        self.recoveries: list[tuple[Act, bytes, bytes]] = []  # act, node and key of those that a recovery key signed
+        self.replaced: dict[tuple[bytes, bytes], list[Act]] = defaultdict(list)  # (node, key) -> what gave it up
         self._rules = rules
         self._cuts: dict[FeedId, Cut | None] = {}
         self._decided = union(cutter.acts for cutter in counted.decisions)

@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from lognode.core.access import Level
-from lognode.timeline.members import contest, membership
+from lognode.timeline.members import contest, membership, settlement
 from lognode.timeline.members.ruling import Rotation
 from tests.timeline.members.nodes import Node, World, joined, keys_of, meet
 
@@ -198,6 +198,47 @@ def test_what_a_recovery_key_said_is_not_said_again_by_another() -> None:
     meet(world.nodes.values())
     assert world.void(b.write("identity.revoke", lambda _after: revoked.data)) == "binding.invalid"
     assert world.level("a") == Level.ROOT
+
+
+def replaced_words() -> World:
+    """The founder gave up its first words for others; who found them has a member's key as well, and dates them back."""
+    world = World()
+    founder = world.founder
+    founder.declare("lost words")
+    (thief,) = joined(world, "thief", level=Level.TRUSTED)
+    founder.declare("words", former="lost words")
+    thief.open()
+    thief.revoke("founder", "lost words", [])
+    return world
+
+
+def test_a_recovery_key_that_was_given_up_does_nothing_whatever_the_past_it_claims() -> None:
+    world = replaced_words()
+    founder, thief = world.founder, world.nodes["thief"]
+    assert world.level("founder") == Level.ROOT
+    assert list(world.result().voids.values()) == ["identity.replaced"]
+    assert world.void(thief.rotate("friend", recovery="lost words", old="founder")) == "identity.replaced"
+    thief.learn(founder)
+    assert world.void(thief.revoke("founder", "words", [(founder.feed, founder.size)])) is None
+    assert world.level("founder") == Level.BLOCKED
+
+
+def test_it_would_if_pasts_alone_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settlement, "losers", lambda _ruling: {})
+    assert replaced_words().level("founder") == Level.BLOCKED
+
+
+def test_what_a_recovery_key_said_before_it_was_given_up_stands() -> None:
+    world = World()
+    a, b = joined(world, "a", "b")
+    a.declare("words")
+    b.learn(a)
+    said = b.rotate("a2", recovery="words", old="a", cuts=[(a.feed, a.size)])
+    a2 = world.nodes["a2"]
+    a2.learn(b).open()
+    assert world.void(a2.declare("others", former="words")) is None
+    assert world.void(said) is None
+    assert world.level("a2") == Level.ROOT
 
 
 def test_two_recovery_keys_declared_at_once_both_revoke() -> None:

@@ -49,6 +49,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "identity.rotated": Refusal("the key that it is about was given up for another", _LIST),
     "identity.revoked": Refusal("this node was removed by its recovery key", _LIST),
     "identity.contested": Refusal("another change of the same key counts", _IDENTITY),
+    "identity.replaced": Refusal("these words were given up for others", "Use the words that were declared last."),
     "identity.declared": Refusal("the recovery key in force did not agree", "Add --former FILE with its words."),
 }
 

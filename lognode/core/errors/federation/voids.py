@@ -48,6 +48,7 @@ VOID_REASONS: Final[Mapping[str, VoidReason]] = {
     "identity.revoked": VoidReason("Beyond the revocation of its author", _ENDED),
     "identity.contested": VoidReason("Another rotation of the key counts", _LATE),
     "identity.declared": VoidReason("Another recovery key is in force", _LATE),
+    "identity.replaced": VoidReason("Signed by a recovery key that was given up for another", _LATE),
     "invite.unknown": VoidReason("Admission by no invite that counts", _INVITE),
     "invite.exists": VoidReason("Invite made twice", _LATE),
     "invite.level": VoidReason("Admission above the level of its invite", _INVITE),
