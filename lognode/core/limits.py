@@ -16,6 +16,7 @@ BODY_BYTES_MAX: Final = MIB
 DEPTH_MAX: Final = 16  # nesting of arrays and maps in data, metadata and annotations
 KIND_BYTES_MAX: Final = 64
 CUTS_MAX: Final = 10_000  # feeds that one removal names, some 60 bytes each; a node has one more with each restore
+AFTER_MAX: Final = 1024  # control spans that one of ours names, 26 bytes each; it names the newest of each feed at most
 INVITE_USES_MAX: Final = 10_000  # joiners of one invite
 ADMISSION_DEPTH_MAX: Final = 32  # of whom one admitted whom; membership is computed once for each depth
 CONTESTS_MAX: Final = 8  # judgings in which losers make others count, before no more may: else one key costs cubes

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from lognode.core.codec import decode_any_array
 from lognode.core.errors import CallerError
 from lognode.core.ids import KEY_BYTES, FeedId, SpanId, TenantId
+from lognode.core.limits import AFTER_MAX
 from lognode.timeline.members import Control, Membership, membership
 from lognode.timeline.state import Verdicts
 
@@ -28,8 +29,21 @@ class Book(NamedTuple):
 
     @property
     def after(self) -> list[SpanId]:
-        """The newest control spans: those that no other one names."""
-        return sorted(self.controls.keys() - self.named)
+        """The newest control spans: those that no other one names, or follows in its feed.
+
+        More than AFTER_MAX are left for the control spans to come: void ones first, then what only opens a feed, then
+        the older ones. Anybody may write any number, and nobody else may lose the room for a span of its own by that.
+        """
+        last: dict[FeedId, Control] = {}
+        for control in self.controls.values():
+            known = last.get(control.feed)
+            if known is None or known.seq < control.seq:
+                last[control.feed] = control
+        newest = [control for control in last.values() if control.id not in self.named]
+        if len(newest) > AFTER_MAX:
+            voids = self.members.voids
+            newest.sort(key=lambda one: (one.id in voids, one.kind == "feed.open", -one.hlc, one.id))
+        return sorted(control.id for control in newest[:AFTER_MAX])
 
     def extended(self, held: Mapping[SpanId, tuple[Control, int]], foretold: Iterable[Control] = ()) -> "Book":
         """The book with more control spans, those that are held with their rows."""

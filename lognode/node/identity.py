@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from lognode.core.access import Level
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, LogLineKind, SpanId, b32encode, format_logline, logline
+from lognode.core.limits import CUTS_MAX
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
@@ -222,7 +223,8 @@ async def _revoke(folder: Path, world: World, recovery: KeyPair) -> list[tuple[s
 
 async def _revoke_in(turn: _Turn, tenant: TenantRef, node_key: bytes, recovery: KeyPair) -> None:
     feeds = [feed for feed in turn.store.feeds.values() if feed.tenant == tenant.number and feed.node_key == node_key]
-    cuts = await turn.store.write(_heads, feeds)
+    # Should there be more than fit, those that were here first: what is left out is cut off whole.
+    cuts = await turn.store.write(_heads, sorted(feeds, key=lambda feed: feed.number)[:CUTS_MAX])
 
     def build(_members: Membership, after: list[SpanId]) -> bytes:
         return identity_revoke_data(node_key, recovery, tenant.tenant_id, turn.keys.public, after, cuts)

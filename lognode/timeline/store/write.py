@@ -85,9 +85,12 @@ def _replace_verdicts(conn: sqlite3.Connection, verdicts: Verdicts) -> None:
     tenant = verdicts.tenant
     before = conn.execute(_CUTS, (tenant,)).fetchall()
     conn.execute("DELETE FROM cuts WHERE feed IN (SELECT feed FROM feeds WHERE tenant = ?)", (tenant,))
-    conn.execute("DELETE FROM voids WHERE row >= ? AND row < ?", (row_of(tenant, 0), row_of(tenant + 1, 0)))
     conn.executemany("INSERT INTO cuts VALUES (?, ?, ?)", verdicts.cuts)
-    conn.executemany("INSERT INTO voids VALUES (?, ?)", verdicts.voids)
+    # Anybody may write void control spans without end, so only what differs is written.
+    bounds = (row_of(tenant, 0), row_of(tenant + 1, 0))
+    voids, said = set(conn.execute("SELECT * FROM voids WHERE row >= ? AND row < ?", bounds)), set(verdicts.voids)
+    conn.executemany("DELETE FROM voids WHERE row = ?", [(row,) for row, _ in voids - said])
+    conn.executemany("INSERT INTO voids VALUES (?, ?)", sorted(said - voids))
     if [(feed, size) for feed, size, _ in verdicts.cuts] != before:
         hint_all_disputes(conn, tenant)
 

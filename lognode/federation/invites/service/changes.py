@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from lognode.core.access import Level
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId, b32encode
+from lognode.core.limits import CUTS_MAX
 from lognode.engine.receipt import Receipt
 from lognode.federation.invites.service.ground import Ground
 from lognode.federation.invites.service.issuing import check_root
@@ -67,7 +68,8 @@ class Changes:
             for feed in self._ground.store.feeds.values()
             if feed.tenant == tenant.number and feed.node_key == node_key
         ]
-        return await self._ground.store.read(_heads, feeds)
+        # Should there be more than fit, those that were here first: what is left out is cut off whole.
+        return await self._ground.store.read(_heads, sorted(feeds, key=lambda feed: feed.number)[:CUTS_MAX])
 
 
 def _member(membership: Membership, node_key: bytes) -> Member:
