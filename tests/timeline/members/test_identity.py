@@ -201,7 +201,7 @@ def test_what_a_recovery_key_said_is_not_said_again_by_another() -> None:
 
 
 def replaced_words() -> World:
-    """The founder gave up its first words for others; who found them has a member's key as well, and dates them back."""
+    """The founder gave up its first words for others; who found them has a member's key too, and dates them back."""
     world = World()
     founder = world.founder
     founder.declare("lost words")
