@@ -70,7 +70,10 @@ async def test_a_member_is_listed_changed_and_removed(http: httpx.AsyncClient, s
     assert (again["effective"], again["receipt"]) == (True, None)
     removed = (await http.request("DELETE", f"{MEMBERS}/{key}", json={"reason": "lost"})).json()
     assert (removed["effective"], removed["removed"]) == (True, True)
-    assert code_of(await http.request("DELETE", f"{MEMBERS}/{key}", json={})) == "member.unknown"
+    twice = (await http.request("DELETE", f"{MEMBERS}/{key}", json={})).json()
+    assert (twice["removed"], twice["receipt"], twice["removal_votes"]) == (True, None, None)
+    assert code_of(await http.patch(f"{MEMBERS}/{key}", json={"level": "root"})) == "member.gone"
+    assert code_of(await http.request("DELETE", f"{MEMBERS}/{'0' * 52}", json={})) == "member.unknown"
 
 
 async def test_who_waits_is_listed_with_the_words_that_it_shows(http: httpx.AsyncClient, services: Services) -> None:

@@ -19,7 +19,7 @@ INVITE: Final = bytes(range(100, 116))
 DATA: Final[dict[str, Any]] = {
     "node_key": OTHER.hex(), "old_key": KEY.hex(), "new_key": OTHER.hex(), "level": "trusted", "reason": "lost",
     "invite_id": INVITE.hex(), "uses": 3, "expires_ms": 1_800_000_000_000, "approve": 1, "feed": INVITE.hex(),
-    "size": 1024, "seq": 7, "recovery_key": OTHER.hex(),
+    "size": 1024, "seq": 7, "recovery_key": OTHER.hex(), "kind": "order", "policy": "manual",
 }  # fmt: skip
 MERGE: Final = [{"feed": "7q8w" + "0" * 22, "size": 1024}, {"feed": "9q8w" + "0" * 22, "size": 1}]
 SAID: Final = {

@@ -274,6 +274,26 @@ async def test_removing_twice_changes_nothing_and_a_removed_member_has_no_level(
         assert refused.value.code == "member.gone"
 
 
+async def test_a_vote_to_remove_says_how_many_are_missing_and_is_cast_once(street: Street) -> None:
+    async with street.open("founder") as founder, street.open("one") as one, street.open("two") as two:
+        for joiner in (one, two):
+            await joiner.join(await founder.invite(Level.ROOT))
+            await sync(founder, joiner)
+        await sync(founder, one)
+        key = founder.keys.public
+        assert await one.desk.changes.remove(one.tenant, key, "gone") is not None
+        before = await one.store.read(read_clock, one.tenant)
+        assert await one.desk.changes.remove(one.tenant, key, "gone") is None
+        assert await one.store.read(read_clock, one.tenant) == before
+
+        poll = one.membership.polls[key]
+        assert (poll.voters, poll.needed) == ((one.keys.public,), 2)
+        await sync(one, two)
+        assert two.membership.polls == one.membership.polls
+        await two.desk.changes.remove(two.tenant, key, "gone")
+        assert (two.membership.polls, two.level("founder")) == ({}, Level.BLOCKED)
+
+
 async def test_an_invite_that_expired_says_so_also_where_no_root_answers(street: Street) -> None:
     async with street.open("joiner") as joiner:
         async with street.open("founder") as founder:

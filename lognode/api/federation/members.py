@@ -29,8 +29,19 @@ MEMBERS: Final = "/v1/tenants/<tenant>/members"
 AnyLevel = Literal["blocked", "observer", "trusted", "root"]
 
 
+class VotesJson(msgspec.Struct, frozen=True):
+    """Open votes to remove a member: who voted, who may, and how many it takes in all."""
+
+    voted: list[str]
+    entitled: list[str]
+    needed: int
+
+
 class MemberJson(msgspec.Struct, frozen=True):
-    """A node of the tenant. `admission` is the span that made it a member, `words` what both ends showed then."""
+    """A node of the tenant. `admission` is the span that made it a member, `words` what both ends showed then.
+
+    `removal_votes` is null where there are none that wait for others.
+    """
 
     node: str
     level: AnyLevel
@@ -39,6 +50,7 @@ class MemberJson(msgspec.Struct, frozen=True):
     admission: str
     admitted_by: str | None
     words: str | None
+    removal_votes: VotesJson | None
 
 
 class MembersJson(msgspec.Struct, frozen=True):
@@ -80,7 +92,7 @@ class ChangedJson(msgspec.Struct, frozen=True):
     """A change that was recorded, and how the member stands now.
 
     `receipt` is null where there was nothing to change. `effective` says whether it counts: a removal by a node that
-    may not decide alone is a vote, and counts once enough others made it too.
+    may not decide alone is a vote, and counts once enough others made it too; `removal_votes` then says how many.
     """
 
     node: str
@@ -88,6 +100,7 @@ class ChangedJson(msgspec.Struct, frozen=True):
     removed: bool
     effective: bool
     receipt: ReceiptJson | None
+    removal_votes: VotesJson | None
 
 
 class ApprovedJson(msgspec.Struct, frozen=True):
@@ -162,7 +175,7 @@ async def change_level(node: str) -> Response:
     member = _find(caller, node_key)
     is_effective = member is not None and member.level == level
     return json_answer(
-        _changed(node_key, member, receipt_json(receipt) if receipt else None, is_effective=is_effective)
+        _changed(caller, node_key, member, receipt_json(receipt) if receipt else None, is_effective=is_effective)
     )
 
 
@@ -180,7 +193,7 @@ async def remove_member(node: str) -> Response:
     member = _find(caller, node_key)
     is_effective = member is None or member.removed
     return json_answer(
-        _changed(node_key, member, receipt_json(receipt) if receipt else None, is_effective=is_effective)
+        _changed(caller, node_key, member, receipt_json(receipt) if receipt else None, is_effective=is_effective)
     )
 
 
@@ -188,10 +201,20 @@ def _find(caller: Caller, node_key: bytes) -> Member | None:
     return caller.services.desk.ground.membership(caller.tenant).members.get(node_key)
 
 
-def _changed(node_key: bytes, member: Member | None, receipt: ReceiptJson | None, *, is_effective: bool) -> ChangedJson:
+def _changed(
+    caller: Caller, node_key: bytes, member: Member | None, receipt: ReceiptJson | None, *, is_effective: bool
+) -> ChangedJson:
     is_removed = member is None or member.removed
     level = level_name(Level.BLOCKED if member is None else member.level)
-    return ChangedJson(node_name(node_key), level, is_removed, is_effective, receipt)  # type: ignore[arg-type]
+    votes = _votes(caller, node_key)
+    return ChangedJson(node_name(node_key), level, is_removed, is_effective, receipt, votes)  # type: ignore[arg-type]
+
+
+def _votes(caller: Caller, node_key: bytes) -> VotesJson | None:
+    poll = caller.services.desk.ground.membership(caller.tenant).polls.get(node_key)
+    if poll is None:
+        return None
+    return VotesJson(list(map(node_name, poll.voters)), list(map(node_name, poll.electors)), poll.needed)
 
 
 def _member_json(caller: Caller, member: Member) -> MemberJson:
@@ -204,4 +227,5 @@ def _member_json(caller: Caller, member: Member) -> MemberJson:
         admission=b32encode(member.admission),
         admitted_by=node_name(admitter) if admitter else None,
         words=words_of(caller.tenant.tenant_id, member.node_key, admitter) if admitter else None,
+        removal_votes=_votes(caller, member.node_key),
     )

@@ -78,6 +78,7 @@ def _merged(node: str, data: Sequence[Mapping[str, Any]]) -> str:
 
 ACTS: Final[Mapping[str, Callable[[str, Data], str]]] = {
     "tenant.create": lambda node, _data: f"{node} founded the tenant",
+    "tenant.policy": lambda node, data: f"{node} set {data['kind']} to be settled by policy {data['policy']}",
     "feed.open": _opened,
     "feed.adopt": lambda node, data: f"{node} lets {data['size']:,} entries of feed {_key(data['feed'])} count",
     "feed.fork": lambda node, data: f"{node} has proof of two histories of a feed from entry {data['seq']:,} on",

@@ -51,6 +51,14 @@ class Revoked(TypedDict):
     receipt: Receipt | None
 
 
+class Votes(TypedDict):
+    """Open votes to remove a member: who voted, who may, and how many it takes in all."""
+
+    voted: list[str]
+    entitled: list[str]
+    needed: int
+
+
 class Member(TypedDict):
     """A node of the tenant; `self` is the one that answers, `words` what both ends of its joining showed."""
 
@@ -61,6 +69,7 @@ class Member(TypedDict):
     admission: str
     admitted_by: str | None
     words: str | None
+    removal_votes: Votes | None
 
 
 class Members(TypedDict):
@@ -94,6 +103,7 @@ class Changed(TypedDict):
     removed: bool
     effective: bool
     receipt: Receipt | None
+    removal_votes: Votes | None
 
 
 class Approved(TypedDict):

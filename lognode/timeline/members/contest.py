@@ -71,6 +71,30 @@ def decisions(ruling: Ruling) -> list[Cutter]:
     return found
 
 
+class Poll(NamedTuple):
+    """Votes to remove a member that are not enough yet, of those that may vote. It takes `needed` of them."""
+
+    voters: tuple[bytes, ...]
+    electors: tuple[bytes, ...]
+
+    @property
+    def needed(self) -> int:
+        """More than half of all that may vote."""
+        return len(self.electors) // 2 + 1
+
+
+def polls(ruling: Ruling) -> dict[bytes, Poll]:
+    """The open votes of a ruling in which nothing is left to decide, by the member that is to go."""
+    found: dict[bytes, Poll] = {}
+    roots = _find_roots(ruling) if ruling.votes else None
+    for target, votes in ruling.votes.items():
+        if roots is not None and ruling.standing.level(target, ruling.history.everything) is not None:
+            electors = electorate(roots, target)
+            voters = {act.control.author for act in votes} & electors
+            found[target] = Poll(tuple(sorted(voters)), tuple(sorted(electors)))
+    return found
+
+
 def electorate(roots: Roots, target: bytes) -> set[bytes]:
     """The roots that decide about `target`: itself, its seniors, and those that one of these let in by itself."""
     grants = roots.ruling.standing.grants_in_force(target, roots.ruling.history.everything)

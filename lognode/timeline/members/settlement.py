@@ -14,7 +14,7 @@ from lognode.core.access import Level
 from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.core.limits import CONTESTS_MAX, JUDGINGS_MAX
 from lognode.timeline.members import admission, identity, removal
-from lognode.timeline.members.contest import decisions, losers
+from lognode.timeline.members.contest import Poll, decisions, losers, polls
 from lognode.timeline.members.cuts import Counted, Cut, Cutter
 from lognode.timeline.members.history import Act, Control, History, read_history
 from lognode.timeline.members.ruling import Invitation, Rule, Ruling
@@ -63,6 +63,7 @@ class Membership(NamedTuple):
     invites: Mapping[bytes, Invite]
     certificates: Mapping[bytes, bytes]  # of those that are members: certificate -> node key
     policies: Mapping[str, str] = MappingProxyType({})  # kind -> how conflicts are settled, where somebody said so
+    polls: Mapping[bytes, Poll] = MappingProxyType({})  # open votes, by the member that is to be removed
 
     @property
     def authors(self) -> Collection[bytes]:
@@ -172,7 +173,7 @@ def _answer(ruling: Ruling) -> Membership:
     }
     live = [member for member in members.values() if member.level > Level.BLOCKED]
     certificates = {member.certificate: member.node_key for member in live}
-    return Membership(members, cuts, voids, invites, certificates, policies=_policies(ruling))
+    return Membership(members, cuts, voids, invites, certificates, policies=_policies(ruling), polls=polls(ruling))
 
 
 def _policies(ruling: Ruling) -> dict[str, str]:

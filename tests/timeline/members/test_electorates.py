@@ -28,6 +28,22 @@ def test_a_senior_falls_by_more_than_half_of_its_electorate() -> None:
     assert world.void(founder.admit("friend")) == "member.removed"
 
 
+def test_a_poll_is_open_until_more_than_half_have_voted() -> None:
+    world = World()
+    joined(world, "a", "b", "c")
+    joined(world, "d", by="a")
+    meet(world.nodes.values())
+    assert world.result().polls == {}
+    vote(world, "founder", "a", "b", "d")  # the vote of d, whom a junior of the founder let in, is none
+    keys = {name: keys_of(name).public for name in ("founder", "a", "b", "c")}
+    (poll,) = world.result().polls.values()
+    assert set(poll.voters) == {keys["a"], keys["b"]}
+    assert set(poll.electors) == set(keys.values())
+    assert poll.needed == 3
+    vote(world, "founder", "c")
+    assert world.result().polls == {}
+
+
 def test_a_vote_cast_twice_is_one() -> None:
     world = World()
     joined(world, "a", "b", "c")

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Final, Literal
 
 from lognode.cli.options import HERE, Target
-from lognode.cli.output import is_terminal, print_json, print_rows, print_table, print_text, say, text_width
+from lognode.cli.output import flush, is_terminal, print_json, print_rows, print_table, print_text, say, text_width
 from lognode.cli.view.nodes import choose, short_key
 from lognode.core.errors import CallerError
 
 if TYPE_CHECKING:
     from lognode.client import Client
-    from lognode.client.answers.federation import Changed
+    from lognode.client.answers.federation import Changed, Votes
 
 WIDTH_OF_THE_REST: Final = 60
 _KEY: Final = "key of a member"
@@ -19,7 +19,8 @@ _WAITING: Final = "key or words of a waiting node"
 def member_list(*, target: Target = HERE) -> None:
     """List the nodes that are members of the tenant.
 
-    The words are those that both ends showed when the node joined. Removed ones stand last.
+    The words are those that both ends showed when the node joined. Removed ones stand last; below them, votes to remove
+    one that wait for others.
 
     Examples
     --------
@@ -40,6 +41,9 @@ def member_list(*, target: Target = HERE) -> None:
         for member in members
     ]
     print_table(("node", "level", "", "words"), rows)
+    for member in members:
+        if (votes := member["removal_votes"]) is not None:
+            print_text(f"\nTo remove {short_key(member['node'])}: {_votes_text(member['node'], votes)}")
 
 
 def member_level(
@@ -69,7 +73,8 @@ def member_remove(node: str, /, *, reason: str = "", target: Target = HERE) -> N
     """Remove a member.
 
     What it wrote and this node holds stays; what comes later has no effect on any node. A root removes those that
-    joined through it; for others this is a vote, and counts once enough roots gave it.
+    joined through it. For others this is a vote: it counts once more than half of the roots concerned gave theirs, each
+    on its own node; 'lognode member list' shows how many are missing.
 
     Parameters
     ----------
@@ -84,7 +89,8 @@ def member_remove(node: str, /, *, reason: str = "", target: Target = HERE) -> N
     """
     with target.client() as client:
         changed = client.remove_member(_choose_member(client, node), reason=reason)
-    _show(changed, "It was removed before; nothing was changed.", as_json=target.json)
+    before = "removed" if changed["removed"] else "voted on by this node"
+    _show(changed, f"It was {before} before; nothing was changed.", as_json=target.json)
 
 
 def member_pending(*, target: Target = HERE) -> None:
@@ -164,8 +170,21 @@ def _show(changed: "Changed", nothing: str, *, as_json: bool) -> None:
     rows = {"Member": changed["node"], "Level": "removed" if changed["removed"] else changed["level"]}
     if changed["receipt"] is not None:
         rows["Span"] = changed["receipt"]["id"]
+    votes = changed["removal_votes"]
+    if votes is not None:
+        rows["Votes"] = _votes_text(changed["node"], votes)
     print_rows(rows)
+    flush()
     if changed["receipt"] is None:
         say(nothing)
     elif not changed["effective"]:
-        say("Recorded as a vote: this node alone may not decide it. It counts once enough roots do the same.")
+        say("Recorded as a vote: this node alone may not decide it. 'lognode member list' shows how many are missing.")
+
+
+def _votes_text(member: str, votes: "Votes") -> str:
+    """How many votes there are to remove a member, and whose could be those that are missing."""
+    others = [short_key(node) for node in votes["entitled"] if node not in (*votes["voted"], member)]
+    by = f" (by {', '.join(map(short_key, votes['voted']))})" if votes["voted"] else ""
+    count, missing = len(votes["voted"]), votes["needed"] - len(votes["voted"])
+    whose = f" by {'one of ' * (len(others) > 1)}{', '.join(others)}" if others else ""
+    return f"{count} of {votes['needed']} votes{by}; {missing} more{whose}"

@@ -45,12 +45,13 @@ class Changes:
         return await self._ground.writer.append_control(tenant, "member.level", build)
 
     async def remove(self, tenant: TenantRef, node_key: bytes, reason: str) -> Receipt | None:
-        """The receipt of `member.remove`; None where the member was removed before.
+        """The receipt of `member.remove`; None where the member was removed, or this node voted for it, before.
 
         Raises CallerError member.unknown, member.not_root or member.last_root.
         """
-        member = self._ground.membership(tenant).members.get(node_key)
-        if member is not None and member.removed:
+        membership = self._ground.membership(tenant)
+        member, poll = membership.members.get(node_key), membership.polls.get(node_key)
+        if (member is not None and member.removed) or (poll is not None and self._ground.own_key in poll.voters):
             return None
         cuts = await self._cuts(tenant, node_key)
 
