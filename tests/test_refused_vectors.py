@@ -17,6 +17,7 @@ from lognode.core.span import decode_body, decode_header
 from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.proof.bundle.reader import verify_bundle
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint
+from lognode.timeline.proof.fork import check_fork, parse_fork
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import verify_consistency, verify_inclusion
 from tests.independent import bundle_checker
@@ -112,6 +113,7 @@ JUDGES: Final[Mapping[str, tuple[Judge, Judge | None]]] = {
     "vkeys": (lambda v: parse_vkey(v["text"]), lambda v: checker.parse_vkey(v["text"])),
     "checkpoints": (lambda v: verify_checkpoint(data_of(v), v["vkey"]), None),
     "bundles": (judge_bundle, lambda v: bundle_checker.check(bytes.fromhex(v["bundle"]), [NODE_KEY])),
+    "forks": (lambda v: check_fork(parse_fork(v["file"].encode())), None),
     "proofs": (lambda v: check_proof(data_of(v), v["vkey"]), lambda v: checker.check(data_of(v), v["vkey"])),
 }
 
@@ -126,6 +128,7 @@ def refused() -> Iterator[tuple[str, Vector]]:
     groups: dict[str, list[Vector]] = {
         "ids": load("ids")["refused"],
         "values": load("values")["refused"],
+        "forks": load("forks")["refused"],
         "bundles": load("bundles")["refused"],
         "headers": records["headers"]["refused"],
         "bodies": records["bodies"]["refused"],

@@ -38,10 +38,12 @@ from lognode.core.ids import (
 from lognode.core.span import decode_body, decode_header, encode_body, encode_header, entry_bytes, leaf_hash, span_id
 from lognode.identity.certificate import certificate_key, tls_certificate
 from lognode.identity.keys import NodeKeys, verify_signature
+from lognode.timeline.control.forks import parse_feed_fork
 from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.members import Control, membership
 from lognode.timeline.proof.bundle.reader import BundleReader
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint, verify_note
+from lognode.timeline.proof.fork import check_fork, format_fork, parse_fork
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import EMPTY, grow, root_of, verify_consistency, verify_inclusion
 from tests.independent import bundle_checker
@@ -345,6 +347,18 @@ def test_clocks_tick_and_compare() -> None:
         assert state_hash(Clock(heads)).hex() == sha256(joined).hexdigest() == vector["state"]
     heads = {FeedId(*unhex(f, "id")): (len(f["entries"]), bytes.fromhex(f["roots"][-1])) for f in FEEDS["feeds"]}
     assert state_hash(Clock(heads)).hex() == FEEDS["state"]
+
+
+def test_fork_proofs_show_what_is_stated() -> None:
+    for vector in load("forks")["forks"]:
+        proof = parse_fork(vector["file"].encode())
+        fork = check_fork(proof)
+        assert [fork.tenant, fork.feed, fork.node_key] == [*unhex(vector, "tenant", "feed", "node_key")]
+        assert (fork.seq, list(fork.sizes)) == (vector["seq"], vector["sizes"])
+        assert [span.hex() for span in fork.spans] == vector["spans"]
+        assert [root.hex() for root in fork.roots] == vector["roots"]
+        assert parse_feed_fork(bytes.fromhex(vector["data"])).proof == proof
+        assert format_fork(proof) == vector["file"].encode()
 
 
 def test_control_spans_come_to_the_membership_that_is_stated() -> None:

@@ -6,11 +6,11 @@ those foretold, whatever the order in which they came.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from lognode.core.codec import decode_any_array
 from lognode.core.errors import CallerError
-from lognode.core.ids import KEY_BYTES, FeedId, SpanId, TenantId
+from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.core.limits import AFTER_MAX
 from lognode.timeline.members import Control, Membership, membership
 from lognode.timeline.state import Verdicts
@@ -23,26 +23,40 @@ class Book(NamedTuple):
     controls: Mapping[SpanId, Control]
     rows: Mapping[SpanId, int]
     foretold: Mapping[tuple[FeedId, int], SpanId]
-    named: frozenset[SpanId]  # those that another one names in its `after`
+    named: frozenset[SpanId]  # those that another one which counts names in its `after`
     members: Membership
-    authors: frozenset[bytes]  # keys that somebody among them let in, whether or not that counts
 
     @property
-    def after(self) -> list[SpanId]:
-        """The newest control spans: those that no other one names, or follows in its feed.
+    def authors(self) -> frozenset[bytes]:
+        """Keys whose feeds are taken in: somebody let them in, whether or not that counts."""
+        return self.members.let_in
 
-        More than AFTER_MAX are left for the control spans to come: void ones first, then what only opens a feed, then
-        the older ones. Anybody may write any number, and nobody else may lose the room for a span of its own by that.
+    def after(self, feed: FeedId | None) -> list[SpanId]:
+        """What the next control span of an own feed names; None: the first one of a new feed.
+
+        The newest control spans of feeds: those that no other one names, and besides those of feeds of which the own
+        feed has not named as much so far. So what is known of a feed stays known, whatever comes out about others: a
+        fork takes away what only its tail led to.
+
+        More than AFTER_MAX are left for the control spans to come: void ones first, then what others name, then what
+        only opens a feed, then the older ones. Anybody may write any number, and nobody else may lose the room for a
+        span of its own by that.
         """
+        seen: dict[FeedId, int] = {}
         last: dict[FeedId, Control] = {}
-        for control in self.controls.values():
-            known = last.get(control.feed)
-            if known is None or known.seq < control.seq:
-                last[control.feed] = control
-        newest = [control for control in last.values() if control.id not in self.named]
+        for control in (held for span, held in self.controls.items() if span not in self.members.unknown):
+            last[control.feed] = max(control, last.get(control.feed, control), key=lambda one: one.seq)
+            for link in _after(control) if control.feed == feed else ():
+                if (target := self.controls.get(link)) is not None:
+                    seen[target.feed] = max(target.seq, seen.get(target.feed, 0))
+        newest = [
+            control
+            for control in last.values()
+            if control.id not in self.named or (control.feed != feed and control.seq > seen.get(control.feed, -1))
+        ]
         if len(newest) > AFTER_MAX:
-            voids = self.members.voids
-            newest.sort(key=lambda one: (one.id in voids, one.kind == "feed.open", -one.hlc, one.id))
+            voids, named = self.members.voids, self.named
+            newest.sort(key=lambda one: (one.id in voids, one.id in named, one.kind == "feed.open", -one.hlc, one.id))
         return sorted(control.id for control in newest[:AFTER_MAX])
 
     def extended(self, held: Mapping[SpanId, tuple[Control, int]], foretold: Iterable[Control] = ()) -> "Book":
@@ -57,9 +71,7 @@ class Book(NamedTuple):
         new.update((span, control) for span, (control, _) in held.items() if span not in self.controls)
         if not new:
             return self._replace(rows=rows, foretold=places)
-        controls = {**self.controls, **new}
-        named = self.named.union(*map(_after, new.values()))
-        return _book(self.tenant_id, controls, rows, places, named)
+        return _book(self.tenant_id, {**self.controls, **new}, rows, places)
 
     def without(self, spans: Collection[SpanId]) -> "Book":
         """The book without foretold control spans, in whose places their ranges have none."""
@@ -67,8 +79,7 @@ class Book(NamedTuple):
             return self
         controls = {span: control for span, control in self.controls.items() if span not in spans}
         places = {place: span for place, span in self.foretold.items() if span not in spans}
-        named = frozenset[SpanId]().union(*map(_after, controls.values()))
-        return _book(self.tenant_id, controls, self.rows, places, named)
+        return _book(self.tenant_id, controls, self.rows, places)
 
     def verdicts(self, tenant: int, find_feed: Callable[[FeedId], int | None]) -> Verdicts:
         """The rows of what is void; `find_feed` gives the number of a feed of the tenant, None where it is not held."""
@@ -80,7 +91,7 @@ class Book(NamedTuple):
 
 def empty_book(tenant_id: TenantId) -> Book:
     """The book of a tenant of which nothing is known."""
-    return _book(tenant_id, {}, {}, {}, frozenset())
+    return _book(tenant_id, {}, {}, {})
 
 
 def _book(
@@ -88,46 +99,14 @@ def _book(
     controls: Mapping[SpanId, Control],
     rows: Mapping[SpanId, int],
     places: Mapping[tuple[FeedId, int], SpanId],
-    named: frozenset[SpanId],
 ) -> Book:
     members = membership(tenant_id, controls.values())
-    return Book(tenant_id, controls, rows, places, named, members, _authors(members, controls.values()))
-
-
-def _authors(members: Membership, controls: Iterable[Control]) -> frozenset[bytes]:
-    """Keys whose feeds are taken in: the founder's, and those that a feed of these names as let in.
-
-    It only grows with what is known. Who counts as a member does not: an admission may turn out void, and nodes that
-    had taken the feed before would hold for ever what others refuse.
-    """
-    named: dict[bytes, list[bytes]] = {}
-    for control in controls:
-        place = _LETS_IN.get(control.kind)
-        if place is not None and (key := _element(control, place)) is not None:
-            named.setdefault(control.author, []).append(key)
-    found = set(members.members)
-    waiting = list(found)
-    while waiting:
-        new = set(named.get(waiting.pop(), ())) - found
-        found |= new
-        waiting += new
-    return frozenset(found)
-
-
-# Where the data of a control span names the key that it lets in.
-_LETS_IN: Final[Mapping[str, int]] = {"member.admit": 1, "identity.rotate": 2}
+    counted = (control for span, control in controls.items() if span not in members.unknown)
+    named = frozenset[SpanId]().union(*map(_after, counted))
+    return Book(tenant_id, controls, rows, places, named, members)
 
 
 @lru_cache(maxsize=65_536)
-def _element(control: Control, place: int) -> bytes | None:
-    try:
-        parts = decode_any_array(control.data)
-    except CallerError:
-        return None
-    key = parts[place] if len(parts) > place else None
-    return key if isinstance(key, bytes) and len(key) == KEY_BYTES else None
-
-
 def _after(control: Control) -> Sequence[SpanId]:
     """The control spans that one names; none where its data is malformed."""
     try:

@@ -21,6 +21,7 @@ from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.proof.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, consistency_proof, grow, inclusion_proof
 from tests.vectors import refused, refused_notes
 from tests.vectors.bundles import make_bundles
+from tests.vectors.forks import make_forks
 from tests.vectors.history import (
     ACTOR,
     ACTOR_SEED,
@@ -262,6 +263,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "clocks.json": make_clocks,
     "drafts.json": make_drafts,
     "feeds.json": lambda: describe_history(build_history()),
+    "forks.json": make_forks,
     "ids.json": make_ids,
     "keys.json": make_keys,
     "messages.json": make_messages,

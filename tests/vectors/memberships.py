@@ -50,6 +50,7 @@ def describe_result(result: Membership) -> dict[str, Any]:
         ],
         "cuts": [[feed.hex(), cut.size, cut.reason] for feed, cut in sorted(result.cuts.items())],
         "voids": [[span.hex(), reason] for span, reason in sorted(result.voids.items())],
+        "forks": [[feed.hex(), seq] for feed, seq in sorted(result.forks.items())],
         "invites": [
             {
                 "id": key.hex(),
@@ -129,6 +130,26 @@ def _policy() -> World:
     return world
 
 
+def _forked() -> World:
+    """A feed that forks behind an admission; whom its tail let in; proofs from a stranger and from a tail."""
+    world = World()
+    fork, a, b = joined(world, "fork", "a", "b")
+    seq = fork.size
+    other = fork.copy("copy")
+    fork.admit("late", Level.ROOT)
+    late = world.nodes["late"]
+    late.admit("later")
+    late.accuse(b, b.size)
+    b.talk(2)
+    b.invite("ticket")
+    other.talk()
+    other.remove("a")
+    world.node("stranger").accuse(fork, seq)
+    a.accuse(fork, seq + 1)
+    world.founder.invite("token")
+    return world
+
+
 TENANTS: Final[Mapping[str, Callable[[], World]]] = {
     "two remove each other": _quarrel,
     "more joiners at once than an invite has uses": _crowd,
@@ -136,4 +157,5 @@ TENANTS: Final[Mapping[str, Callable[[], World]]] = {
     "a recovery key takes a node back from a thief": _theft,
     "removed, adopted, readmitted and lowered": _return,
     "policies, two that know nothing of each other": _policy,
+    "feeds with two histories": _forked,
 }

@@ -285,9 +285,10 @@ class Writer:
         receipts: list[Receipt],
     ) -> None:
         """Write one control span; its receipt is put into `receipts`."""
-        await self._openings.state(tenant)
-        book = await self._ledger.book(tenant)
-        draft = Draft(kind=kind, data=build(book.members, book.after), visibility=PUBLIC)
+        state, book = await self._openings.state(tenant), await self._ledger.book(tenant)
+        assert state.head is not None
+        data = build(book.members, book.after(state.head.feed.feed_id))
+        draft = Draft(kind=kind, data=data, visibility=PUBLIC)
         plan = await self._plan(tenant, [[draft]])
         step = self._openings.step(plan, book)
         receipt = plan.outcomes[0][0][0]

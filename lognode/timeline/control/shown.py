@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lognode.core.access import Level
+from lognode.timeline.control.forks import FeedFork
 from lognode.timeline.control.founding import FeedOpen, TenantCreate
 from lognode.timeline.control.identities import IdentityRecovery, IdentityRevoke, IdentityRotate
 from lognode.timeline.control.invites import InviteCreate, InviteRevoke
@@ -14,6 +15,7 @@ from lognode.timeline.control.shape import elements
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "feed.open": FeedOpen._fields,
     "feed.adopt": FeedAdopt._fields,
+    "feed.fork": FeedFork._fields,
     "tenant.create": TenantCreate._fields,
     "tenant.policy": TenantPolicy._fields,
     "member.admit": MemberAdmit._fields,

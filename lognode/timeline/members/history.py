@@ -13,9 +13,11 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from lognode.core.access import Level
+from lognode.core.codec import decode_any_array
 from lognode.core.errors import CallerError
-from lognode.core.ids import FeedId, SpanId, TenantId
-from lognode.timeline.control import founding, identities, invites, members, policies
+from lognode.core.ids import KEY_BYTES, FeedId, SpanId, TenantId
+from lognode.timeline.control import forks, founding, identities, invites, members, policies
+from lognode.timeline.proof.fork import ForkProof
 
 _RAISING: Final = frozenset({"member.admit", "member.level"})
 _OWN: Final = frozenset({"member.level", "member.remove"})  # that a node may do to itself
@@ -52,8 +54,22 @@ class Opening(NamedTuple):
     past: int
 
 
+class Counted(NamedTuple):
+    """The control spans from which membership follows; why the others do not count; forks, and those not yet told.
+
+    `forks` has the first entry that differs of each feed that is proven to have two histories, by whatever span.
+    `untold` names those of which no span that counts says as much.
+    """
+
+    spans: Mapping[SpanId, Control]  # in the order of their times
+    dropped: Mapping[SpanId, tuple[Control, str]]
+    forks: Mapping[FeedId, int]
+    untold: frozenset[FeedId]
+    authors: frozenset[bytes]  # keys that somebody among them let in, whether or not that counts
+
+
 class History(NamedTuple):
-    """The acts in their order, the founding first; the feeds and what opens them; `faults` of what is no act.
+    """The acts in their order, the founding first; the feeds; `openings`, which are no acts; `faults` of what is none.
 
     Acts that are `idle` count in no case. They are kept apart, since a past takes a bit for each other act, and anybody
     may write any number of them.
@@ -65,6 +81,7 @@ class History(NamedTuple):
     feeds: Mapping[FeedId, Opening]
     openings: Sequence[Control]
     faults: Mapping[SpanId, str]
+    counted: Counted
 
     @property
     def everything(self) -> int:
@@ -75,6 +92,7 @@ class History(NamedTuple):
 _PARSERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "feed.open": founding.parse_feed_open,
     "feed.adopt": members.parse_feed_adopt,
+    "feed.fork": forks.parse_feed_fork,
     "tenant.create": founding.parse_tenant_create,
     "tenant.policy": policies.parse_tenant_policy,
     "member.admit": members.parse_member_admit,
@@ -90,9 +108,10 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
 
 def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
     """The history that these spans make, whatever their order; there are no acts before the founding is known."""
-    spans = {control.id: control for control in sorted(controls, key=_rank)}
+    counted = count(tenant, controls)
+    spans = counted.spans
     read = {span.id: _read(tenant, span.author, span.kind, span.data) for span in spans.values()}
-    founder = next((span for span in spans.values() if _founds(span, read[span.id])), None)
+    founder = _founder(tenant, spans.values())
     order, links = _order(spans, {id_: data.after if data else [] for id_, (data, _) in read.items()})
     pasts: dict[SpanId, int] = {}
     bits: dict[SpanId, int] = {founder.id: FOUNDING_BIT} if founder else {}
@@ -110,6 +129,8 @@ def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
             feeds.setdefault(span.feed, Opening(span.author, past))
         if span.kind == "feed.open":
             fault = fault or (None if span.seq == 0 else "feed.opened")
+        elif span.kind == "feed.fork":
+            pass  # what it proves was found before anything else
         elif founder and span.id != founder.id and (fault or _is_idle(span, data, roots)):
             idle.append(Act(-1, span, data, fault, past))
             continue
@@ -121,8 +142,82 @@ def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
             faults[span.id] = fault or "tenant.unknown"
     for span in order:
         feeds.setdefault(span.feed, Opening(span.author, FOUNDING_BIT if founder else 0))
-    openings = [span for span in order if span.kind == "feed.open"]
-    return History(tenant, acts, idle, feeds, openings, faults)
+    openings = [span for span in order if span.kind in {"feed.open", "feed.fork"}]
+    return History(tenant, acts, idle, feeds, openings, faults, counted)
+
+
+def count(tenant: TenantId, controls: Collection[Control]) -> Counted:
+    """Which of these spans count: those of whom one of them let in, before the place where their feed forks.
+
+    The others are as if nobody knew them, but for the proofs of forks in them: a proof needs nobody's word.
+    """
+    spans = {control.id: control for control in sorted(controls, key=_rank)}
+    founder = _founder(tenant, spans.values())
+    proofs = [(span, found) for span in spans.values() if (found := _proof(tenant, span)) is not None]
+    first: dict[FeedId, int] = {}
+    for _, found in proofs:
+        first[found.feed] = min(found.seq, first.get(found.feed, found.seq))
+    forks = dict(first)
+    if founder and founder.feed in forks:  # a tenant whose founder forked there is one still
+        forks[founder.feed] = max(founder.seq + 1, forks[founder.feed])
+    dropped = {
+        id_: (span, "feed.forked") for id_, span in spans.items() if span.seq >= forks.get(span.feed, span.seq + 1)
+    }
+    authors = frozenset[bytes]()
+    if founder:
+        authors = _let_in(founder.author, [span for id_, span in spans.items() if id_ not in dropped])
+        strangers = (span for span in spans.values() if span.author not in authors and span.id not in dropped)
+        dropped.update((span.id, (span, "member.unknown")) for span in strangers)
+    kept = {id_: span for id_, span in spans.items() if id_ not in dropped}
+    told = {found.feed for span, found in proofs if span.id in kept and found.seq == first[found.feed]}
+    return Counted(kept, dropped, forks, frozenset(first.keys() - told), authors)
+
+
+def _founder(tenant: TenantId, spans: Iterable[Control]) -> Control | None:
+    found = (span for span in spans if _founds(span, _read(tenant, span.author, span.kind, span.data)))
+    return next(found, None)
+
+
+def _proof(tenant: TenantId, span: Control) -> ForkProof | None:
+    """The proof of a fork that a span carries; None for other spans, and for what proves nothing."""
+    if span.kind != "feed.fork":
+        return None
+    data, fault = _read(tenant, span.author, span.kind, span.data)
+    return None if fault else data.proof
+
+
+# Where the data of a control span names the key that it lets in.
+_LETS_IN: Final[Mapping[str, int]] = {"member.admit": 1, "identity.rotate": 2}
+
+
+def _let_in(founder: bytes, spans: Iterable[Control]) -> frozenset[bytes]:
+    """Keys whose feeds are taken in: the founder's, and those that a feed of these names as let in.
+
+    Who counts as a member is another question: an admission may turn out void, and nodes that had taken the feed before
+    would hold for ever what others refuse.
+    """
+    named: dict[bytes, list[bytes]] = defaultdict(list)
+    for control in spans:
+        place = _LETS_IN.get(control.kind)
+        if place is not None and (key := _element(control, place)) is not None:
+            named[control.author].append(key)
+    found = {founder}
+    waiting = [founder]
+    while waiting:
+        new = set(named.get(waiting.pop(), ())) - found
+        found |= new
+        waiting += new
+    return frozenset(found)
+
+
+@lru_cache(maxsize=65_536)
+def _element(control: Control, place: int) -> bytes | None:
+    try:
+        parts = decode_any_array(control.data)
+    except CallerError:
+        return None
+    key = parts[place] if len(parts) > place else None
+    return key if isinstance(key, bytes) and len(key) == KEY_BYTES else None
 
 
 def _rank(control: Control) -> tuple[int, SpanId]:
@@ -178,6 +273,8 @@ def _read(tenant: TenantId, author: bytes, kind: str, data: bytes) -> tuple[Any,
     try:
         if kind == "tenant.create":
             founding.check_tenant_create(tenant, parsed)
+        elif kind == "feed.fork":
+            forks.check_feed_fork(tenant, parsed)
         elif kind == "member.admit":
             members.check_member_admit(tenant, parsed)
         elif kind == "identity.rotate":

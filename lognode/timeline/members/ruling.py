@@ -74,7 +74,10 @@ class Ruling:
     def cut(self, feed: FeedId) -> Cut | None:
         """How much of a feed counts; None where all does."""
         if feed not in self._cuts:
-            self._cuts[feed] = self._find_cut(feed)
+            size = self.history.counted.forks.get(feed)
+            cuts = [self._find_cut(feed) if feed in self.history.feeds else None]
+            cuts += [None if size is None else Cut(size, "feed.forked")]
+            self._cuts[feed] = min((cut for cut in cuts if cut), default=None)
         return self._cuts[feed]
 
     def is_root(self, act: Act) -> bool:

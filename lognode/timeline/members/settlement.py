@@ -54,8 +54,16 @@ class Invite(NamedTuple):
         return max(0, self.uses - len(self.joiners))
 
 
+_NONE: Final[Mapping[FeedId, int]] = MappingProxyType({})
+
+
 class Membership(NamedTuple):
-    """Who may do what. `members` holds all that ever were; `cuts` and `voids` say what does not count, and why."""
+    """Who may do what. `members` holds all that ever were; `cuts` and `voids` say what does not count, and why.
+
+    `forks` has the first entry that differs of feeds with two histories; `untold` those of them that are known from
+    spans alone that do not count themselves. `unknown` are control spans of which nothing follows, as if nobody knew
+    them. `let_in` are keys whose feeds are taken in, whether or not it counts that somebody let them in.
+    """
 
     members: Mapping[bytes, Member]
     cuts: Mapping[FeedId, Cut]
@@ -64,6 +72,10 @@ class Membership(NamedTuple):
     certificates: Mapping[bytes, bytes]  # of those that are members: certificate -> node key
     policies: Mapping[str, str] = MappingProxyType({})  # kind -> how conflicts are settled, where somebody said so
     polls: Mapping[bytes, Poll] = MappingProxyType({})  # open votes, by the member that is to be removed
+    forks: Mapping[FeedId, int] = _NONE
+    untold: frozenset[FeedId] = frozenset()
+    unknown: frozenset[SpanId] = frozenset()
+    let_in: frozenset[bytes] = frozenset()
 
     @property
     def authors(self) -> Collection[bytes]:
@@ -157,9 +169,13 @@ def _rule(history: History, counted: Counted, judgings: Judgings) -> Ruling:
 
 def _answer(ruling: Ruling) -> Membership:
     history, standing = ruling.history, ruling.standing
+    counted = history.counted
     members = {key: _member(ruling, key, history.everything) for key in standing.keys}
-    cuts = {feed: cut for feed in history.feeds if (cut := ruling.cut(feed))}
-    voids = dict(history.faults)
+    strangers = {span.feed for span, reason in counted.dropped.values() if reason == "member.unknown"}
+    cuts = {feed: cut for feed in history.feeds.keys() | counted.forks.keys() if (cut := ruling.cut(feed))}
+    cuts.update((feed, Cut(0, "member.unknown")) for feed in strangers)
+    voids = {id_: reason for id_, (_, reason) in counted.dropped.items()}
+    voids.update(history.faults)
     voids.update({history.acts[index].control.id: reason for index, reason in ruling.voids.items()})
     voids.update((act.control.id, ruling.void(act)) for act in history.idle)
     settled = [history.acts[number].control for number in ruling.counted.cutters]
@@ -173,7 +189,19 @@ def _answer(ruling: Ruling) -> Membership:
     }
     live = [member for member in members.values() if member.level > Level.BLOCKED]
     certificates = {member.certificate: member.node_key for member in live}
-    return Membership(members, cuts, voids, invites, certificates, policies=_policies(ruling), polls=polls(ruling))
+    return Membership(
+        members,
+        cuts,
+        voids,
+        invites,
+        certificates,
+        policies=_policies(ruling),
+        polls=polls(ruling),
+        forks=counted.forks,
+        untold=counted.untold,
+        unknown=frozenset(counted.dropped),
+        let_in=counted.authors,
+    )
 
 
 def _policies(ruling: Ruling) -> dict[str, str]:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from itertools import count
+from itertools import chain, count
 from typing import Final, Self
 
 from lognode.core.access import Level
 from lognode.core.clock import COUNTER_BITS
 from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.identity.keys import KeyPair, NodeKeys
+from lognode.timeline.control.forks import feed_fork_data
 from lognode.timeline.control.founding import feed_id, feed_open_data, tenant_create_data, tenant_id
 from lognode.timeline.control.identities import (
     identity_recovery_data,
@@ -29,6 +30,7 @@ from lognode.timeline.control.members import (
 from lognode.timeline.control.policies import tenant_policy_data
 from lognode.timeline.members import Control, Membership, membership
 from lognode.timeline.members.history import _PARSERS as PARSERS
+from tests.agreement.forgeries import forked
 
 NOW_MS: Final = 1_800_000_000_000
 ROOT_HASH: Final = bytes(32)
@@ -91,6 +93,7 @@ class Node:
         self.known: dict[SpanId, Control] = {}
         self.feed = FeedId(bytes(16))
         self.size = 0
+        self.wrote: set[SpanId] = set()
         self._feeds = count()
         world.nodes[name] = self
 
@@ -101,8 +104,20 @@ class Node:
         return self
 
     def newest(self) -> list[SpanId]:
-        named = {link for span in self.known.values() for link in PARSERS[span.kind](span.data).after}
-        return sorted(self.known.keys() - named)
+        """What no other one names, and the newest of each feed that the own feed did not name so far."""
+        links = {id_: PARSERS[span.kind](span.data).after for id_, span in self.known.items()}
+        seen = {
+            self.known[link].feed: self.known[link].seq
+            for id_, span in sorted(self.known.items(), key=lambda item: item[1].seq)
+            if span.feed == self.feed and self.size
+            for link in links[id_]
+            if link in self.known
+        }
+        newest: dict[FeedId, Control] = {}
+        for span in self.known.values():
+            newest[span.feed] = max(span, newest.get(span.feed, span), key=lambda one: one.seq)
+        news = {span.id for span in newest.values() if span.feed != self.feed and span.seq > seen.get(span.feed, -1)}
+        return sorted(news | self.known.keys() - set(chain.from_iterable(links.values())))
 
     def open(self) -> Control:
         """A new feed, which the next spans go into."""
@@ -124,6 +139,7 @@ class Node:
         span = Control(id_, self.feed, self.size, hlc, self.keys.public, kind, data)
         self.size += 1
         self.known[id_] = self.world.spans[id_] = span
+        self.wrote.add(id_)
         return span
 
     def talk(self, entries: int = 1) -> None:
@@ -146,6 +162,24 @@ class Node:
 
     def set_policy(self, kind: str, policy: str) -> Control:
         return self.write("tenant.policy", lambda after: tenant_policy_data(after, kind, policy))
+
+    def copy(self, name: str) -> "Node":
+        """Another node that knows what this one knows, and writes its feed with its keys."""
+        twin = Node(self.world, name)
+        twin.keys, twin.feed, twin.size, twin.known = self.keys, self.feed, self.size, dict(self.known)
+        return twin
+
+    def opening(self, feed: FeedId | None = None) -> bytes:
+        """The data of the `feed.open` of a feed, of the one that it writes now."""
+        named = self.feed if feed is None else feed
+        return next(span.data for span in self.world.spans.values() if span.feed == named and span.seq == 0)
+
+    def accuse(self, other: "Node", seq: int, feed: FeedId | None = None) -> Control:
+        """Proof that a feed of another has two histories from `seq` on."""
+        named = other.feed if feed is None else feed
+        log_key, opening = other.keys.log_key(named), self.opening(named)
+        proof = forked(log_key, self.world.tenant, opening, named, seq, (seq + 1, seq + 3))
+        return self.write("feed.fork", lambda after: feed_fork_data(after, proof))
 
     def set_level(self, name: str, level: Level, cuts: Cuts | None = None) -> Control:
         key, named = keys_of(name).public, self.cuts_of(name, cuts)

@@ -70,7 +70,7 @@ class Openings:
         # After a clock that ran ahead the new feed starts at now; else it goes on from what is known to be sound.
         hlc = 0 if reason == "clock" else await self._store.write(find_newest_hlc, state.tenant.number, beyond)
         book, numbers = await self._ledger.book(state.tenant), await self._ledger.numbers()
-        plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, book.after, reason, self.moment())
+        plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, book.after(None), reason, self.moment())
         await self._commit([self.step(plan, book)])
         return plan.state
 

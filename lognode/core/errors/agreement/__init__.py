@@ -1,0 +1,1 @@
+"""Rows of errors about what anybody can check, and what nodes agree on."""
