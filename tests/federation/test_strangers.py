@@ -20,7 +20,15 @@ from lognode.core.ids import b32encode
 from lognode.core.limits import STRANGER_CONNECTIONS_EACH_MAX
 from lognode.federation.transport.doors import handshake
 from lognode.federation.transport.doors.handshake import source_of
-from lognode.federation.transport.tls import TlsIdentity, join_server_context, peer_client_context, peer_server_context
+from lognode.federation.transport.redeemer import redeem
+from lognode.federation.transport.tls import (
+    TlsIdentity,
+    join_client_context,
+    join_server_context,
+    peer_client_context,
+    peer_server_context,
+)
+from lognode.identity.certificate import certificate_key
 from tests.federation.peers import Echo, Peer, connected
 
 REQUEST: Final = b"POST /v1/peer HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -276,6 +284,44 @@ async def test_silent_strangers_from_everywhere_keep_no_member_out(
             assert await dialer.ask(alice.contact, b"hello") == bob.keys.public + b"hello"
         assert alice.refusals == ["crowded"]
         assert await silent[0].receive_some() == b""  # the one that was silent longest
+
+
+async def test_silent_strangers_from_everywhere_keep_no_joiner_out(
+    alice: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "STRANGER_CONNECTIONS_EACH_MAX", 1000)
+    monkeypatch.setattr(handshake, "STRANGER_CONNECTIONS_MAX", 10)
+
+    async def answer(body: bytes) -> bytes:
+        return body
+
+    async with alice.joinable(answer) as address, AsyncExitStack() as stack:
+        for _ in range(10):
+            await stack.enter_async_context(connected(address, join_client_context()))
+        assert await redeem([address], [certificate_key(alice.identity.certificate)], b"hello") == b"hello"
+    assert alice.refusals == []
+
+
+async def test_nodes_that_have_all_connections_keep_no_other_member_out(
+    alice: Peer, bob: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "PEER_CONNECTIONS_MAX", 4)
+    alice.knows(bob, Peer(3), Peer(4), Peer(5), Peer(6))
+    context = peer_client_context(bob.identity, alice.identity.certificate)
+    async with alice.serving(Echo()), AsyncExitStack() as stack:
+        greedy = [await stack.enter_async_context(connected(alice.address, context)) for _ in range(4)]
+        await trio.testing.wait_all_tasks_blocked()
+        for number in (3, 4, 5):
+            dialer = await stack.enter_async_context(Peer(number).dialer())
+            assert await dialer.ask(alice.contact, b"hello")
+        for stream in greedy[:3]:
+            with suppress(trio.BrokenResourceError):
+                assert await stream.receive_some() == b""
+        async with Peer(6).dialer() as dialer:  # now each has one
+            with pytest.raises(PeerError):
+                await dialer.ask(alice.contact, b"hello")
+        await greedy[3].send_all(REQUEST)
+        assert b"200" in await greedy[3].receive_some()
 
 
 def test_connections_are_counted_by_network() -> None:

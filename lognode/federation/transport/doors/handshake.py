@@ -41,7 +41,7 @@ class _Door:
     def __init__(self, on_refusal: Callable[[Refusal], None]) -> None:
         self._refuse = on_refusal
         self._strangers: Counter[str] = Counter()  # connections by address
-        self._waiting: dict[trio.CancelScope, None] = {}  # handshakes under way, the oldest first
+        self._waiting: dict[trio.CancelScope, None] = {}  # connections that can be given up, the oldest first
 
     @asynccontextmanager
     async def _stranger(self, stream: trio.SocketStream) -> AsyncIterator[str | None]:
@@ -64,9 +64,10 @@ class _Door:
             self._strangers += Counter()  # forgets the addresses that have none left
 
     def _make_room(self) -> bool:
-        """Give up the handshake that has taken longest; False where none is under way.
+        """Give up the connection that has taken longest; False where none can be.
 
-        A member's takes milliseconds. So many silent connections from many addresses cannot keep it out.
+        A member's handshake takes milliseconds, and so does what a joiner has to say. So many silent connections from
+        many addresses cannot keep either out.
         """
         oldest = next(iter(self._waiting), None)
         if oldest is None:
@@ -127,7 +128,8 @@ class PeerDoor(_Door):
             yield None
             return
         owned = sum(1 for whose in self._sessions.values() if whose == peer)
-        if owned >= PEER_CONNECTIONS_EACH_MAX or len(self._sessions) >= PEER_CONNECTIONS_MAX:
+        is_full = len(self._sessions) >= PEER_CONNECTIONS_MAX
+        if owned >= PEER_CONNECTIONS_EACH_MAX or (is_full and not self._share_out(owned)):
             self._refuse("crowded")
             yield None
             return
@@ -143,6 +145,18 @@ class PeerDoor(_Door):
         for session in list(self._sessions):
             if self._roster.node_of(session.certificate) is None:
                 session.abort()
+
+    def _share_out(self, owned: int) -> bool:
+        """End the oldest connection of who has most, for one who has `owned`; False where that has hardly fewer.
+
+        Some nodes of one tenant can have all the places there are; they cannot keep those of others out.
+        """
+        (greediest, most), *_ = Counter(self._sessions.values()).most_common(1)
+        if most <= owned + 1:
+            return False
+        next(session for session, whose in self._sessions.items() if whose == greediest).abort()
+        self._refuse("crowded")
+        return True
 
     def _current_context(self) -> ssl.SSLContext:
         if self._trusted != self._roster.version:
@@ -167,8 +181,12 @@ class JoinDoor(_Door):
                 yield None
                 return
             session = Session(b"", str(address), stream.socket)
-            with trio.move_on_after(STRANGER_S_MAX):
-                yield secure, {"session": session}
+            with trio.move_on_after(STRANGER_S_MAX) as scope:
+                self._waiting[scope] = None
+                try:
+                    yield secure, {"session": session}
+                finally:
+                    self._waiting.pop(scope, None)
 
 
 def source_of(host: str) -> str:
