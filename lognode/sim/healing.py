@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.clock import Clock
+from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
 from lognode.core.ids import SpanId
 from lognode.core.span import PRIVATE
+from lognode.engine.receipt import AppendStopped
 from lognode.protocol.summary import Summary, View
 from lognode.sim.exchange import Exchange
 from lognode.sim.machine import Down, Machine
@@ -87,6 +89,7 @@ class _Healing:
             self._faults.append(f"no agreement after {rounds} rounds")
         elif len(pieces) == 1:
             self._check(honest)
+            await self._check_writers(honest)
         views = {(self._summary(machine)).hex() for machine in honest}
         self._world.say(f"{len(honest)} of {len(members)} members, {rounds} rounds, {sorted(views)}, {self._faults}")
         return Verdict(
@@ -195,6 +198,19 @@ class _Healing:
                 self._faults.append(f"{machine.name}: {finding.code} {finding.place} {finding.detail}")
         for name, found in held.items():
             self._faults += [f"{name}: {fault}" for fault in found.faults]
+
+    async def _check_writers(self, honest: Sequence[Machine]) -> None:
+        """Who may write writes what counts, and is not kept from it."""
+        for machine in honest:
+            if machine.membership.level(machine.keys.public) < Level.TRUSTED:
+                continue
+            try:
+                receipts = await machine.append([Draft(kind="note", visibility=1)] * 2)
+            except (AppendStopped, LognodeError, Down) as error:
+                self._faults.append(f"{machine.name} may write, and cannot: {error!r}")
+                continue
+            if receipts[0].feed in machine.membership.cuts or receipts[0].feed != receipts[1].feed:
+                self._faults.append(f"{machine.name} may write, and what it writes is void")
 
 
 class _Spans(NamedTuple):

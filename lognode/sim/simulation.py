@@ -29,11 +29,15 @@ _RUNS_MAX: Final = 8  # under way at once
 
 
 class Scenario(NamedTuple):
-    """What a world is made from. `liar` is a style of `sim.liar`, None for none."""
+    """What a world is made from. `liar` is a style of `sim.liar`, None for none.
+
+    Where there are `recoveries`, nodes leave, declare recovery keys and are revoked by these as well.
+    """
 
     seed: int
     nodes: int
     liar: str | None = None
+    recoveries: bool = False
 
 
 class Outcome(NamedTuple):
@@ -58,7 +62,7 @@ def scenario_of(seed: int, nodes: int | None = None) -> Scenario:
     usual = random.choice((2, 3, 4, 4, 5, 6, 7, 9))
     count = nodes or usual
     is_lied_to = random.random() < 1 / 3 and count > 3
-    return Scenario(seed, count, random.choice(sorted(STYLES)) if is_lied_to else None)
+    return Scenario(seed, count, random.choice(sorted(STYLES)) if is_lied_to else None, random.random() < 1 / 3)
 
 
 def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None) -> Outcome:

@@ -17,6 +17,7 @@ from lognode.engine.receipt import AppendStopped
 from lognode.identity.keys import KeyPair
 from lognode.sim.exchange import Exchange
 from lognode.sim.machine import Down, Machine
+from lognode.timeline.control.identities import identity_recovery_data, identity_revoke_data
 from lognode.timeline.control.invites import invite_create_data, invite_id, invite_revoke_data
 from lognode.timeline.control.members import (
     Cuts,
@@ -46,6 +47,7 @@ _ODDS: Final = {
     "crash": 3,
     "restart": 10,
 }
+_RECOVERIES: Final = {"leave": 1, "declare": 6, "disown": 6}
 _FORK: Final = 0.1
 _NAMED: Final = 0.9
 _INVITE_MS: Final = 600_000
@@ -58,6 +60,8 @@ class Workload:
         self._world = world
         self._random = world.random
         self._invites: list[tuple[KeyPair, Level]] = []
+        self._words: list[tuple[Machine, KeyPair]] = []  # recovery keys and whose they are, the newest last
+        self._odds = {**_ODDS, **_RECOVERIES} if world.scenario.recoveries else _ODDS
         self._acts: Mapping[str, Callable[[], Awaitable[None]]] = {
             "write": self._write,
             "run": self._run,
@@ -72,6 +76,9 @@ class Workload:
             "crash": self._crash,
             "restart": self._restart,
             "fork": self._fork,
+            "leave": self._leave,
+            "declare": self._declare,
+            "disown": self._disown,
         }
 
     async def gather(self) -> None:
@@ -84,7 +91,7 @@ class Workload:
         liar = self._world.liar
         if liar and liar.is_forking and self._random.random() < _FORK:
             await self._try("fork")
-        await self._try(self._random.choices(list(_ODDS), list(_ODDS.values()))[0])
+        await self._try(self._random.choices(list(self._odds), list(self._odds.values()))[0])
 
     async def part(self) -> None:
         """What happens while nobody hears of anybody: much is written, and who is down stays so."""
@@ -218,6 +225,40 @@ class Workload:
         cuts = self._cuts(machine, target) if level < machine.membership.level(target.keys.public) else []
         await machine.act("member.level", lambda _, after: member_level_data(after, target.keys.public, level, cuts))
         self._world.say(f"{machine.name} makes {target.name} {level.name}")
+
+    async def _leave(self) -> None:
+        """A node removes itself, which may be the last thing that anybody hears of it."""
+        machine = self._honest()
+        key, cuts = machine.keys.public, self._cuts(machine, machine)
+        await machine.act("member.remove", lambda _, after: member_remove_data(after, key, cuts, "left"))
+        self._world.say(f"{machine.name} leaves")
+
+    async def _declare(self) -> None:
+        """A recovery key, or another one in the place of the one before."""
+        machine, key = self._honest(), KeyPair(self._random.randbytes(32))
+        if machine.tenant is None:
+            raise Down
+        tenant = machine.tenant.tenant_id
+        former = next((words for owner, words in reversed(self._words) if owner is machine), None)
+        await machine.act(
+            "identity.recovery",
+            lambda _, after: identity_recovery_data(machine.keys, key.public, former, tenant, after),
+        )
+        self._words.append((machine, key))
+        self._world.say(f"{machine.name} declares a recovery key")
+
+    async def _disown(self) -> None:
+        """Somebody with words that are a node's, or were, revokes it through any other node."""
+        machine = self._honest()
+        if machine.tenant is None or not self._words:
+            raise Down
+        tenant, (target, words) = machine.tenant.tenant_id, self._random.choice(self._words)
+        cuts = self._cuts(machine, target) if self._random.random() < 0.5 else []
+        await machine.act(
+            "identity.revoke",
+            lambda _, after: identity_revoke_data(target.keys.public, words, tenant, machine.keys.public, after, cuts),
+        )
+        self._world.say(f"{machine.name} revokes {target.name}")
 
     def _cuts(self, machine: Machine, target: Machine) -> Cuts:
         """What a machine holds of another one's feeds."""

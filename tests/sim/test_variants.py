@@ -10,10 +10,13 @@ from lognode.core.errors import PeerError
 from lognode.core.span import Range, leaf_hashes
 from lognode.engine.ingest import rows
 from lognode.engine.ingest.proof import Proven
+from lognode.engine.service.writing.openings import Openings
 from lognode.protocol import reconcile, summary
 from lognode.protocol.messages import FeedHead
 from lognode.sim.simulation import Scenario
 from lognode.timeline.proof.tree import grow
+from lognode.timeline.record import TenantRef
+from lognode.timeline.state import TenantState
 from tests.sim.worlds import faults_in, is_found
 
 Patch = pytest.MonkeyPatch
@@ -75,11 +78,23 @@ def compare_sizes_only(patch: Patch) -> None:
     patch.setattr(summary, "_line", line)
 
 
+def go_on_in_a_cut_feed(patch: Patch) -> None:
+    """A node writes where it wrote before, whatever became of that feed."""
+    whole = Openings.state
+
+    async def state(openings: Openings, tenant: TenantRef) -> TenantState:
+        found = await openings._ledger.state(tenant)
+        return await whole(openings, tenant) if found.head is None or found.ending else found
+
+    patch.setattr(Openings, "state", state)
+
+
 VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
     "drop the gap check": (drop_the_gap_check, [Scenario(seed, 5, "skips") for seed in range(20)]),
     "accept unproven ranges": (accept_unproven_ranges, [Scenario(seed, 5, "corrupts") for seed in range(20)]),
     "accept stubs": (accept_stubs, [Scenario(seed, 5, "censors") for seed in range(20)]),
     "skip one feed": (skip_one_feed, [Scenario(seed, 4) for seed in range(10)]),
+    "go on in a cut feed": (go_on_in_a_cut_feed, [Scenario(seed, 4) for seed in range(20)]),
     "compare sizes only": (compare_sizes_only, [Scenario(seed, 5, "forks") for seed in range(20)]),
 }
 

@@ -21,7 +21,7 @@ from lognode.timeline.proof.fork import ForkProof
 
 _RAISING: Final = frozenset({"member.admit", "member.level"})
 _OWN: Final = frozenset({"member.level", "member.remove"})  # that a node may do to itself
-_NEED_ROOT: Final = _RAISING | _OWN | {"feed.adopt", "invite.create", "invite.revoke"}
+_NEED_ROOT: Final = _RAISING | _OWN | {"feed.adopt", "invite.create", "invite.revoke", "tenant.policy"}
 FOUNDING_BIT: Final = 1  # the founding act stands first, and in every past: the tenant's id follows from its key
 
 
@@ -252,7 +252,9 @@ def _roots(
 
 
 def _is_idle(span: Control, data: Any, roots: Collection[bytes]) -> bool:
-    """Whether an act needs a root for its author that this key never is."""
+    """Whether an act needs a root for its author that this key never is, or is a second founding."""
+    if span.kind == "tenant.create":
+        return True
     if span.kind not in _NEED_ROOT or span.author in roots:
         return False
     return span.kind not in _OWN or data.node_key != span.author
