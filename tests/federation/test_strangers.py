@@ -324,6 +324,28 @@ async def test_nodes_that_have_all_connections_keep_no_other_member_out(
         assert b"200" in await greedy[3].receive_some()
 
 
+async def test_a_connection_that_is_given_up_is_an_idle_one(
+    alice: Peer, bob: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshake, "PEER_CONNECTIONS_MAX", 2)
+    alice.knows(bob, Peer(3))
+    echo = Echo()
+    context = peer_client_context(bob.identity, alice.identity.certificate)
+    async with (
+        alice.serving(echo),
+        bob.dialer() as dialer,
+        dialer.follow(alice.contact, b"news") as frames,
+        connected(alice.address, context) as idle,
+        Peer(3).dialer() as other,
+    ):
+        await trio.testing.wait_all_tasks_blocked()
+        assert await other.ask(alice.contact, b"hello")
+        with suppress(trio.BrokenResourceError):
+            assert await idle.receive_some() == b""
+        await echo.put.send(b"news")
+        assert await anext(frames) == b"news"
+
+
 def test_connections_are_counted_by_network() -> None:
     assert source_of("192.0.2.1") == source_of("::ffff:192.0.2.1") == "192.0.2.1"
     assert source_of("2001:db8::1") == source_of("2001:db8::ffff:2") == "2001:db8::/64"

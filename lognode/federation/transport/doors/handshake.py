@@ -147,14 +147,15 @@ class PeerDoor(_Door):
                 session.abort()
 
     def _share_out(self, owned: int) -> bool:
-        """End the oldest connection of who has most, for one who has `owned`; False where that has hardly fewer.
+        """End a connection of who has most, for one who has `owned`; False where that has hardly fewer.
 
         Some nodes of one tenant can have all the places there are; they cannot keep those of others out.
         """
         (greediest, most), *_ = Counter(self._sessions.values()).most_common(1)
         if most <= owned + 1:
             return False
-        next(session for session, whose in self._sessions.items() if whose == greediest).abort()
+        # The oldest of those on which nothing is served, else the oldest.
+        min((one for one, whose in self._sessions.items() if whose == greediest), key=lambda one: one.is_busy).abort()
         self._refuse("crowded")
         return True
 

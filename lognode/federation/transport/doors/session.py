@@ -21,6 +21,11 @@ class Session:
         self._socket = sock
         self._scopes: set[trio.CancelScope] = set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is served on it now."""
+        return bool(self._scopes)
+
     def abort(self) -> None:
         """End the connection with everything on it: no byte leaves any more, not even one that waits to be sent."""
         for scope in self._scopes:
