@@ -46,6 +46,7 @@ from lognode.core.span import EXECUTED, ORGANIZATION, SIGNATURE_BYTES, STATUSES,
 _SIGNED_FIELDS: Final = 14
 _BODY_OVERHEAD_BYTES: Final = 256  # nonce, signature, idempotency key and array heads of a body
 _ORIGIN_BYTES: Final = 384  # of annotations that hold an origin without `via`
+Way = Literal["import", "bundle", "replay", "restore"]  # how a copy was taken; no caller takes one by restoring
 
 
 class Origin(
@@ -70,7 +71,7 @@ class Origin(
     feed: str
     seq: int
     actor_signed: bool
-    way: Literal["import", "bundle", "replay"]
+    way: Way
     via: tuple[str, ...] = ()
     run: Annotated[str, msgspec.Meta(min_length=1)] = ""
 
@@ -79,13 +80,16 @@ class Origin(
         """The ids of all spans that this copy stands for."""
         return (self.id, *self.via)
 
-    def passed_on(self, copy: str, way: Literal["import", "bundle", "replay"], run: str = "") -> "Origin":
+    def passed_on(self, copy: str, way: Way, run: str = "") -> "Origin":
         """The origin of a copy of the copy with the id `copy`; of more than ORIGIN_VIA_MAX the oldest are dropped."""
         return msgspec.structs.replace(self, way=way, via=(*self.via, copy)[-ORIGIN_VIA_MAX:], run=run)
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
-    """One action to record. Values are CBOR bytes (b"" is absent); `tags` are sorted, without duplicates."""
+    """One action to record. Values are CBOR bytes (b"" is absent); `tags` are sorted, without duplicates.
+
+    `annotations` are for copies that this node restores: all that stands there, the origin with it.
+    """
 
     kind: str
     title: str | None = None
@@ -104,10 +108,11 @@ class Draft(msgspec.Struct, frozen=True, gc=False):
     actor_signature: bytes | None = None
     idem: bytes | None = None
     origin: Origin | None = None
+    annotations: bytes = b""
 
     def content_bytes(self) -> int:
         """About how many bytes of memory and disk this draft takes, rather more than less; for bounds."""
-        size = len(self.data) + len(self.metadata) + _BODY_OVERHEAD_BYTES
+        size = len(self.data) + len(self.metadata) + len(self.annotations) + _BODY_OVERHEAD_BYTES
         if self.title is not None:
             size += 4 * len(self.title)
         if self.tags or self.related:
@@ -167,6 +172,8 @@ def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
     )  # fmt: skip
     origin = given.origin or None
     if origin is not None:
+        if origin.way == "restore":
+            raise CallerError("draft.invalid", "only a node restores what it wrote itself", place="origin.as")
         keys += len(ORIGIN_FIELDS) - (not origin.via) - (not origin.run)
     data, data_keys = _value(given.data, "data")
     metadata, metadata_keys = _value(given.metadata, "metadata")
@@ -175,12 +182,12 @@ def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
         given.kind,
         given.title or None,
         data,
-        _tags(given.tags) if given.tags else (),
+        tuple(sorted(set(given.tags))) if given.tags else (),
         given.subject or None,
         given.contract_id or None,
         given.workflow_id or None,
         given.flow_id or None,
-        _related(given.related) if given.related else (),
+        tuple(map(parse_span_id, given.related)) if given.related else (),
         metadata,
         ORGANIZATION if given.visibility is UNSET else _index(VISIBILITIES, given.visibility, "visibility"),
         EXECUTED if given.status is UNSET else _index(STATUSES, given.status, "status"),
@@ -212,14 +219,6 @@ def _value(value: object, field: str) -> tuple[bytes, int]:
         return cbor2.dumps(value), keys
     except UnicodeEncodeError:
         raise CallerError("json.not_utf8", "a lone surrogate", place=field) from None
-
-
-def _tags(tags: list[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(tags)))
-
-
-def _related(related: list[str]) -> tuple[SpanId, ...]:
-    return tuple(parse_span_id(text) for text in related)
 
 
 def _index(names: tuple[str, ...], name: str, field: str) -> int:

@@ -31,7 +31,7 @@ COPY_BYTES_MAX: Final = 8 * KIB  # of a line: left free by the JSON form of a dr
 TAGS_MAX: Final = 64
 RELATED_MAX: Final = 64
 ORIGIN_VIA_MAX: Final = 16  # copies of copies that an origin names; each is a row to be found by
-ORIGIN_BYTES_MAX: Final = KIB  # of a body: left free in each span that is no copy, so that copies of it find room
+ORIGIN_BYTES_MAX: Final = 4 * KIB  # of a body: left free in each span that is no copy, for copies and restored ones
 TEXT_BYTES_MAX: Final = 4 * KIB  # title, subject, the three ids, one tag: they are shown and indexed whole
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 RUN_NAME_BYTES_MAX: Final = 64  # of a replay: it stands in an origin, and in a key beside a span's id
@@ -60,6 +60,10 @@ LEDGER_FEEDS_MAX: Final = 4096  # of others, kept in memory: some kilobytes each
 BUSY_RETRY_S: Final = 1
 
 DOUBT_S: Final = 2  # after a start: so long a write waits for members that may know more of this node's feed
+
+RESTORED_SPANS: Final = 1000  # copies in one commit
+RESTORED_BYTES: Final = GROUP_BYTES_MAX // 2  # of headers and bodies of what they restore
+RESTORE_LOOK_S: Final = 10  # between looks for what a feed that ended had more of, when nothing tells of it
 
 # Time. A clock further ahead than this is taken for broken, not for fast.
 CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000

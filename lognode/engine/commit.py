@@ -121,7 +121,8 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
         placed: list[Place] = []
         error = None
         for draft in call:
-            idem = draft.idem
+            # A restored copy stands for its key besides the span that it is a copy of.
+            idem = None if draft.annotations else draft.idem
             if idem is not None and idem in known:
                 held = known[idem]
                 if signed_array(draft) != signed_array(draft_of(held.record)):
@@ -208,7 +209,7 @@ class _Rows:
             tags, actor, cause, status = draft.tags, draft.actor, draft.caused_by, draft.status
             subject, contract, workflow, flow = draft.subject, draft.contract_id, draft.workflow_id, draft.flow_id
             visibility, idem, kind_name, origin = draft.visibility, draft.idem, draft.kind, draft.origin
-            annotations = b"" if origin is None else annotations_of(origin)
+            annotations = draft.annotations or (b"" if origin is None else annotations_of(origin))
             body = encode_body(
                 (
                     nonces[at : at + NONCE_BYTES], draft.title, draft.data, tags, subject, contract, workflow, flow,

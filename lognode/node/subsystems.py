@@ -24,6 +24,7 @@ from lognode.api.server.sockets import Listening, open_listening
 from lognode.api.services import Services
 from lognode.api.spans import append, reads
 from lognode.core.ids import b32encode
+from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.mirror import Mirror
 from lognode.node.listening import LISTENING, start_listeners, stop_listeners
 from lognode.node.parts import Parts
@@ -97,6 +98,12 @@ def start_indexes(parts: Parts) -> None:
 def start_discovery(parts: Parts) -> None:
     """Have other nodes found, and what is learnt of them kept."""
     parts.supervisor.start("discovery", parts.discovery.run)
+
+
+def start_restoring(parts: Parts) -> None:
+    """Have own spans restored that lost their effect."""
+    restorer = Restorer(parts.store, parts.writer, parts.standings, parts.keys.public)
+    parts.supervisor.start("restoring", restorer.run)
 
 
 def start_federation(parts: Parts, settings: Settings) -> None:

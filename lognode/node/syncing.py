@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 
+from lognode.core.clock import time_text
+from lognode.core.errors import ERRORS
+from lognode.engine.service.agreement.alerts import Alert
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.federation.discovery.service import Discovery
@@ -19,6 +22,7 @@ from lognode.federation.transport.dialer import Dialer
 from lognode.federation.transport.tls import TlsIdentity
 from lognode.identity.keys import NodeKeys
 from lognode.protocol.messages import INSTANCE_BYTES
+from lognode.timeline.record import TenantRef
 
 
 class Syncing(NamedTuple):
@@ -55,5 +59,12 @@ async def open_syncing(
             instance=ground.world.random_bytes(INSTANCE_BYTES),
             addresses=partial(discovery.whereabouts.addresses, "peer"),
         )
+        ground.writer.alerts.heed = partial(_pass_on, notices)
         ties = Ties(outside)
         yield Syncing(Links(ties, outside), Answers(ties, outside), notices)
+
+
+def _pass_on(notices: Notices, tenant: TenantRef, alert: Alert) -> None:
+    """Tell those who listen of an alert."""
+    spec, at = ERRORS[alert.code], time_text(alert.at_ms)
+    notices.tell(tenant.number, "alert", code=alert.code, at=at, title=spec.title, detail=alert.detail, hint=spec.hint)

@@ -12,6 +12,7 @@ from lognode.core.errors import ERRORS
 from lognode.core.errors.federation.voids import VOID_REASONS, VoidReason
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX, FINDINGS_SHOWN_MAX
+from lognode.engine.service.agreement.alerts import Alert
 from lognode.federation.sync.findings import Finding
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.read.voids import Ahead, Voided, read_ahead, read_voided
@@ -35,8 +36,9 @@ class FindingJson(msgspec.Struct, frozen=True):
 
 
 async def tenant_findings(caller: Caller, author: bytes | None = None) -> list[FindingJson]:
-    """What of a tenant is void or ahead of time, by whom and why; and first, what keeps this node from its members.
+    """What of a tenant is void or ahead of time, by whom and why.
 
+    First comes what keeps this node from its members, and what happened to its own feeds.
     With `author`, a node key, what it wrote alone.
     """
     services = caller.services
@@ -45,6 +47,7 @@ async def tenant_findings(caller: Caller, author: bytes | None = None) -> list[F
     if trouble is not None:
         own, spec = _node(services.node_public), trouble.spec
         found.append(FindingJson(trouble.code, 1, own, None, spec.title, trouble.detail, spec.hint))
+    found += [_alert(alert, services.node_public) for alert in services.writer.alerts.of(caller.tenant)]
     hlc = hlc_from_ms(services.world.now_ms() + CLOCK_AHEAD_MS_MAX + 1) - 1
     voided, ahead = await services.store.read(_read, caller.tenant, hlc)
     found += [_ahead(each) for each in ahead if author in (None, each.author)]
@@ -62,6 +65,11 @@ def peer_findings(findings: Iterable[Finding]) -> list[FindingJson]:
 
 def _read(conn: sqlite3.Connection, tenant: TenantRef, hlc: int) -> tuple[list[Voided], list[Ahead]]:
     return read_voided(conn, tenant), read_ahead(conn, tenant, hlc)
+
+
+def _alert(alert: Alert, own_key: bytes) -> FindingJson:
+    spec, at = ERRORS[alert.code], time_text(alert.at_ms)
+    return FindingJson(alert.code, alert.times, _node(own_key), at, spec.title, alert.detail, spec.hint)
 
 
 def _ahead(ahead: Ahead) -> FindingJson:

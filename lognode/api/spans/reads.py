@@ -18,8 +18,10 @@ from lognode.core.access import Action
 from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
 from lognode.core.limits import SIZE_MAX, WALK_SPANS_MAX
+from lognode.core.span import decode_body
+from lognode.timeline.agreement.restoring import check_restored, read_restored
 from lognode.timeline.query import PageRequest, encode_cursor, lineage_of, parse_query
-from lognode.timeline.record import FeedRef, Record, TenantRef, entry_of, feed_of, id_of, span_json
+from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, entry_of, feed_of, header_of, id_of, span_json
 from lognode.timeline.store.read.lookup import (
     Walk,
     causes,
@@ -92,7 +94,9 @@ async def show_span(span_id: str) -> Response:
     """Show one span, with the entry bytes that its feed's tree hashes.
 
     Where the span is not here and a copy of it is, the copy is shown: its `id` is another, and its `annotations` name
-    the origin. A span without effect, which no page shows, says why it is `void`.
+    the origin. So it is where the span lost its effect and its node restored it: `restored_from` says then whether what
+    was signed first could be built again from the copy, and proven. A span without effect, which no page shows, says
+    why it is `void`.
     """
     caller, wanted = current(), parse_span_id(span_id)
     store = caller.services.store
@@ -206,7 +210,31 @@ def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: Sp
     if record is None:
         raise CallerError("span.unknown", b32encode(span_id))
     entry = entry_of(record, feed_of(record, feeds).feed_id)
-    return _encode({**_named_span(conn, tenant, feeds, record), "entry": entry.hex()})
+    shown = {**_named_span(conn, tenant, feeds, record), "entry": entry.hex()}
+    restored = _restored_from(tenant, feeds, record)
+    return _encode(shown if restored is None else {**shown, "restored_from": restored})
+
+
+def _restored_from(tenant: TenantRef, feeds: Feeds, record: Record) -> dict[str, Any] | None:
+    """The span that a copy restores, and whether that could be proven; None for all other spans."""
+    header = header_of(record)
+    raw = body_of(record, header)
+    try:
+        body = decode_body(raw or b"")
+    except CallerError:
+        return None
+    restored = read_restored(body.annotations)
+    if restored is None:
+        return None
+    keys = [feed.log_key for feed in feeds.values() if (feed.tenant, feed.feed_id) == (tenant.number, restored.feed)]
+    fault = None if keys else "its feed is not held here"
+    try:
+        for key in keys:
+            check_restored(tenant.tenant_id, restored, header, body, record.visibility, key)
+    except CallerError as error:
+        fault = error.detail
+    shown = {"id": b32encode(restored.id), "feed": b32encode(restored.feed), "seq": restored.seq}
+    return {**shown, "proven": fault is None, "fault": fault}
 
 
 def _named_span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, record: Record) -> dict[str, Any]:

@@ -78,10 +78,21 @@ class SpanJson(msgspec.Struct, frozen=True):
     void: str | UnsetType = UNSET
 
 
+class RestoredJson(msgspec.Struct, frozen=True):
+    """The span that a copy restores; `proven`, if it built again it is what was signed, else with a `fault`."""
+
+    id: str
+    feed: str
+    seq: int
+    proven: bool
+    fault: str | None
+
+
 class OneSpanJson(SpanJson, frozen=True, kw_only=True):
     """A span with its entry (hex): the 65 bytes that the feed's tree hashes."""
 
     entry: str
+    restored_from: RestoredJson | UnsetType = UNSET
 
 
 class WalkSpanJson(SpanJson, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_NOT_READY: Final = 75
 KINDS_SHOWN: Final = 10
+ALERTS: Final = frozenset({"identity.cloned", "identity.copied", "feed.restored"})  # of what happened to its own feeds
 TROUBLES: Final = frozenset({"member.removed", "member.refused"})  # of a node with the others of a tenant
 
 
@@ -184,7 +185,13 @@ def status(*, target: Target = HERE) -> int:
         "Spans": f"{stats['spans']:,}, from {stats['first_at']} to {stats['last_at']}" if stats["spans"] else "none",
         "State": stats["state"],
     }
-    print_rows(rows | _trouble_rows(node["node"], findings) | _effectless_rows(stats) | _reload_rows(node["reload"]))
+    print_rows(
+        rows
+        | _trouble_rows(node["node"], findings)
+        | _alert_rows(node["node"], findings)
+        | _effectless_rows(stats)
+        | _reload_rows(node["reload"])
+    )
     parts = [(part["name"], _subsystem_state(part)) for part in node["subsystems"]]
     print_table(("subsystem", "state"), parts, apart=True)
     _print_feeds(stats["feeds"])
@@ -202,6 +209,16 @@ def _trouble_rows(own: str, findings: "list[Finding]") -> dict[str, str]:
         return {}
     said = ": ".join(part for part in (found["title"], found["detail"]) if part)
     return {"Membership": f"{said} [{found['code']}]", "Hint": found["hint"]}
+
+
+def _alert_rows(own: str, findings: "list[Finding]") -> dict[str, str]:
+    """What happened to the node's own feeds, and what to do."""
+    rows = dict[str, str]()
+    for found in findings:
+        if found["code"] in ALERTS and found["node"] == own:
+            rows[f"Alert {len(rows) // 2 + 1}"] = f"{found['title']}: {found['detail']} [{found['code']}]"
+            rows[f"Hint {len(rows) // 2 + 1}"] = found["hint"]
+    return rows
 
 
 def _effectless_rows(stats: "Stats") -> dict[str, str]:

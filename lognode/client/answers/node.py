@@ -128,6 +128,7 @@ class Span(TypedDict):
     body: NotRequired[str]
     body_fault: NotRequired[str]
     void: NotRequired[str]
+    restored_from: NotRequired[dict[str, Any]]
     entry: NotRequired[str]  # hex; only where one span is asked for
     depth: NotRequired[int]  # only in a walk: steps from the span that was asked for
 

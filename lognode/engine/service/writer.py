@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import msgspec
 import structlog
 import trio
 
@@ -23,6 +24,7 @@ from lognode.engine.book import empty_book
 from lognode.engine.commit import AppendPlan, plan_append
 from lognode.engine.opening import plan_adoption, plan_tenant
 from lognode.engine.receipt import AppendStopped, Receipt
+from lognode.engine.service.agreement.alerts import Alerts
 from lognode.engine.service.agreement.doubts import ORDINARY, Beginning, Doubts
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
@@ -64,8 +66,9 @@ class Writer:
         self._meters = meters
         self._mailbox = Mailbox()
         self._ledger = Ledger(store, world, standings, keys.public)
-        self._intake = Intake(store, self._ledger, self._mailbox, self._commit)
-        self._doubts = Doubts(store, self._ledger, world, keys.public, beginning)
+        self.alerts = Alerts(world)  # what the owner of the node is to know
+        self._doubts = Doubts(store, self._ledger, world, keys.public, beginning, self.alerts)
+        self._intake = Intake(store, self._ledger, self._mailbox, self._commit, self._doubts)
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self._log_keys: dict[int, KeyPair] = {}
         self._is_broken = False
@@ -120,23 +123,35 @@ class Writer:
         return await self._intake.take(tenant, ranges, foretold)
 
     async def append_control(
-        self, tenant: TenantRef, kind: str, build: Callable[[Membership, list[SpanId]], bytes]
+        self,
+        tenant: TenantRef,
+        kind: str,
+        build: Callable[[Membership, list[SpanId]], bytes],
+        *,
+        like: Draft | None = None,
     ) -> Receipt:
         """The receipt of a control span once it is durable.
 
         `build` makes its data from the membership at that moment and the newest control spans; nothing comes between.
+        All else is as in `like`, if given.
         It may raise CallerError. So does this where the span would be void ("control.void") and where this node may not
         write (member.observer, member.removed); and NodeFault as `append` does.
         """
         self._check_running()
         await self._doubts.wait(tenant)
         receipts: list[Receipt] = []
-        await self._take_turn(Turn(tenant, partial(self._append_control, tenant, kind, build, receipts)))
+        await self._take_turn(
+            Turn(tenant, partial(self._append_control, tenant, like or Draft(kind=kind), build, receipts))
+        )
         return receipts[0]
 
     async def vouch(self, tenant: TenantRef, node_key: bytes) -> None:
         """Take note that a member, asked since the start, holds no more of this node's open feed than is here."""
         await self._doubts.vouch(tenant, node_key, lambda work: self._take_turn(Turn(tenant, work)))
+
+    async def note_clone(self, tenant: TenantRef, detail: str) -> None:
+        """Take note that another process of this node runs: it goes on in no feed that both may write to."""
+        await self._take_turn(Turn(tenant, partial(self._doubts.end_shared, tenant, detail)))
 
     def is_in_doubt(self, tenant: TenantRef) -> bool:
         """Whether what is written waits for other members to show that they hold no more of the open feed."""
@@ -166,6 +181,8 @@ class Writer:
         """A new tenant founded by this node. For start-up, before `run`: the writer has one user at a time."""
         plan = plan_tenant(self._keys, await self._ledger.numbers(), alias, self._openings.moment())
         await self._commit([self._openings.step(plan, empty_book(plan.state.tenant.tenant_id))])
+        assert plan.state.head is not None
+        self._doubts.note_opened(plan.state.head.feed.feed_id)
         return plan.state.tenant
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -280,7 +297,7 @@ class Writer:
     async def _append_control(
         self,
         tenant: TenantRef,
-        kind: str,
+        like: Draft,
         build: Callable[[Membership, list[SpanId]], bytes],
         receipts: list[Receipt],
     ) -> None:
@@ -288,14 +305,14 @@ class Writer:
         state, book = await self._openings.state(tenant), await self._ledger.book(tenant)
         assert state.head is not None
         data = build(book.members, book.after(state.head.feed.feed_id))
-        draft = Draft(kind=kind, data=data, visibility=PUBLIC)
+        draft = msgspec.structs.replace(like, data=data, visibility=PUBLIC)
         plan = await self._plan(tenant, [[draft]])
         step = self._openings.step(plan, book)
         receipt = plan.outcomes[0][0][0]
         assert step.book is not None
         void = step.book.members.voids.get(receipt.id)
         # A removal by a root that may not decide alone is a vote.
-        if void and (kind, void) != ("member.remove", "member.not_senior"):
+        if void and (like.kind, void) != ("member.remove", "member.not_senior"):
             refusal = refusal_of(void)
             raise CallerError("control.void", refusal.why, extra={"reason": void}, hint=refusal.hint)
         await self._commit([step])

@@ -17,6 +17,7 @@ class Instances:
     def __init__(self) -> None:
         self._heard: dict[bytes, list[bytes]] = {}
         self._cloned_s: dict[bytes, float] = {}  # when a copy was last noticed
+        self._told: dict[bytes, list[bytes]] = {}  # processes that know of it
 
     def hear(self, node_key: bytes, instance: bytes, now_s: float) -> bool:
         """Whether a process of a node that says this name shows that there are two; heard on each new talk."""
@@ -31,6 +32,15 @@ class Instances:
         del names[:-_NAMES_MAX]
         return is_back
 
+    def is_to_be_told(self, node_key: bytes, instance: bytes, now_s: float) -> bool:
+        """Whether a process of a node of which two run was not told so before; it is by this."""
+        told = self._told.setdefault(node_key, [])
+        if instance in told or not self.is_cloned(node_key, now_s):
+            return False
+        told.append(instance)
+        del told[:-_NAMES_MAX]
+        return True
+
     def is_cloned(self, node_key: bytes, now_s: float) -> bool:
         """Whether two copies of a node were noticed not long ago."""
         since_s = self._cloned_s.get(node_key)
@@ -40,3 +50,4 @@ class Instances:
         """Drop a node that is nobody's member any longer."""
         self._heard.pop(node_key, None)
         self._cloned_s.pop(node_key, None)
+        self._told.pop(node_key, None)

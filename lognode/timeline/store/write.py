@@ -289,14 +289,18 @@ def leaves_of(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) ->
 
 
 def find_idems(conn: sqlite3.Connection, tenant: int, idems: Sequence[bytes]) -> dict[bytes, Held]:
-    """The spans already written under these idempotency keys; of several under one key that which came first."""
+    """The spans already written under these idempotency keys.
+
+    Of several under one key that which came first, among those that count where there are any.
+    """
     found: dict[bytes, Held] = {}
     for start in range(0, len(idems), CHUNK_ROWS):
         chunk = idems[start : start + CHUNK_ROWS]
         sql = (
             f"SELECT i.idem, (SELECT max(size) FROM checkpoints c WHERE c.feed = s.feed), {RECORD_COLUMNS} "
             "FROM idems i JOIN spans s ON s.row = i.row LEFT JOIN bodies b ON b.row = i.row "
-            f"WHERE i.tenant = ? AND i.idem IN ({', '.join('?' * len(chunk))}) ORDER BY i.row DESC"
+            "LEFT JOIN cuts k ON k.feed = s.feed AND k.size <= s.seq "
+            f"WHERE i.tenant = ? AND i.idem IN ({', '.join('?' * len(chunk))}) ORDER BY k.feed IS NULL, i.row DESC"
         )
         found.update((row[0], Held(Record(*row[2:]), row[1])) for row in conn.execute(sql, (tenant, *chunk)))
     return found

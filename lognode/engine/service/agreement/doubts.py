@@ -7,26 +7,30 @@ Source: docs/protocol.md, Epochs.
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple
 
 import structlog
 import trio
 
 from lognode.core.access import Level
-from lognode.core.clock import is_ahead
-from lognode.core.ids import b32encode
+from lognode.core.clock import hlc_ms, is_ahead
+from lognode.core.ids import FeedId, b32encode
 from lognode.core.limits import DOUBT_S
 from lognode.core.world import World
+from lognode.engine.service.agreement.alerts import Alerts
 from lognode.engine.service.writing.ledger import Ledger
 from lognode.timeline.agreement.continuity import Continuity
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
-from lognode.timeline.state import CONTINUITY, DOUBT
+from lognode.timeline.state import CLONED, CONTINUITY, DOUBT
 from lognode.timeline.store.agreement.continuity import write_mark
 from lognode.timeline.store.database import Store
 
 _log = structlog.get_logger(__name__)
+
+
+FeedOpened = tuple[FeedId, int]  # a feed, and the HLC of its entry 0
 
 
 class Beginning(NamedTuple):
@@ -43,12 +47,17 @@ ORDINARY: Final = Beginning()
 class Doubts:
     """The doubts of all tenants of a node."""
 
-    def __init__(self, store: Store, ledger: Ledger, world: World, own_key: bytes, beginning: Beginning) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, world: World, own_key: bytes, beginning: Beginning, alerts: Alerts
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._world = world
         self._own_key = own_key
         self._beginning = beginning
+        self._alerts = alerts
+        self._begun_ms = world.now_ms()
+        self._opened = set[FeedId]()  # by this process, so that no other one writes there
         self._vouched: dict[int, set[bytes]] = {}  # by tenant: members that answered; no entry: nothing is in doubt
         self._lifted: dict[int, trio.Event] = {}
         self._unjudged = set[int]()
@@ -72,7 +81,8 @@ class Doubts:
             return
         if self._beginning.continuity == "moved":
             await self._ledger.end_feed(tenant, CONTINUITY)
-            _log.warning("copy_noticed", tenant=b32encode(tenant.tenant_id), feed=b32encode(state.head.feed.feed_id))
+            feed = b32encode(state.head.feed.feed_id)
+            self._alerts.tell(tenant, "identity.copied", f"other files than at the last start; feed {feed} ends")
             return
         others = _others(members, self._own_key)
         is_suspect = self._beginning.continuity != "plain" or is_ahead(state.head.hlc, self._world.now_ms())
@@ -123,6 +133,34 @@ class Doubts:
                 self.settle(tenant)
 
         await take_turn(lift)
+
+    def note_opened(self, feed: FeedId) -> None:
+        """This process opened a feed."""
+        self._opened.add(feed)
+
+    async def end_shared(self, tenant: TenantRef, detail: str) -> None:
+        """Let nothing follow in the open feed, unless this process opened it: another one may write there too.
+
+        For whoever has the turn. Raises NodeFault, sqlite3.Error.
+        """
+        state = await self._ledger.state(tenant)
+        if state.head is not None and state.ending in {None, DOUBT} and state.head.feed.feed_id not in self._opened:
+            await self._ledger.end_feed(tenant, CLONED)
+        self._alerts.tell(tenant, "identity.cloned", detail)
+
+    def judge_taken(
+        self, tenant: TenantRef, before: str | None, after: str | None, opened: Iterable[FeedOpened]
+    ) -> None:
+        """Tell the owner what own feeds that came from others show: the open feed ended by them, or some are new."""
+        if after == CLONED != before:
+            self._alerts.tell(tenant, "identity.cloned", "the feed that this node writes goes on elsewhere")
+            return
+        if after == CONTINUITY != before:
+            self._alerts.tell(tenant, "identity.copied", "others hold more of what this node wrote than it does")
+        for feed, hlc in opened:
+            if hlc_ms(hlc) > self._begun_ms:
+                detail = f"feed {b32encode(feed)} was opened elsewhere while this process ran"
+                self._alerts.tell(tenant, "identity.cloned", detail)
 
     def settle(self, tenant: TenantRef) -> None:
         """Wait for nobody any longer: the doubt is lifted, or a new feed makes it no matter."""

@@ -13,6 +13,7 @@ from lognode.core.errors import NodeFault, PeerError
 from lognode.core.limits import GROUP_BYTES_MAX, GROUP_SPANS_MAX
 from lognode.core.span import Foretold, Range
 from lognode.engine.ingest.plan import Ground, IngestPlan, Outcome, plan_ingest
+from lognode.engine.service.agreement.doubts import Doubts
 from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.engine.service.writing.mailbox import Mailbox, Turn
 from lognode.timeline.record import TenantRef
@@ -25,12 +26,18 @@ class Intake:
     """What the writer does for other nodes."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, mailbox: Mailbox, commit: Callable[[Sequence[Step]], Awaitable[None]]
+        self,
+        store: Store,
+        ledger: Ledger,
+        mailbox: Mailbox,
+        commit: Callable[[Sequence[Step]], Awaitable[None]],
+        doubts: Doubts,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._mailbox = mailbox
         self._commit = commit
+        self._doubts = doubts
 
     async def take(self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold]) -> list[Outcome]:
         """The size of each range's feed once it is durable, or why it was refused. Raises NodeFault.
@@ -81,6 +88,9 @@ class Intake:
             raise NodeFault("node.internal", type(error).__name__) from error
         if plan.write.rows or plan.write.verdicts:
             await self._commit([Step(plan.write, plan.state, plan.numbers, plan.book, plan.feeds)])
+            own = {head.feed.feed_id for head in plan.feeds if head.feed.own}
+            opened = [(found.feed, found.entries[0].hlc) for found in ranges if found.feed in own and not found.start]
+            self._doubts.judge_taken(tenant, ground.state.ending, plan.state.ending, opened)
         plans.append(plan)
 
 

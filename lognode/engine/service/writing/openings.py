@@ -72,6 +72,8 @@ class Openings:
         book, numbers = await self._ledger.book(state.tenant), await self._ledger.numbers()
         plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, book.after(None), reason, self.moment())
         await self._commit([self.step(plan, book)])
+        assert plan.state.head is not None
+        self._doubts.note_opened(plan.state.head.feed.feed_id)
         return plan.state
 
     def step(self, plan: AppendPlan, book: Book) -> Step:

@@ -142,6 +142,8 @@ class Answers:
                 tie.known.note(want.feed, want.start)
         elif isinstance(request, Hello):
             self._ties.hear(tie.node_key, request.instance, request.addresses)
+            if self._ties.is_to_be_told(tie.node_key, request.instance):
+                raise PeerError("identity.cloned", "two processes speak with this key")
         elif isinstance(request, Follow):
             raise PeerError("message.malformed", "Follow is answered with a stream")
         answer = await self._outside.held.answer(tie.tenant, request, self._outside.presence)

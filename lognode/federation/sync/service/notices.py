@@ -13,7 +13,7 @@ import trio
 
 from lognode.core.limits import NOTICES_WAITING_MAX
 
-NoticeName = Literal["peer.up", "peer.down", "sync.progress", "member.admitted"]
+NoticeName = Literal["peer.up", "peer.down", "sync.progress", "member.admitted", "alert"]
 
 
 class Notice(NamedTuple):

@@ -11,6 +11,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from itertools import islice
 from typing import Final, NamedTuple
 
 from lognode.core.clock import HLC_MAX
@@ -36,6 +37,7 @@ from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import span_proof
 
 _SPANS: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
+_COPIES_LOOKED_AT: Final = 64  # of one span, for one that restores it; a node makes one
 _COPIES: Final = "FROM labels WHERE tenant = ? AND field = ?"
 
 
@@ -85,16 +87,39 @@ def find_span(
 
 def find_copy(conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId) -> Record | None:
     """The first copy here of the span with this id, None where there is none."""
-    sql = f"{_SPANS} WHERE s.row = (SELECT row {_COPIES} AND value = ? ORDER BY hlc, row LIMIT 1)"
-    found = conn.execute(sql, (tenant.number, ORIGIN, b32encode(span_id))).fetchone()
-    return Record._make(found) if found else None
+    return next(_copies(conn, tenant, span_id), None)
+
+
+def find_restored(conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId) -> Record | None:
+    """The first copy here that restores the span with this id, None where there is none."""
+    copies = islice(_copies(conn, tenant, span_id), _COPIES_LOOKED_AT)
+    return next((copy for copy in copies if (said := origin_of(copy)) and said.way == "restore"), None)
+
+
+def _copies(conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId) -> Iterator[Record]:
+    """The copies here of a span in timeline order, those first that count."""
+    sql = (
+        f"SELECT {RECORD_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN bodies b ON b.row = s.row "
+        "LEFT JOIN cuts k ON k.feed = s.feed AND k.size <= s.seq "
+        "WHERE l.tenant = ? AND l.field = ? AND l.value = ? ORDER BY k.feed IS NOT NULL, l.hlc, l.row"
+    )
+    with closing(conn.execute(sql, (tenant.number, ORIGIN, b32encode(span_id)))) as rows:
+        yield from map(Record._make, rows)
 
 
 def find_span_or_copy(
     conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], span_id: SpanId
 ) -> Record | None:
-    """What an id leads to: the span itself where it is here, else its first copy. Raises as find_span does."""
-    return find_span(conn, tenant, feeds, span_id) or find_copy(conn, tenant, span_id)
+    """What an id leads to: the span itself where it is here, else its first copy; of a void one what restores it.
+
+    Raises as find_span does.
+    """
+    found = find_span(conn, tenant, feeds, span_id)
+    if found is None:
+        return find_copy(conn, tenant, span_id)
+    sql = "SELECT 1 FROM cuts WHERE feed = ? AND size <= ?"
+    is_cut_off = conn.execute(sql, (found.feed, found.seq)).fetchone() is not None
+    return (find_restored(conn, tenant, span_id) if is_cut_off else None) or found
 
 
 def records_at(conn: sqlite3.Connection, tenant: TenantRef, start: int, stop: int) -> list[Record]:

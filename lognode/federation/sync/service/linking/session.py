@@ -64,6 +64,8 @@ class Session:
             report = await Comparison(tie, outside, self._ask).run(self._ties.told(tie.node_key))
         finally:
             tie.is_syncing = False
+        if report.code == "identity.cloned":
+            await outside.writer.note_clone(tie.tenant, "another member hears two processes of this node")
         if report.state == "refused":
             raise PeerError(_known(report.code or "peer.refused"))
         assert report.version is not None

@@ -68,6 +68,10 @@ class Ties:
         if self._instances.hear(node_key, instance, self._outside.world.monotonic_s()):
             self.fail(node_key, PeerError("identity.cloned", "two processes speak with this key"))
 
+    def is_to_be_told(self, node_key: bytes, instance: bytes) -> bool:
+        """Whether a process of a node is to be told that there is another: once, because both are heard after that."""
+        return self._instances.is_to_be_told(node_key, instance, self._outside.world.monotonic_s())
+
     def fail(self, node_key: bytes, error: LognodeError) -> None:
         """Something went wrong with a node, in no tenant alone."""
         for (_, key), tie in self._ties.items():
