@@ -63,6 +63,7 @@ def test_mutual_removals_end_equal_everywhere(start: Callable[..., Node]) -> Non
     assert [node for node, _, removed in third.members() if removed] == [of_junior]
     assert "beyond the cut" not in third.titles()
     assert senior.findings() == third.findings() == {("member.removed", 3, of_junior)}
+    assert "3 times [member.removed]" in third.command.text("sync", "status")
     junior.daemon.start()
     wait_for(lambda: junior.codes() == {"member.refused", "member.not_senior"})
     assert "beyond the cut" in junior.titles()

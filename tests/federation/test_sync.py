@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import trio.testing
 
 from lognode.core.access import Level
 from lognode.core.ids import FeedId
@@ -162,3 +163,23 @@ async def test_an_observer_reads_and_is_told_everything(tmp_path: Path) -> None:
         await wait_live(two, one)
         await one.append("a.c")
         await wait_equal(one, two)
+
+
+async def test_who_is_introduced_later_is_dialled_though_the_tenant_was_there_before(tmp_path: Path) -> None:
+    async with open_node(tmp_path, 1) as one, open_node(tmp_path, 2) as two:
+        tenant = await two.writer.adopt_tenant(one.tenant.tenant_id, "shared")
+        two.links.attend(tenant)  # as after a kill in the middle of joining
+        await trio.testing.wait_all_tasks_blocked()
+        await one.admit(two)
+        await wait_equal(one, two)
+
+
+async def test_who_comes_back_is_dialled_by_one_that_became_a_member_while_it_was_out(tmp_path: Path) -> None:
+    async with open_node(tmp_path, 2) as two, open_node(tmp_path, 3) as three:
+        async with open_node(tmp_path, 1) as one:
+            await link(one, two)
+            await one.remove(two)
+            await link(one, three)
+        await three.admit(two)
+        await wait_equal(two, three)
+        await wait_live(two, three, "out")

@@ -55,11 +55,15 @@ class Links:
             self._nursery = None
 
     def attend(self, tenant: TenantRef, contacts: Sequence[Contact] = ()) -> None:
-        """Keep a tenant linked from now on; while this node does not know its members, with these."""
+        """Keep a tenant linked from now on; with these, too, while this node does not know what they are in it."""
         for contact in contacts:
             self._introduced[tenant.number, contact.node_key] = contact
             self._hasten(tenant, contact.node_key)
-        if self._nursery is not None and tenant.number not in self._attended:
+        if self._nursery is None:
+            return
+        if tenant.number in self._attended:
+            self._relink(tenant, self._members(tenant))
+        else:
             self._attended.add(tenant.number)
             self._nursery.start_soon(self._attend, tenant)
 
@@ -104,7 +108,7 @@ class Links:
         while True:
             seen = standings.version(tenant.number)
             membership = standings.of(tenant.number)
-            members = {key for key in membership.members if self.ties.is_member(key, tenant)}
+            members = self._members(tenant)
             self._relink(tenant, members)
             for node_key in sorted(members - before) if before is not None else ():
                 self._outside.notices.tell(
@@ -116,11 +120,21 @@ class Links:
             before = members
             await standings.wait_change(tenant.number, seen)
 
+    def _members(self, tenant: TenantRef) -> set[bytes]:
+        """The other nodes that are members of a tenant now."""
+        known = self._outside.standings.of(tenant.number).members
+        return {node_key for node_key in known if self.ties.is_member(node_key, tenant)}
+
     def _relink(self, tenant: TenantRef, members: set[bytes]) -> None:
-        """Have a tie and a task for each other member, and for nobody else."""
+        """Have a tie and a task for each other member, and for nobody else.
+
+        Who introduced this node is taken for a member until it is known what it is: it may have been let in after all
+        that is known here.
+        """
         assert self._nursery is not None
+        known = self._outside.standings.of(tenant.number).members
         introduced = {node_key for number, node_key in self._introduced if number == tenant.number}
-        wanted = members or introduced
+        wanted = members | (introduced - known.keys())
         for tie in self.ties.of(tenant):
             if tie.node_key not in wanted:
                 self.ties.drop(tie)
