@@ -1,7 +1,7 @@
 """Which rows of subjects the spans of one commit make: the newest span of each feed about a subject, and reverts.
 
 Pure. It looks at rows that are made already, so that spans about no subject cost nothing. Invariant: it adds to
-`latest` and `reverts` what `store.agreement.subjects.rebuild_subjects` would find.
+`latest` and `reverts` what `store.agreement.rebuilding.rebuild_subjects` would find.
 """
 
 from collections.abc import Mapping

@@ -39,7 +39,7 @@ from lognode.timeline.proof.cosignature import cosign
 from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_rows, root_of
 from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
 from lognode.timeline.state import FeedState
-from lognode.timeline.store.agreement.subjects import rebuild_subjects
+from lognode.timeline.store.agreement.rebuilding import rebuild_subjects
 from lognode.timeline.store.write import apply_write, load_numbers, load_tenant, newest_position
 from lognode.timeline.verify.inert import inert_reason
 

@@ -213,10 +213,10 @@ def load_feed(conn: sqlite3.Connection, feed: FeedRef) -> FeedState:
     if root_of(border) != head.root:
         raise NodeFault("database.damaged", f"feed {feed.number} does not lead to its checkpoint")
     milestone = newest_milestone(conn, feed, head.size)
-    return FeedState(feed, border, tiles, _newest_hlc(conn, feed), milestone, _weight_since(conn, feed, milestone))
+    return FeedState(feed, border, tiles, newest_hlc(conn, feed), milestone, _weight_since(conn, feed, milestone))
 
 
-def _newest_hlc(conn: sqlite3.Connection, feed: FeedRef) -> int:
+def newest_hlc(conn: sqlite3.Connection, feed: FeedRef) -> int:
     """The newest time in a feed: of its last entry that is not void for its time."""
     sql = "SELECT seq, hlc FROM spans WHERE feed = ? ORDER BY seq DESC LIMIT 1"
     inert = "SELECT seq, hlc FROM inert WHERE feed = ? AND reason <> ? ORDER BY seq DESC LIMIT 1"

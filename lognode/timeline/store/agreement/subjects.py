@@ -1,32 +1,179 @@
-"""Subjects: what their spans come to, read from rows; and the rows themselves, made again from all spans.
+"""Subjects read from rows: what their spans come to, and which spans are taken back.
 
-Owns the tables `latest` and `reverts`. Synchronous functions.
+Synchronous, for a reader's thread. A subject costs what its feeds cost, however many spans there are about it, unless
+the newest of a feed does not stand: then its history is read backwards until one does.
 """
 
 import sqlite3
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Final, NamedTuple
 
-from lognode.core.span import EXECUTED, PRIVATE, RESERVED_PREFIXES
-from lognode.timeline.agreement.subjects import RESOLVE, REVERT
-from lognode.timeline.record import SUBJECT
-
-_RESERVED: Final = ", ".join(f"'{word}'" for word in sorted(RESERVED_PREFIXES))
-_MAY_BE_VALUE: Final = (
-    f"s.status = {EXECUTED} AND"
-    f" (k.name = '{RESOLVE}' OR substr(k.name, 1, instr(k.name || '.', '.') - 1) NOT IN ({_RESERVED}))"
+from lognode.core.errors import CallerError
+from lognode.core.ids import SpanId
+from lognode.core.limits import TEXT_BYTES_MAX
+from lognode.core.span import EXECUTED, PRIVATE, decode_body
+from lognode.timeline.agreement.subjects import (
+    RESOLVE,
+    ClockOf,
+    Fold,
+    Head,
+    Said,
+    candidates,
+    fold,
+    is_live,
+    may_be_value,
 )
-# What both tables must hold, by their columns. Beside max() SQLite gives the row that has it.
-SOURCES: Final = {
-    "latest": f"SELECT l.tenant, l.value, s.visibility = {PRIVATE}, s.feed, max(s.seq), l.row"
-    " FROM labels l JOIN spans s ON s.row = l.row JOIN kinds k ON k.kind = s.kind"
-    f" WHERE l.field = {SUBJECT} AND {_MAY_BE_VALUE} GROUP BY 1, 2, 3, 4",
-    "reverts": "SELECT s.tenant, s.caused_by, s.row FROM spans s JOIN kinds k ON k.kind = s.kind"
-    f" WHERE k.name = '{REVERT}' AND s.status = {EXECUTED} AND s.caused_by IS NOT NULL",
-}
+from lognode.timeline.members import Membership
+from lognode.timeline.record import (
+    RECORD_COLUMNS,
+    STUB_COLUMNS,
+    SUBJECT,
+    FeedRef,
+    Record,
+    TenantRef,
+    body_of,
+    feed_of,
+    header_of,
+    id_of,
+    row_of,
+)
+from lognode.timeline.store.read.lookup import find_span
+
+_NEWEST: Final = (
+    f"SELECT {STUB_COLUMNS} FROM latest l JOIN spans s ON s.row = l.row"
+    " WHERE l.tenant = ? AND l.subject = ? AND l.private = ?"
+)
+_HISTORY: Final = (
+    f"SELECT {STUB_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row"
+    f" WHERE l.tenant = ? AND l.field = {SUBJECT} AND l.value = ? AND s.status = {EXECUTED}"
+    f" AND (s.visibility = {PRIVATE}) = ? AND s.feed IN (SELECT value FROM json_each(?))"
+    " ORDER BY l.hlc DESC, l.row DESC"
+)
+_REVERTS: Final = (
+    f"SELECT {RECORD_COLUMNS} FROM reverts r JOIN spans s ON s.row = r.row LEFT JOIN bodies b ON b.row = s.row"
+    " WHERE r.tenant = ? AND r.target = ?"
+)
+_CUTS: Final = "SELECT c.feed, c.size FROM cuts c JOIN feeds f ON f.feed = c.feed WHERE f.tenant = ?"
 
 
-def rebuild_subjects(conn: sqlite3.Connection) -> None:
-    """Make both tables again from spans and labels, within the caller's transaction."""
-    for table, sql in SOURCES.items():
-        conn.execute(f"DELETE FROM {table}")
-        conn.execute(f"INSERT INTO {table} {sql}")
+class State(NamedTuple):
+    """What the spans about a subject come to. `local` is what this node's private spans say of it."""
+
+    subject: str
+    fold: Fold
+    local: Head | None
+
+
+class Registers:
+    """The subjects of a tenant, in one snapshot."""
+
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        tenant: TenantRef,
+        feeds: Mapping[int, FeedRef],
+        members: Membership,
+        clock_of: ClockOf,
+    ) -> None:
+        self._conn = conn
+        self._tenant = tenant
+        self._feeds = feeds
+        self._numbers = {feed.feed_id: number for number, feed in list(feeds.items()) if feed.tenant == tenant.number}
+        self._policies = members.policies
+        self._clock_of = clock_of
+        self._cuts: dict[int, int] = dict(conn.execute(_CUTS, (tenant.number,)).fetchall())
+        has_reverts = "SELECT EXISTS (SELECT 1 FROM reverts WHERE tenant = ?)"
+        self._has_reverts: int = conn.execute(has_reverts, (tenant.number,)).fetchone()[0]
+
+    def read(self, subject: str) -> State:
+        """What a subject comes to. Raises NodeFault("database.damaged")."""
+        found = fold(self._candidates(subject, private=False), self._clock_of, self._policies)
+        own = self._candidates(subject, private=True)
+        return State(subject, found, max(own, key=lambda head: head.span.id, default=None))
+
+    def reverters(self, record: Record) -> list[SpanId]:
+        """The spans that take a stored one back, as the document shows it: private ones for private spans alone."""
+        target, is_private = self._id(record), record.visibility == PRIVATE
+        subject = subject_of(record)
+        return [
+            revert
+            for revert in self._reverts(target, subject, with_private=is_private)
+            if self._is_live(revert, subject, with_private=is_private)
+        ]
+
+    def record(self, said: Said) -> Record:
+        """The stored span, with its body."""
+        sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row WHERE s.row = ?"
+        return Record(*self._conn.execute(sql, (said.row,)).fetchone())
+
+    def _candidates(self, subject: str, *, private: bool) -> list[Head]:
+        number = self._tenant.number
+        rows = self._conn.execute(_NEWEST, (number, subject, int(private)))
+        newest = [self._said(Record(*row)) for row in rows.fetchall()]
+
+        def history(feeds: Collection[bytes]) -> Iterator[Said]:
+            names = f"[{', '.join(str(self._numbers[feed]) for feed in feeds)}]"  # type: ignore[index]
+            with closing(self._conn.execute(_HISTORY, (number, subject, int(private), names))) as held:
+                for row in held:
+                    said = self._said(Record(*row))
+                    if may_be_value(said.kind):
+                        yield said
+
+        return candidates(newest, history, lambda said: self._means(said, subject, with_private=private))
+
+    def _means(self, said: Said, subject: str, *, with_private: bool) -> Said | None:
+        """What a span stands for: itself, or what it chose; None where it does not stand."""
+        if not self._counts(said) or not self._is_live(said.id, subject, with_private=with_private):
+            return None
+        if said.kind != RESOLVE:
+            return said
+        if said.caused_by is None:
+            return None
+        record = find_span(self._conn, self._tenant, self._feeds, said.caused_by)
+        if record is None or (record.visibility == PRIVATE and not with_private) or subject_of(record) != subject:
+            return None
+        chosen, header = self._said(record), header_of(record)
+        if header.status != EXECUTED or chosen.kind == RESOLVE or not may_be_value(chosen.kind):
+            return None
+        return self._means(chosen, subject, with_private=with_private)
+
+    def _is_live(self, span: SpanId, subject: str | None, *, with_private: bool) -> bool:
+        if not self._has_reverts:
+            return True
+        return is_live(span, lambda target: self._reverts(target, subject, with_private=with_private))
+
+    def _reverts(self, target: SpanId, subject: str | None, *, with_private: bool) -> Sequence[SpanId]:
+        """The reverts of a span that count, whether or not others take these back."""
+        found = []
+        for row in self._conn.execute(_REVERTS, (self._tenant.number, target)).fetchall():
+            record = Record(*row)
+            is_seen = with_private or record.visibility != PRIVATE
+            if is_seen and self._counts(said := self._said(record)) and subject_of(record) == subject:
+                found.append(said.id)
+        return found
+
+    def _counts(self, said: Said) -> bool:
+        number = self._numbers[said.feed]
+        return said.seq < self._cuts.get(number, said.seq + 1)
+
+    def _said(self, record: Record) -> Said:
+        header, feed = header_of(record), feed_of(record, self._feeds)
+        row = row_of(self._tenant.number, record.position)
+        return Said(self._id(record), feed.feed_id, record.seq, header.kind, header.caused_by, row)
+
+    def _id(self, record: Record) -> SpanId:
+        return id_of(record, feed_of(record, self._feeds).feed_id)
+
+
+def subject_of(record: Record) -> str | None:
+    """What a stored span is about; None where it is about nothing, or its body is not held or malformed.
+
+    Raises NodeFault("database.damaged").
+    """
+    raw = body_of(record, header_of(record))
+    try:
+        said = decode_body(raw).subject if raw else None
+    except CallerError:
+        return None
+    return said if said and len(said) <= TEXT_BYTES_MAX else None

@@ -5,7 +5,7 @@ Invariant: it is looked at only where these are sound, so that nobody has to loo
 
 from typing import Final
 
-from lognode.timeline.store.agreement.subjects import SOURCES
+from lognode.timeline.store.agreement.rebuilding import SOURCES
 from lognode.timeline.store.audit.reading import Reading, as_text
 
 _FOUND: Final = {
