@@ -340,7 +340,7 @@ async def test_a_connection_that_is_given_up_is_an_idle_one(
     ):
         await trio.testing.wait_all_tasks_blocked()
         assert await other.ask(alice.contact, b"hello")
-        with suppress(trio.BrokenResourceError):
+        with trio.fail_after(20), suppress(trio.BrokenResourceError):
             assert await idle.receive_some() == b""
         await echo.put.send(b"news")
         assert await anext(frames) == b"news"

@@ -28,9 +28,7 @@ async def redeem(addresses: Sequence[str], keys: Collection[bytes], body: bytes)
     async with http_client(join_client_context()) as http:
         for address in addresses:
             try:
-                async with calling(
-                    http, url_at(address, JOIN_PATH), body, lambda shown: _has_key(shown, keys)
-                ) as answer:
+                async with calling(http, url_at(address, JOIN_PATH), body, look) as answer:
                     return await read_whole(answer, JOIN_ANSWER_BYTES_MAX)
             except PeerError as error:
                 failed = error if failed.code == "peer.unreachable" else failed
