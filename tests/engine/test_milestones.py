@@ -59,6 +59,21 @@ async def test_a_restarted_writer_goes_on_with_the_milestones_that_it_had(tmp_pa
         await assert_sound(engine)
 
 
+async def test_a_milestone_that_is_gone_is_found_whichever_it_is(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        for start in range(0, 5_000, 1_000):
+            await engine.writer.append(engine.tenant, drafts(1_000, start))
+        kept = await engine.store.read(sizes)
+        assert len(kept) > 3
+        assert not await engine.store.read(audit)
+        for size in kept[:-1]:
+            await engine.store.write(delete_checkpoint, size)
+            (found,) = await engine.store.read(audit)
+            assert (found.code, found.place) == ("checkpoint.wrong", f"checkpoints feed 1 size {size}")
+            assert (found.detail, found.severity) == ("missing", "damage")
+            await engine.store.write(undelete_checkpoint, size)
+
+
 async def test_large_bodies_bring_milestones_sooner(tmp_path: Path) -> None:
     async with run_engine(tmp_path) as engine:
         for _ in range(6):
@@ -111,6 +126,16 @@ def large() -> bytes:
 async def forget_milestones(engine: Engine) -> None:
     newest = "SELECT max(size) FROM checkpoints"
     await engine.store.write(lambda conn: conn.execute(f"DELETE FROM checkpoints WHERE size < ({newest})").rowcount)
+
+
+def delete_checkpoint(conn: sqlite3.Connection, size: int) -> None:
+    conn.execute("CREATE TEMP TABLE kept AS SELECT * FROM checkpoints")
+    conn.execute("DELETE FROM checkpoints WHERE size = ?", (size,))
+
+
+def undelete_checkpoint(conn: sqlite3.Connection, size: int) -> None:
+    conn.execute("INSERT INTO checkpoints SELECT * FROM temp.kept WHERE size = ?", (size,))
+    conn.execute("DROP TABLE temp.kept")
 
 
 def flip_tile(conn: sqlite3.Connection) -> None:

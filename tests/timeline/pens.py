@@ -40,7 +40,7 @@ from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_ro
 from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
 from lognode.timeline.state import FeedState
 from lognode.timeline.store.agreement.rebuilding import rebuild_subjects
-from lognode.timeline.store.write import apply_write, load_numbers, load_tenant, newest_position
+from lognode.timeline.store.write import apply_write, chain_checkpoints, load_numbers, load_tenant, newest_position
 from lognode.timeline.verify.inert import inert_reason
 
 START_HLC = 1_760_000_000_000 << 16
@@ -138,7 +138,8 @@ class Pen:
         _, rows = fold_tiles(FeedState(feed, EMPTY, {}), grow(EMPTY, self.leaves).nodes)
         conn.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", rows)
         for size in {*milestones, len(self.leaves)}:
-            conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (number, size, self.note(size)))
+            conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?, 0)", (number, size, self.note(size)))
+        chain_checkpoints(conn, number, 0)
         rebuild_subjects(conn)
         return feed
 

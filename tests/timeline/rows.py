@@ -27,6 +27,7 @@ from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.record import FeedRef, TenantRef, row_of
 from lognode.timeline.store.migrate import apply_migrations
+from lognode.timeline.store.write import chain_checkpoints
 
 KEYS = NodeKeys.from_seed(bytes(32))
 BOB = NodeKeys.from_seed(bytes(31) + b"\x01")  # another node
@@ -143,7 +144,8 @@ class Rows:
                 root = root_of(grow(EMPTY, leaves).border)
                 key = self._keys[feed.number]
                 note = sign_checkpoint(key, tenant.tenant_id, feed.feed_id, len(leaves), root)
-                self.conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (feed.number, len(leaves), note))
+                self.conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?, 0)", (feed.number, len(leaves), note))
+                chain_checkpoints(self.conn, feed.number, 0)
 
     def _number_of(self, table: str, column: str, tenant: int, value: object) -> int:
         self.conn.execute(f"INSERT OR IGNORE INTO {table}s (tenant, {column}) VALUES (?, ?)", (tenant, value))

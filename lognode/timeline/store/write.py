@@ -63,12 +63,14 @@ def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
         if plan.tiles:
             conn.executemany("INSERT OR REPLACE INTO tiles VALUES (?, ?, ?, ?)", plan.tiles)
         for feed, size, note in plan.checkpoints:
-            conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", (feed, size, note))
+            conn.execute("INSERT INTO checkpoints (feed, size, note) VALUES (?, ?, ?)", (feed, size, note))
         if cosigned := plan.rows.get("cosignatures"):
             # Before checkpoints go that they may be for.
             save_cosignatures(conn, cosigned)
         for feed, size in plan.dropped:
             conn.execute("DELETE FROM checkpoints WHERE feed = ? AND size = ?", (feed, size))
+        for feed, size, _ in plan.checkpoints:
+            chain_checkpoints(conn, feed, size)
         conn.executemany("DELETE FROM foretold WHERE tenant = ? AND feed_id = ? AND seq < ?", plan.arrived)
         for verdicts in plan.verdicts:
             _replace_verdicts(conn, verdicts)
@@ -222,6 +224,12 @@ def newest_hlc(conn: sqlite3.Connection, feed: FeedRef) -> int:
     inert = "SELECT seq, hlc FROM inert WHERE feed = ? AND reason <> ? ORDER BY seq DESC LIMIT 1"
     found = [*conn.execute(sql, (feed.number,)), *conn.execute(inert, (feed.number, HLC_FALLS))]
     return max(found, default=(0, -1))[1]
+
+
+def chain_checkpoints(conn: sqlite3.Connection, feed: int, start: int) -> None:
+    """Have the checkpoints of a feed from size `start` on name the one that is kept before each."""
+    prior = "SELECT max(c.size) FROM checkpoints c WHERE c.feed = checkpoints.feed AND c.size < checkpoints.size"
+    conn.execute(f"UPDATE checkpoints SET prior = coalesce(({prior}), 0) WHERE feed = ? AND size >= ?", (feed, start))
 
 
 def newest_milestone(conn: sqlite3.Connection, feed: FeedRef, size: int) -> int:

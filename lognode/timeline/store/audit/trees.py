@@ -33,16 +33,18 @@ _NEXT_INERT: Final = (
 )
 _TILE: Final = "SELECT hashes FROM tiles WHERE feed = ? AND level = ? AND tile = ?"
 _TILES: Final = "SELECT feed, coalesce(CAST(level AS INTEGER), -1), coalesce(CAST(tile AS INTEGER), -1) FROM tiles"
-_NEXT_NOTE: Final = "SELECT size, note FROM checkpoints WHERE feed = ? AND size > ? ORDER BY size LIMIT 1"
+_NEXT_NOTE: Final = "SELECT size, note, {} FROM checkpoints WHERE feed = ? AND size > ? ORDER BY size LIMIT 1"
 
 
 class Trees:
     """The trees of all feeds while their entries are read."""
 
-    def __init__(self, reading: Reading, *, has_inert: bool, with_bodies: bool) -> None:
+    def __init__(self, reading: Reading, *, has_inert: bool, has_kept: bool, with_bodies: bool) -> None:
+        """`has_kept`: checkpoints name the one before them."""
         self._reading = reading
         self._report = reading.report
         self._with_bodies = with_bodies
+        self._next_note = _NEXT_NOTE.format("prior" if has_kept else "NULL")
         self._heads: dict[int, _Heads] = {}
         counts = "SELECT feed, count(*) FROM inert GROUP BY feed"
         self._inert: dict[int, int] = {}  # feed -> rows not read yet
@@ -94,11 +96,17 @@ class Trees:
 
     def _checkpoints(self, tenant: TenantId, walk: FeedWalk) -> Iterator[Checkpoint]:
         """The signed heads of a feed by rising size, read one by one; reports those that are not right."""
-        column, size = _ROW_MIN, 0
+        column, size, before = _ROW_MIN, 0, 0
         feed = walk.ref.number
-        while rows := list(self._reading.rows(f"checkpoints feed {feed}", _NEXT_NOTE, feed, column)):
-            column, note = rows[0]
+        while rows := list(self._reading.rows(f"checkpoints feed {feed}", self._next_note, feed, column)):
+            column, note, prior = rows[0]
             place = f"checkpoints feed {feed} size {column}"
+            if prior is not None and prior != before:
+                is_gone = before < prior < column
+                where = f"checkpoints feed {feed} size {prior}" if is_gone else f"{place} prior"
+                detail = "missing" if is_gone else f"{prior}, where the one before it has {before}"
+                self._report.add("checkpoint.wrong", tenant, where, detail)
+            before = column
             try:
                 key = vkey(origin(tenant, walk.ref.feed_id), walk.ref.log_key)
                 checkpoint = verify_checkpoint(as_bytes(note), key)

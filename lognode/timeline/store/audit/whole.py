@@ -28,6 +28,7 @@ from lognode.timeline.store.migrate import (
     AGREEMENT_VERSION,
     ENDINGS_VERSION,
     FEDERATION_VERSION,
+    KEPT_VERSION,
     apply_migrations,
     connect_reader,
     migrations,
@@ -153,7 +154,12 @@ class _Audit:
         """Every table of the timeline."""
         homes = self._load_homes()
         history = History(homes, self._node_public, self._report)
-        trees = Trees(self._reading, has_inert=self._version >= FEDERATION_VERSION, with_bodies=self._with_bodies)
+        trees = Trees(
+            self._reading,
+            has_inert=self._version >= FEDERATION_VERSION,
+            has_kept=self._version >= KEPT_VERSION,
+            with_bodies=self._with_bodies,
+        )
         for chunk in self._chunks():
             for span, body in self._with_their_bodies(chunk):
                 if span[2] in trees.inert_feeds:
