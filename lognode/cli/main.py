@@ -22,6 +22,7 @@ from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence.checking import check_proof, prove, verify
+from lognode.cli.commands.evidence.order import relation
 from lognode.cli.commands.federation.identity import id_recovery_create, id_revoke, id_rotate
 from lognode.cli.commands.federation.invites import invite_create, invite_list, invite_revoke
 from lognode.cli.commands.federation.join import join
@@ -102,7 +103,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
         "config": Family("Show or check the settings.", {"show": config_show, "check": config_check}),
     },
     "Recording": {"append": append, "import": import_file},
-    "Reading": {"log": log, "tail": tail, "show": show, "why": why},
+    "Reading": {"log": log, "tail": tail, "show": show, "why": why, "relation": relation},
     "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof, "sim": sim},
     "Keeping": {
         "backup": Family(

@@ -211,6 +211,10 @@ class Which:
     """With this flow id."""
     text: str | None = None
     """With these words, where full text is on."""
+    known_by: str | None = None
+    """What the node with this LogLine ID knew when it wrote the span of --at, or last before that."""
+    at: str | None = None
+    """The id of a span, with --known-by."""
 
     def filter(self, order: Literal["timeline", "arrival"] = "timeline") -> "Filter":
         """The client's filter."""
@@ -231,6 +235,8 @@ class Which:
             workflow=self.workflow,
             flow=self.flow,
             text=self.text,
+            known_by=self.known_by,
+            at=self.at,
             order=order,
         )
 

@@ -9,6 +9,7 @@ import msgspec
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Any of `kinds` (`order.*` is every kind below order), all of `tags`, and every other field that is given.
 
+    `known_by` and `at` go together: what that node knew when it wrote that span, or last before that.
     `since` <= span time < `until`, both with a time zone.
     `order` is that of the answer: timeline is span time, arrival the order in which this node took them in.
     """
@@ -27,6 +28,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     workflow: str | None = None
     flow: str | None = None
     text: str | None = None
+    known_by: str | None = None
+    at: str | None = None
     order: Literal["timeline", "arrival"] = "timeline"
 
     def __post_init__(self) -> None:
@@ -55,6 +58,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             ("workflow", self.workflow),
             ("flow", self.flow),
             ("text", self.text),
+            ("known_by", self.known_by),
+            ("at", self.at),
             ("order", None if live else self.order),
         ]
         params = [("kind", kind) for kind in self.kinds] + [("tag", tag) for tag in self.tags]

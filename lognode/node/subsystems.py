@@ -16,7 +16,7 @@ from lognode import __version__
 from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
-from lognode.api.evidence import bundle
+from lognode.api.evidence import bundle, order
 from lognode.api.federation import invites, join, members, peers, sync
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
@@ -40,6 +40,7 @@ REGISTRATIONS: Final = (
     append.register,
     reads.register,
     bundle.register,
+    order.register,
     events.register,
     socket.register,
     invites.register,

@@ -16,7 +16,7 @@ import msgspec
 
 from lognode.core.clock import HLC_MAX, hlc_ms
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLine, SpanId, TenantId, b32decode, b32encode, parse_logline, parse_span_id
+from lognode.core.ids import LogLine, LogLineKind, SpanId, TenantId, b32decode, b32encode, parse_logline, parse_span_id
 from lognode.core.limits import FILTER_KINDS_MAX, PAGE_SPANS_DEFAULT, PAGE_SPANS_MAX, TAGS_MAX, TEXT_BYTES_MAX
 from lognode.core.span import STATUSES, VISIBILITIES, is_kind
 from lognode.timeline.record import POSITION_MASK, FeedRef, Record, TenantRef, feed_of, leaf_of
@@ -53,6 +53,9 @@ class Query(msgspec.Struct, frozen=True):
     workflow_id: str | None = None
     flow_id: str | None = None
     text: str | None = None
+    known_by: bytes | None = None  # node key
+    known_at: SpanId | None = None
+    known: tuple[tuple[int, int], ...] | None = None  # what these two come to: feeds by number, and sizes
     order: Order = "timeline"
     descending: bool = True
     limit: int = PAGE_SPANS_DEFAULT
@@ -210,6 +213,9 @@ def parse_query(params: Mapping[str, Sequence[str]]) -> PageRequest:
     query = Query(kinds=kinds, tags=tags, **fields)
     if query.since_ms is not None and query.until_ms is not None and query.since_ms > query.until_ms:
         raise CallerError("filter.invalid", "it is later than 'until'", place="since")
+    if (query.known_by is None) != (query.known_at is None):
+        missing = "at" if query.known_at is None else "known_by"
+        raise CallerError("filter.invalid", "'known_by' says which node, 'at' when: give both", place=missing)
     before, after = _single(params, "before"), _single(params, "after")
     if before is not None and after is not None:
         raise CallerError("filter.invalid", "give 'before' or 'after', not both", place="after")
@@ -243,6 +249,14 @@ def _text(text: str) -> str:
 def _span(text: str) -> str:
     parse_span_id(text)
     return text
+
+
+def _node(text: str) -> bytes:
+    """The key of a node, named by its LogLine ID."""
+    named = parse_logline(text)
+    if named[0] != LogLineKind.NODE:
+        raise CallerError("filter.invalid", f"{text!r:.120} is no node")
+    return bytes(named[1:])
 
 
 def _kind(text: str) -> str:
@@ -313,6 +327,8 @@ _FILTERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "workflow": ("workflow_id", _text),
     "flow": ("flow_id", _text),
     "text": ("text", _words),
+    "known_by": ("known_by", _node),
+    "at": ("known_at", parse_span_id),
     "order": ("order", _order),
     "sort": ("descending", _is_descending),
     "limit": ("limit", _limit),

@@ -33,8 +33,8 @@ class History:
         self.held[feed] = len(entries)
         return Place(feed, len(entries) - 1)
 
-    def others(self, feed: FeedId, size: int) -> Iterable[FeedId]:
-        return {claim.other for claims in self.feeds.get(feed, [])[:size] for claim in claims}
+    def others(self, feed: FeedId) -> Iterable[FeedId]:
+        return {claim.other for claims in self.feeds.get(feed, []) for claim in claims}
 
     def claims(self, feed: FeedId, size: int, other: FeedId) -> Iterable[Claim]:
         said = [claim for claims in self.feeds[feed][:size] for claim in claims if claim.other == other]

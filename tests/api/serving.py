@@ -16,7 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Request, TextMessage
 
 from lognode.api.app import create_app
-from lognode.api.evidence import bundle
+from lognode.api.evidence import bundle, order
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import open_listening
@@ -26,7 +26,14 @@ from lognode.core.draft import parse_json_draft
 from lognode.engine.receipt import Receipt
 from lognode.timeline.record import TenantRef
 
-REGISTRATIONS: Final = (append.register, reads.register, bundle.register, events.register, socket.register)
+REGISTRATIONS: Final = (
+    append.register,
+    reads.register,
+    bundle.register,
+    order.register,
+    events.register,
+    socket.register,
+)
 TENANT: Final = "/v1/tenants/default"
 SPANS: Final = f"{TENANT}/spans"
 BUNDLE: Final = f"{TENANT}/bundle"

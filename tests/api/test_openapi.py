@@ -35,6 +35,7 @@ OPERATIONS: Final = {
     ("get", f"{TENANT}/spans/{{span_id}}"),
     ("get", f"{TENANT}/spans/{{span_id}}/causes"),
     ("get", f"{TENANT}/spans/{{span_id}}/effects"),
+    ("get", f"{TENANT}/spans/{{span_id}}/relation/{{other}}"),
     ("get", f"{TENANT}/spans/{{span_id}}/proof"),
     ("get", f"{TENANT}/stats"),
     ("get", f"{TENANT}/peers"),

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, federation, peers
+from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, agreement, federation, peers
 from tests.daemon import Daemon
 
 TENANT: Final = "/v1/tenants/{tenant}"
@@ -31,6 +31,7 @@ ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("patch", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
     ("delete", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
     ("get", f"{TENANT}/peers", "200"): (peers.Peers,),
+    ("get", f"{TENANT}/spans/{{span_id}}/relation/{{other}}", "200"): (agreement.Relation,),
     ("post", "/v1/node/join", "200"): (federation.Joined,),
     ("post", "/v1/node/join", "202"): (federation.Joined,),
 }

@@ -22,6 +22,7 @@ _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {
     "invite": ("An invite's id: 26 characters of lower-case Crockford base32.", None),
     "node": ("A node's key: 52 characters of lower-case Crockford base32.", None),
     "span_id": ("A span's id: 39 characters of lower-case Crockford base32.", None),
+    "other": ("The id of another span.", None),
 }
 _TEXT: Final = """Every request needs `Authorization: Bearer TOKEN` with the token from `admin.token` in the \
 data directory, save those to the four routes that say otherwise. Every error is a problem (RFC 9457) with a \

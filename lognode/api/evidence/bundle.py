@@ -16,6 +16,7 @@ from lognode.core.limits import BUNDLE_QUERY_BYTES_MAX, SIZE_MAX
 from lognode.core.span import PRIVATE
 from lognode.timeline.query import Query, parse_query
 from lognode.timeline.record import FeedRef
+from lognode.timeline.store.agreement.pasts import resolved
 from lognode.timeline.store.read.bundles import BundleSource, BundleWish, FeedRange
 
 BUNDLE_MEDIA: Final = "application/cbor-seq"  # RFC 8742
@@ -50,7 +51,10 @@ async def bundle_spans() -> Response:
     caller = current()
     services = caller.services
     store = services.store
-    source = BundleSource(caller.tenant, store.feeds, _wish(caller))
+    wish = _wish(caller)
+    if isinstance(wish.what, Query):
+        wish = wish._replace(what=await store.read(resolved, caller.tenant, store.feeds, wish.what))
+    source = BundleSource(caller.tenant, store.feeds, wish)
     begun = await store.read(source.begin, services.node_public, services.world.now_ms())
     first = await store.read(source.step)  # what is wrong with a filter is said before the answer begins
     return TrioResponse(_parts(caller, source, begun, first), content_type=BUNDLE_MEDIA)

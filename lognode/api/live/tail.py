@@ -21,6 +21,7 @@ from lognode.timeline.record import FeedRef, TenantRef, feed_of, span_json
 from lognode.timeline.store.read.lookup import find_place, records_at
 from lognode.timeline.store.read.pages import select_new
 
+NOT_KNOWN: Final = frozenset({"known_by", "at"})
 NOT_LIVE: Final = frozenset({"before", "limit", "order", "sort"})
 
 _encode = msgspec.json.Encoder().encode
@@ -71,6 +72,8 @@ async def open_tail(caller: Caller, params: Mapping[str, Sequence[str]], *, afte
 
     Raises CallerError "filter.invalid", "cursor.invalid" or "cursor.foreign".
     """
+    for name in NOT_KNOWN.intersection(params):
+        raise CallerError("filter.invalid", "what a node knew then does not grow; no tail is needed", place=name)
     for name in NOT_LIVE.intersection(params):
         raise CallerError("filter.invalid", "a live tail has arrival order and no end", place=name)
     wanted = parse_query(params)

@@ -21,6 +21,8 @@ FILTERS: Final = (
     Parameter("contract", "A contract's id"),
     Parameter("workflow", "A workflow's id"),
     Parameter("flow", "A flow's id"),
+    Parameter("known_by", "A node, as a LogLine ID: what it knew when it wrote the span `at`, or last before that"),
+    Parameter("at", "The id of a span, with `known_by`"),
     Parameter("text", "Words of title and data; only where the tenant has full text"),
 )
 

@@ -22,6 +22,7 @@ from lognode.core.span import decode_body
 from lognode.timeline.agreement.restoring import check_restored, read_restored
 from lognode.timeline.query import PageRequest, encode_cursor, lineage_of, parse_query
 from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, entry_of, feed_of, header_of, id_of, span_json
+from lognode.timeline.store.agreement.pasts import resolved
 from lognode.timeline.store.read.lookup import (
     Walk,
     causes,
@@ -192,7 +193,8 @@ def _page(
     lineage = lineage_of(node_public, tenant, feeds)
     before = find_place(conn, lineage, wanted.before, is_before=True) if wanted.before is not None else None
     after = find_place(conn, lineage, wanted.after) if wanted.after is not None else None
-    page = select_page(conn, tenant, feeds, wanted.query, before=before, after=after)
+    query = resolved(conn, tenant, feeds, wanted.query)
+    page = select_page(conn, tenant, feeds, query, before=before, after=after)
     lineage = lineage_of(node_public, tenant, feeds)
     older = encode_cursor(page.older, lineage) if page.older else None
     newer = encode_cursor(page.newer, lineage)

@@ -36,8 +36,8 @@ class Claim(NamedTuple):
 class Knowledge(Protocol):
     """What is held, at one moment."""
 
-    def others(self, feed: FeedId, size: int) -> Iterable[FeedId]:
-        """The feeds of which the first `size` entries of a feed say something."""
+    def others(self, feed: FeedId) -> Iterable[FeedId]:
+        """The feeds of which a feed says something, at whichever entry."""
 
     def claims(self, feed: FeedId, size: int, other: FeedId) -> Iterable[Claim]:
         """What the first `size` entries of a feed say of another, the newest first; CLAIMS_TRIED_MAX are enough."""
@@ -58,7 +58,7 @@ def past_of(places: Iterable[Place], knowledge: Knowledge) -> dict[FeedId, int]:
     while waiting:
         feed = waiting.popleft()
         size = min(known[feed], knowledge.counted(feed))
-        for other in knowledge.others(feed, size):
+        for other in knowledge.others(feed):
             reached = _reach(knowledge, feed, size, other, known.get(other, 0))
             if reached > known.get(other, 0):
                 known[other] = reached

@@ -99,6 +99,10 @@ def terms_of(conn: sqlite3.Connection, number: int, query: Query) -> list[Term]:
         found.append(Term("s.status = ?", (query.status,), lead))
     if query.visibility is not None:
         found.append(Term("s.visibility = ?", (query.visibility,)))
+    if query.known is not None:
+        sizes = "".join([" WHEN ? THEN ?"] * len(query.known))
+        check = f"s.seq < CASE s.feed{sizes} ELSE 0 END" if query.known else "0"
+        found.append(Term(check, tuple([value for place in query.known for value in place])))
     if has_voids(conn, number):
         found.append(Term(IS_VALID, ()))
     return found

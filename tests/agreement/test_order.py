@@ -1,0 +1,202 @@
+"""Causal order as stored spans have it: which knew of which, and what a node knew, against what really happened."""
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import count
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from lognode.core.errors import CallerError
+from lognode.core.ids import FeedId, SpanId
+from lognode.core.span import span_id
+from lognode.timeline.query import Query
+from lognode.timeline.record import FeedRef, Record, feed_of, id_of
+from lognode.timeline.store.agreement.pasts import compare_spans, resolved
+from lognode.timeline.store.read.lookup import find_span
+from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.write import load_feeds
+from tests.engine.receivers import Receiver
+from tests.engine.tenants import Founder
+from tests.timeline.pens import Pen
+
+NODES, STEPS, QUESTIONS = 5, 400, 1000
+WORK_STEPS = 10  # of SQLite's machine at once
+
+
+class World(NamedTuple):
+    """A node that holds everything, and what happened: of each span, which ones its author knew."""
+
+    node: Receiver
+    feeds: Mapping[int, FeedRef]
+    pens: list[Pen]
+    known: dict[SpanId, frozenset[SpanId]]
+    written: list[list[SpanId]]  # by each
+
+
+class Story:
+    """Nodes that write, and hear of each other now and then."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        founder = Founder()
+        self.pens: list[Pen] = [founder, *[founder.member(number) for number in range(2, NODES + 1)]]
+        self.known: dict[SpanId, frozenset[SpanId]] = {}
+        self.written: list[list[SpanId]] = [[] for _ in self.pens]
+        self.minds: list[set[SpanId]] = [set() for _ in self.pens]
+        self.sizes: list[dict[FeedId, tuple[FeedId, int, bytes]]] = [{} for _ in self.pens]
+        for number in range(NODES):
+            self._note_head(number)
+
+    def _remember(self, number: int, span: SpanId) -> None:
+        self.minds[number].add(span)
+        self.written[number].append(span)
+        self.known[span] = frozenset(self.minds[number])
+        self._note_head(number)
+
+    def _note_head(self, number: int) -> None:
+        self.sizes[number][self.pens[number].feed_id] = self.pens[number].head
+
+    def write(self) -> None:
+        number = self.random.randrange(NODES)
+        self._remember(number, self.pens[number].write())
+
+    def hear(self) -> None:
+        """One takes in all that another has, and says so in a merge."""
+        number, other = self.random.sample(range(NODES), 2)
+        news = [
+            head
+            for feed, head in self.sizes[other].items()
+            if head[1] > self.sizes[number].get(feed, (feed, 0, b""))[1] and feed != self.pens[number].feed_id
+        ]
+        if news:
+            self.minds[number] |= self.minds[other]
+            self.sizes[number].update({head[0]: head for head in news})
+            self._remember(number, self.pens[number].merge(*news))
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    story = Story(1)
+    for _ in range(STEPS):
+        story.write() if story.random.random() < 0.8 else story.hear()
+    node = Receiver(story.pens[0].tenant)
+    node.take(*[pen.range() for pen in story.pens])
+    feeds = {feed.number: feed for feed in load_feeds(node.conn)}
+    return World(node, feeds, story.pens, story.known, story.written)
+
+
+def record_of(world: World, span: SpanId) -> Record:
+    found = find_span(world.node.conn, world.node.tenant, world.feeds, span)
+    assert found is not None
+    return found
+
+
+def test_a_thousand_questions_are_answered_as_it_happened(world: World) -> None:
+    random, spans = Random(2), sorted(world.known)
+    answers = dict.fromkeys(("equal", "before", "after", "concurrent"), 0)
+    for _ in range(QUESTIONS):
+        one, other = random.choice(spans), random.choice(spans)
+        truth = "before" if one in world.known[other] else "after" if other in world.known[one] else "concurrent"
+        records = (record_of(world, one), record_of(world, other))
+        relation, lacking = compare_spans(world.node.conn, world.node.tenant, world.feeds, *records)
+        assert (relation, lacking) == ("equal" if one == other else truth, [])
+        answers[relation] += 1
+    assert min(answers["before"], answers["after"], answers["concurrent"]) > QUESTIONS // 10
+
+
+def test_a_page_of_what_a_node_knew_is_what_it_knew(world: World) -> None:
+    for at in Random(3).sample(sorted(world.known), 50):
+        for pen, own in zip(world.pens, world.written, strict=True):
+            newest = [span for span in own if span in world.known[at]][-1:]
+            truth = set(world.known[newest[0]]) if newest else set()
+            assert knew(world, pen.keys.public, at) & world.known.keys() == truth
+
+
+def knew(world: World, node_key: bytes, at: SpanId) -> set[SpanId]:
+    query = Query(known_by=node_key, known_at=at, limit=1000)
+    query = resolved(world.node.conn, world.node.tenant, world.feeds, query)
+    page = select_page(world.node.conn, world.node.tenant, world.feeds, query)
+    assert not page.is_cut
+    return {id_of(record, feed_of(record, world.feeds).feed_id) for record in page.records}
+
+
+def test_a_span_that_is_not_here_is_no_place_in_time(world: World) -> None:
+    with pytest.raises(CallerError) as failure:
+        knew(world, world.pens[0].keys.public, SpanId(bytes(24)))
+    assert (failure.value.code, failure.value.place) == ("span.unknown", "at")
+
+
+def small_world(spans: int) -> tuple[Receiver, list[Pen]]:
+    """Two that hear of each other four times, and write this many spans each in between."""
+    founder = Founder()
+    member = founder.member(2)
+    for _ in range(4):
+        for pen in (founder, member):
+            for _ in range(spans // 4):
+                pen.write()
+        founder.merge(member.head)
+        member.merge(founder.head)
+    node = Receiver(founder.tenant)
+    for pen in (founder, member):
+        for start in range(0, len(pen.entries), 1000):
+            node.take(pen.range(start, min(start + 1000, len(pen.entries))))
+    return node, [founder, member]
+
+
+def ask(node: Receiver, one: SpanId, other: SpanId) -> tuple[str, list[FeedId]]:
+    """Relation of two spans, and of which feeds more was known."""
+    feeds = {feed.number: feed for feed in load_feeds(node.conn)}
+    records = [find_span(node.conn, node.tenant, feeds, span) for span in (one, other)]
+    assert records[0] is not None
+    assert records[1] is not None
+    return compare_spans(node.conn, node.tenant, feeds, records[0], records[1])
+
+
+def _goes_on(work: "count[int]") -> bool:
+    return next(work) < 0
+
+
+def test_an_answer_costs_no_more_where_there_are_many_spans() -> None:
+    costs = []
+    for spans in (400, 8_000):
+        node, (one, other) = small_world(spans)
+        work = count()
+        node.conn.set_progress_handler(partial(_goes_on, work), WORK_STEPS)
+        first, last = [span_id(pen.entries[seq].hlc, pen.leaves[seq]) for pen, seq in ((one, 10), (other, spans))]
+        assert ask(node, first, last) == ("before", [])
+        node.conn.set_progress_handler(None, 0)
+        costs.append(next(work))
+    few, many = costs
+    assert many < few + 2_000  # the 255 entries below a tile, at most
+
+
+def test_while_entries_are_missing_that_somebody_knew_an_answer_says_so() -> None:
+    founder = Founder()
+    member, third = founder.member(2), founder.member(3)
+    known = founder.write()
+    member.merge(founder.head)
+    third.merge(member.head)
+    last = third.write()
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), third.range(), member.range(0, 1))
+
+    assert ask(node, known, last) == ("concurrent", [member.feed_id])
+    node.take(member.range(1))
+    assert ask(node, known, last) == ("before", [])
+
+
+def test_what_lies_beyond_a_cut_tells_of_nothing() -> None:
+    founder = Founder()
+    member, third = founder.member(2), founder.member(3)
+    known = third.write()
+    member.merge(third.head)
+    founder.merge(member.head)
+    last = founder.write()
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), member.range(), third.range())
+    assert ask(node, known, last) == ("before", [])
+    founder.remove(member.keys, (member, 1))
+    node.take(founder.range(len(founder.entries) - 1))
+    assert ask(node, known, last) == ("concurrent", [])
