@@ -284,6 +284,11 @@ def saying(*parts: bytes, again: bytes = b"", pause_s: float = math.inf) -> Call
     return reply
 
 
+async def hang_up(stream: Any) -> None:
+    """End the connection without a word of TLS, as a process that is killed does."""
+    await stream.transport_stream.aclose()
+
+
 CHUNK: Final = b"10000\r\n" + bytes(0x10000) + b"\r\n"
 
 
@@ -299,6 +304,7 @@ CHUNK: Final = b"10000\r\n" + bytes(0x10000) + b"\r\n"
         (saying(), "peer.slow"),
         (saying(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"), "peer.refused"),
         (saying(b"HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n", again=CHUNK), "peer.refused"),
+        (hang_up, "peer.unreachable"),
         (saying(b"HTTP/1.1 429 x\r\nContent-Length: 0\r\n\r\n"), "peer.busy"),
         (saying(b"HTTP/1.1 413 x\r\nContent-Length: 0\r\n\r\n"), "message.too_large"),
     ],

@@ -1,5 +1,7 @@
 """Addresses come from other nodes: whatever they are, a call ends in an answer or an error of the peer."""
 
+from functools import partial
+
 import pytest
 import trio
 from hypothesis import given, settings
@@ -45,3 +47,17 @@ async def test_a_name_that_no_name_server_can_be_asked_for_is_unreachable() -> N
 @pytest.mark.parametrize("host", ["node.example", "192.0.2.1", "[2001:db8::1]", "[fe80::1%eth0]"])
 def test_an_address_becomes_a_url(host: str) -> None:
     assert url_at(f"{host}:7481", "/v1/peer") == f"https://{host}:7481/v1/peer"
+
+
+async def test_who_hangs_up_before_it_has_shown_a_certificate_is_unreachable_and_not_another_node() -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.receive_some()  # what is closed with bytes unread is reset
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery, Peer(2).dialer() as caller:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, hang_up, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        with pytest.raises(PeerError) as refused:
+            await caller.ask(Peer(1).contact._replace(addresses=(f"127.0.0.1:{port}",)), b"hello")
+        nursery.cancel_scope.cancel()
+    assert refused.value.code == "peer.unreachable"

@@ -1,13 +1,23 @@
 """Joining among real daemons, by the commands that people use."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
+import trio
 
 from lognode.client import CallerError, Filter
+from lognode.core.errors import PeerError
+from lognode.federation.invites.invitation import Invitation, parse_invitation
+from lognode.federation.invites.messages import Admitted, Refused, decode_answer, encode_request, sign_request
+from lognode.federation.transport.redeemer import redeem
 from tests.federation.daemons import WAIT_S_MAX, Node, wait_for
+from tests.timeline.members.nodes import keys_of
+
+JOINERS: Final = 24
 
 
 def test_a_node_joins_reads_writes_is_restarted_and_removed(start: Callable[..., Node], tmp_path: Path) -> None:
@@ -62,3 +72,35 @@ def test_a_person_approves_by_the_words_that_the_joiner_shows(start: Callable[..
     with pytest.raises(CallerError) as refused:
         second.append("I only observe")
     assert refused.value.code == "member.observer"
+
+
+async def redeem_at_once(invitation: Invitation) -> Counter[str]:
+    """What a daemon says to many joiners with one invite, over as many connections."""
+    (server,) = invitation.servers
+    said: Counter[str] = Counter()
+
+    async def redeem_as(joiner: str) -> None:
+        request = sign_request(keys_of(joiner), invitation, server.node_key, bytes(16), ())
+        try:
+            answer = decode_answer(await redeem(server.addresses, [server.tls_key], encode_request(request)))
+        except PeerError as error:  # more connections of one address than there may be at once
+            said[error.code] += 1
+        else:
+            assert isinstance(answer, Admitted | Refused)
+            said["admitted" if isinstance(answer, Admitted) else answer.code] += 1
+
+    async with trio.open_nursery() as nursery:
+        for number in range(JOINERS):
+            nursery.start_soon(redeem_as, f"joiner {number}")
+    return said
+
+
+def test_of_many_who_redeem_one_invite_at_a_daemon_at_once_one_gets_in(start: Callable[..., Node]) -> None:
+    node = start("root")
+    said = trio.run(redeem_at_once, parse_invitation(node.client.create_invite()["invite"]))
+
+    assert said["admitted"] == 1
+    assert said["invite.used_up"] > 0
+    assert said.keys() <= {"admitted", "invite.used_up", "peer.unreachable", "peer.busy"}
+    assert said.total() == JOINERS
+    assert len(node.members()) == 2

@@ -65,9 +65,9 @@ def test_of_two_joiners_by_one_invite_while_roots_are_parted_one_stays_and_the_o
         invite = first.client.create_invite()["invite"]
         wait_equal(first, second)
         cut(machines, "add")
-        for joiner, root in ((one, first), (other, second)):
+        for joiner, root, title in ((one, first, "of one"), (other, second, "of the other")):
             assert joiner.client.join(invite)["server"] == root.key
-            joiner.append("before they met")
+            joiner.append(title)
             wait_equal(root, joiner)
         assert first.members() != second.members()
         cut(machines, "del")
@@ -86,5 +86,7 @@ def test_of_two_joiners_by_one_invite_while_roots_are_parted_one_stays_and_the_o
         assert refused.value.code == "invite.used_up"
 
         loser.client.join(first.client.create_invite()["invite"])
-        wait_equal(first, second, winner, loser)
+        nodes = (first, second, winner, loser)
+        wait_for(lambda: all({"of one", "of the other"} <= node.titles() for node in nodes))  # nothing is lost
+        wait_equal(*nodes)
         assert first.members() == second.members() == winner.members() == loser.members()

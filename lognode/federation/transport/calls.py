@@ -19,6 +19,7 @@ from lognode.core.limits import CALL_BYTES_S_MIN, CALL_CONNECTIONS_MAX, CALL_S_M
 _CODES: Final = {403: "peer.refused", 408: "peer.slow", 413: "message.too_large", 429: "peer.busy"}
 # How httpx says that a connection ended, in place of an error of its own for that.
 _ENDED: Final = ("disconnected", "closed connection")
+_SUDDEN_END: Final = "UNEXPECTED_EOF_WHILE_READING"  # of a process that was killed, or has no room: it refuses nobody
 _REASON_BYTES_MAX: Final = KIB
 # Whether the certificate, in DER, is the one of whom we call.
 Look = Callable[[bytes], bool]
@@ -174,8 +175,10 @@ def _blame(error: Exception, where: str) -> PeerError:
 
 
 def _tls_reason(error: BaseException | None) -> str | None:
-    """What OpenSSL says of it; None where it is no matter of TLS."""
+    """What OpenSSL says of it; None where it is no matter of TLS, or the connection ended without a word."""
     while error is not None:
+        if isinstance(error, ssl.SSLEOFError) or getattr(error, "reason", None) == _SUDDEN_END:
+            return None
         if isinstance(error, ssl.SSLError):
             return str(error.reason or error).lower().replace("_", " ")
         error = error.__cause__ or error.__context__
