@@ -72,6 +72,7 @@ CLOCK_AHEAD_MS_MAX: Final = 10 * 60 * 1000
 SIZE_MAX: Final = 2**63 - 1  # entries of a feed
 NOTE_BYTES_MAX: Final = 128 * KIB
 PROOF_BYTES_MAX: Final = NOTE_BYTES_MAX + 4 * KIB  # 63 hashes of 45 bytes and three short lines
+ROOTS_KEPT_MAX: Final = 4096  # of forked feeds where they fork, some 200 bytes each; 256 entries to hash one again
 PATH_HASHES_MAX: Final = 63  # of an inclusion proof, in a tree of SIZE_MAX
 FORK_NOTE_BYTES_MAX: Final = KIB  # a checkpoint with one Ed25519 signature; 400 bytes are usual
 FORK_BYTES_MAX: Final = 16 * KIB  # two openings, two proofs and their checkpoints as text

@@ -86,7 +86,7 @@ class Book(NamedTuple):
         numbers = [(find_feed(feed), cut) for feed, cut in self.members.cuts.items()]
         cuts = [(number, cut.size, cut.reason) for number, cut in numbers if number is not None]
         voids = [(self.rows[span], reason) for span, reason in self.members.voids.items() if span in self.rows]
-        return Verdicts(tenant, sorted(cuts), sorted(voids))
+        return Verdicts(tenant, sorted(cuts), sorted(voids), sorted(self.members.bounds.items()))
 
 
 def empty_book(tenant_id: TenantId) -> Book:

@@ -124,15 +124,17 @@ class _Reconciliation:
             if ours.size == head.size and ours.root != head.root:
                 self._refuse(head.feed, "feed.forked", f"two roots at {head.size}", here=True)
         heads = [pair for pair in heads if pair[1].feed not in self.refusals]
-        wants = {head.feed: (ours.size, head.size) for ours, head in heads if ours.size < head.size}
+        # Beyond where a feed is known to fork there is nothing to want, and no agreement to come to.
+        ends = {head.feed: min(head.size, view.bounds.get(head.feed, head.size)) for head in theirs}
+        wants = {head.feed: (ours.size, ends[head.feed]) for ours, head in heads if ours.size < ends[head.feed]}
         gives = {head.feed: (head.size, ours.size) for ours, head in heads if ours.size > head.size}
-        self.wants = {head.feed: (mine.head(head.feed).size, head.size) for head in theirs}
+        self.wants = {head.feed: (mine.head(head.feed).size, ends[head.feed]) for head in theirs}
         self.wants = {feed: (held, claimed) for feed, (held, claimed) in self.wants.items() if held < claimed}
         yield from self._take_controls(
             [
                 ControlsWant(ours.feed, ours.size, ours.foretold)
                 for ours, head in heads
-                if (ours.size == head.size and head.foretold) or (ours.size < head.size and not _is_direct(wants))
+                if (ours.size == head.size and head.foretold) or (head.feed in wants and not _is_direct(wants))
             ]
         )
         yield from self._give_controls(

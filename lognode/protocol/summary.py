@@ -8,6 +8,7 @@ Source: docs/protocol.md, Summaries.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lognode.core.clock import Clock
@@ -17,17 +18,21 @@ from lognode.protocol.messages import DIGEST_BYTES, FINGERPRINT_BYTES, PREFIXES,
 
 
 class View(NamedTuple):
-    """What a node holds of a tenant: its clock, and the seqs of the control spans beyond it, rising."""
+    """What a node holds of a tenant: its clock, and the seqs of the control spans beyond it, rising.
+
+    `bounds`: how much of a feed nodes have in common, where its author has more to give. Neither goes beyond.
+    """
 
     clock: Clock
     foretold: Mapping[FeedId, Sequence[int]]
+    bounds: Mapping[FeedId, int] = MappingProxyType({})
 
 
 class Summary:
     """The lines of a view, by feed."""
 
     def __init__(self, view: View) -> None:
-        clock, foretold = view
+        clock, foretold, _ = view
         feeds = sorted(clock.keys() | foretold.keys())
         heads = [FeedHead(feed, *clock.get(feed, (0, b"")), seqs_digest(foretold.get(feed, ()))) for feed in feeds]
         self._heads = [head for head in heads if head.size or head.foretold]

@@ -26,6 +26,7 @@ class Verdicts(NamedTuple):
     tenant: int
     cuts: list[tuple[int, int, str]]  # feed, size, reason
     voids: list[tuple[int, str]]  # row, reason
+    bounds: list[tuple[bytes, int]]  # feed id, size: how much of a feed nodes have in common, where not all
 
 
 class WritePlan(NamedTuple):

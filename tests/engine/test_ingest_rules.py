@@ -132,17 +132,19 @@ def test_control_spans_are_those_whose_kind_begins_so_also_when_they_are_read_ag
     assert len(read_foretold(node.conn, node.tenant, founder.feed_id, 0)) == 14
 
 
-def test_an_author_that_foretold_another_entry_than_it_gives_forked_its_feed() -> None:
+def test_a_range_takes_the_place_of_a_foretold_span_of_another_history() -> None:
     founder, other = Founder(), Founder()
     founder.member(2)
     other.member(3)
     node = Receiver(founder.tenant)
     node.take(founder.range(0, 2), foretold=[founder.foretold(2)])
-    assert node.codes(other.range()) == ["feed.forked"]
     assert node.codes(foretold=[other.foretold(2)]) == []  # what is known stays
-    assert node.codes(founder.range()) == [3]
-    assert node.codes(other.range()) == ["feed.forked"]
-    assert node.codes(founder.range(), other.range(0, 2)) == [3, 3]
+    assert node.codes(other.range()) == [3]
+    assert not node.dump()["foretold"]
+    assert node.codes(foretold=[founder.foretold(2)]) == []
+    assert not node.dump()["foretold"]
+    assert node.codes(founder.range()) == ["feed.forked"]
+    assert node.codes(other.range(), founder.range(0, 2)) == [3, 3]
 
 
 def test_what_a_removal_cuts_is_void_in_its_commit_and_for_what_comes_later() -> None:

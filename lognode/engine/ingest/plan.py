@@ -101,6 +101,8 @@ class _Batch:
             head = self._heads.get(span.feed)
             if (head and span.seq < head.border.size) or (span.feed, span.seq) in self._ground.book.foretold:
                 continue
+            if self._is_beyond_fork(span.feed, span.seq):
+                continue
             try:
                 if span.feed not in self._signers:
                     self._signers[span.feed] = head.feed if head else self._foretold_feed(span.feed, openings)
@@ -131,18 +133,23 @@ class _Batch:
                 return head.border.size
             proven = prove_range(self._tenant.tenant_id, head, found)
             self._check_author(head, proven, ranges)
-            self._check_foretold(head, proven)
             return self._accept(head, proven)
         except PeerError as error:
             return error
 
+    def _is_beyond_fork(self, feed: FeedId, seq: int) -> bool:
+        fork = self._ground.book.members.forks.get(feed)
+        return fork is not None and seq >= fork
+
     def _head_of(self, found: Range, heads: Mapping[FeedId, FeedState]) -> FeedState:
-        """Where the feed of a range ends. Raises PeerError range.gap or range.unproven."""
+        """Where the feed of a range ends. Raises PeerError range.gap, range.unproven or feed.forked."""
         head = heads.get(found.feed)
         if head is None and found.start == 0 and found.entries:
             head = FeedState(read_opening(self._tenant, found.feed, found.entries[0]), EMPTY, {})
         if head is None or found.start > head.border.size:
             raise PeerError("range.gap", f"it begins at entry {found.start}")
+        if found.stop > head.border.size and self._is_beyond_fork(found.feed, head.border.size):
+            raise PeerError("feed.forked", "nothing of it counts from here on")
         return head
 
     def _check_author(self, head: FeedState, proven: Proven, ranges: Sequence[Range]) -> None:
@@ -171,16 +178,6 @@ class _Batch:
             except PeerError:
                 continue
             heads[found.feed] = head._replace(border=proven.growth.border)
-
-    def _check_foretold(self, head: FeedState, proven: Proven) -> None:
-        """Pass if a range holds the control spans that were foretold of it. Raises PeerError("feed.forked")."""
-        foretold, feed_id = self._ground.book.foretold, head.feed.feed_id
-        if not foretold:
-            return
-        for seq, (entry, leaf) in enumerate(zip(proven.entries, proven.leaves, strict=True), head.border.size):
-            span = foretold.get((feed_id, seq))
-            if span is not None and span_id(entry.hlc, leaf) != span:
-                raise PeerError("feed.forked", f"its author signed two entries {seq}")
 
     def _accept(self, head: FeedState, proven: Proven) -> int:
         """Put the rows of a range into the plan; the size of its feed. Raises PeerError range.stubbed or .unproven."""

@@ -61,8 +61,10 @@ class Membership(NamedTuple):
     """Who may do what. `members` holds all that ever were; `cuts` and `voids` say what does not count, and why.
 
     `forks` has the first entry that differs of feeds with two histories; `untold` those of them that are known from
-    spans alone that do not count themselves. `unknown` are control spans of which nothing follows, as if nobody knew
-    them. `let_in` are keys whose feeds are taken in, whether or not it counts that somebody let them in.
+    spans alone that do not count themselves. `bounds` says how much of a feed nodes have in common, where that is not
+    all of it: of forked feeds, and nothing of feeds of whom nobody let in. `unknown` are control spans of which nothing
+    follows, as if nobody knew them. `let_in` are keys whose feeds are taken in, whether or not it counts that somebody
+    let them in.
     """
 
     members: Mapping[bytes, Member]
@@ -74,6 +76,7 @@ class Membership(NamedTuple):
     polls: Mapping[bytes, Poll] = MappingProxyType({})  # open votes, by the member that is to be removed
     forks: Mapping[FeedId, int] = _NONE
     untold: frozenset[FeedId] = frozenset()
+    bounds: Mapping[FeedId, int] = _NONE
     unknown: frozenset[SpanId] = frozenset()
     let_in: frozenset[bytes] = frozenset()
 
@@ -199,6 +202,7 @@ def _answer(ruling: Ruling) -> Membership:
         polls=polls(ruling),
         forks=counted.forks,
         untold=counted.untold,
+        bounds={**counted.forks, **dict.fromkeys(strangers, 0)},
         unknown=frozenset(counted.dropped),
         let_in=counted.authors,
     )

@@ -88,6 +88,8 @@ def _replace_verdicts(conn: sqlite3.Connection, verdicts: Verdicts) -> None:
     before = conn.execute(_CUTS, (tenant,)).fetchall()
     conn.execute("DELETE FROM cuts WHERE feed IN (SELECT feed FROM feeds WHERE tenant = ?)", (tenant,))
     conn.executemany("INSERT INTO cuts VALUES (?, ?, ?)", verdicts.cuts)
+    conn.execute("DELETE FROM bounds WHERE tenant = ?", (tenant,))
+    conn.executemany("INSERT INTO bounds VALUES (?, ?, ?)", [(tenant, *bound) for bound in verdicts.bounds])
     # Anybody may write void control spans without end, so only what differs is written.
     bounds = (row_of(tenant, 0), row_of(tenant + 1, 0))
     voids, said = set(conn.execute("SELECT * FROM voids WHERE row >= ? AND row < ?", bounds)), set(verdicts.voids)

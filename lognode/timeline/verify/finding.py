@@ -36,6 +36,7 @@ CODES: Final[dict[str, tuple[Severity, str]]] = {
         "An entry that is no span is not what was signed, or not void or withheld for its reason.",
     ),
     "foretold.wrong": ("damage", "A control span ahead of its range is not proven, or its range is here."),
+    "bound.wrong": ("damage", "How much of a feed counts does not follow from the control spans."),
     "cut.wrong": ("damage", "A cut, or its absence, does not follow from the control spans."),
     "void.wrong": ("damage", "A span is called void, or is not, otherwise than the control spans say."),
     "merge.wrong": ("damage", "A row of what feeds know of others that no merge or feed.open says, or one missing."),

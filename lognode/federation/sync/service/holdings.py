@@ -24,7 +24,7 @@ from lognode.protocol.steps import Give, give
 from lognode.protocol.summary import Summary, View
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.read.ranges import read_clock, read_foretold, read_range
+from lognode.timeline.store.read.ranges import read_bounds, read_clock, read_foretold, read_range
 
 Readable = Hello | Expand | ControlsWanted | Pull
 T = TypeVar("T")
@@ -79,7 +79,12 @@ class Snapshot:
         sql = "SELECT feed_id, seq FROM foretold WHERE tenant = ? ORDER BY feed_id, seq"
         rows = self._conn.execute(sql, (self._tenant.number,))
         ahead = {FeedId(feed): [seq for _, seq in group] for feed, group in groupby(rows, itemgetter(0))}
-        return View(clock, {feed: [seq for seq in seqs if seq >= clock.size(feed)] for feed, seqs in ahead.items()})
+        bounds = read_bounds(self._conn, self._tenant)
+        beyond = {
+            feed: [seq for seq in seqs if clock.size(feed) <= seq < bounds.get(feed, seq + 1)]
+            for feed, seqs in ahead.items()
+        }
+        return View(clock, beyond, bounds)
 
     def range(self, feed: FeedId, start: int, *, spans_max: int, bytes_max: int) -> Range | None:
         """The entries from `start` to a kept checkpoint; None where nothing is held from there on."""

@@ -1,24 +1,29 @@
-"""What a database calls void, against what its control spans come to."""
+"""What a database calls void and not common, against what its control spans come to."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from lognode.core.limits import TENANT_SHIFT_BITS
 from lognode.timeline.members import membership
-from lognode.timeline.store.audit.reading import Reading, as_text
+from lognode.timeline.store.audit.reading import Reading, as_bytes, as_text
 from lognode.timeline.verify.history import Home
 
 _CUTS: Final = "SELECT feed, size, CAST(reason AS BLOB) FROM cuts"
 _VOIDS: Final = "SELECT row, CAST(reason AS BLOB) FROM voids"
 
 
-def check_voids(reading: Reading, homes: Mapping[int, Home]) -> None:
-    """Report cuts and voids that do not follow from the control spans held and foretold, and those that are missing."""
+_BOUNDS: Final = "SELECT tenant, feed_id, size FROM bounds"
+
+
+def check_voids(reading: Reading, homes: Mapping[int, Home], *, with_bounds: bool) -> None:
+    """Report cuts, voids and bounds that do not follow from control spans held and foretold, and missing ones."""
     cuts: dict[int, tuple[int, str]] = {}
     voids: dict[int, str] = {}
-    for home in homes.values():
+    shared: dict[tuple[int, bytes], int] = {}
+    for number, home in homes.items():
         members = membership(home.ref.tenant_id, home.controls)
-        numbers = {walk.ref.feed_id: number for number, walk in home.walks.items()}
+        numbers = {walk.ref.feed_id: feed for feed, walk in home.walks.items()}
+        shared.update(((number, bytes(feed)), size) for feed, size in members.bounds.items())
         cuts.update((numbers[feed], (cut.size, cut.reason)) for feed, cut in members.cuts.items() if feed in numbers)
         voids.update((home.rows[span], reason) for span, reason in members.voids.items() if span in home.rows)
     tenants = {feed: home.ref.tenant_id for home in homes.values() for feed in home.walks}
@@ -38,3 +43,15 @@ def check_voids(reading: Reading, homes: Mapping[int, Home]) -> None:
     for row in voids:
         tenant = homes[row >> TENANT_SHIFT_BITS].ref.tenant_id
         reading.report.add("void.wrong", tenant, f"voids row {row}", "missing")
+    if with_bounds:
+        _check_bounds(reading, homes, shared)
+
+
+def _check_bounds(reading: Reading, homes: Mapping[int, Home], shared: Mapping[tuple[int, bytes], int]) -> None:
+    found = {(tenant, feed): size for tenant, feed, size in reading.rows("bounds", _BOUNDS)}
+    for tenant, feed in found.keys() | shared.keys():
+        said, expected = found.get((tenant, feed)), shared.get((tenant, feed))
+        if said != expected:
+            home, place = homes.get(tenant), f"bounds feed_id {as_bytes(feed).hex()}"
+            detail = f"{said}, by the control spans {expected}"
+            reading.report.add("bound.wrong", home.ref.tenant_id if home else None, place, detail)

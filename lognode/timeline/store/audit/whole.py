@@ -174,7 +174,7 @@ class _Audit:
                 history.doubtful |= trees.finish(home.ref.tenant_id, walk)
         if self._version >= FEDERATION_VERSION and self._with_bodies:
             check_foretold(self._reading, homes)
-            check_voids(self._reading, homes)
+            check_voids(self._reading, homes, with_bounds=self._version >= AGREEMENT_VERSION)
         for home in homes.values():
             self._finish_home(home)
         if self._with_bodies:

@@ -15,7 +15,7 @@ from lognode.core.clock import Clock
 from lognode.core.codec import encode
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId
-from lognode.core.limits import MILESTONE_BYTES, MILESTONE_SPANS, RANGE_BYTES_MAX, RANGE_SPANS_MAX
+from lognode.core.limits import MILESTONE_BYTES, MILESTONE_SPANS, RANGE_BYTES_MAX, RANGE_SPANS_MAX, ROOTS_KEPT_MAX
 from lognode.core.span import (
     PRIVATE,
     Entry,
@@ -37,6 +37,7 @@ from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.read.proofs import checkpoint_of, latest_note, node_source
 from lognode.timeline.store.write import CONTROL_KINDS, newest_checkpoint
 
+_BOUNDS: Final = "SELECT feed_id, size FROM bounds WHERE tenant = ?"
 _DEPTHS: Final = "hlc, visibility, header, body"
 _SPANS: Final = f"SELECT seq, {_DEPTHS} FROM spans LEFT JOIN bodies USING (row)"
 _HERE: Final = "feed = ? AND seq >= ? AND seq < ?"
@@ -46,13 +47,40 @@ _WRONG: Final = (CallerError, TypeError, ValueError, AttributeError, StructError
 
 
 def read_clock(conn: sqlite3.Connection, tenant: TenantRef) -> Clock:
-    """What this node holds of every feed of a tenant. Raises NodeFault("database.damaged")."""
-    sql = "SELECT feed_id, note, max(size) FROM feeds JOIN checkpoints USING (feed) WHERE tenant = ? GROUP BY feed"
+    """What counts of every feed of a tenant that this node holds: of forked ones what all histories have in common.
+
+    Raises NodeFault("database.damaged").
+    """
+    sql = """SELECT f.feed, f.tenant, f.feed_id, f.node_key, f.log_key, f.own, b.size, note, max(c.size)
+        FROM feeds f JOIN checkpoints c USING (feed)
+        LEFT JOIN bounds b ON b.tenant = f.tenant AND b.feed_id = f.feed_id WHERE f.tenant = ? GROUP BY f.feed"""
     heads = {}
-    for feed_id, note, _ in conn.execute(sql, (tenant.number,)):
-        head = checkpoint_of(note)
-        heads[FeedId(feed_id)] = (head.size, head.root)
+    for *feed, bound, note, _ in conn.execute(sql, (tenant.number,)).fetchall():
+        head, ref = checkpoint_of(note), FeedRef(*feed)
+        if bound is None or head.size <= bound:
+            heads[ref.feed_id] = (head.size, head.root)
+        elif bound:
+            heads[ref.feed_id] = (bound, _root_at(conn, ref, bound, head.root))
     return Clock(heads)
+
+
+def read_bounds(conn: sqlite3.Connection, tenant: TenantRef) -> dict[FeedId, int]:
+    """How much of a feed counts, where that is not all of it, whether or not it is held."""
+    return {FeedId(feed): size for feed, size in conn.execute(_BOUNDS, (tenant.number,))}
+
+
+# What a tree was when it was smaller never changes, and its later root stands for all of it.
+_ROOTS: Final[dict[tuple[FeedId, int, bytes], bytes]] = {}
+
+
+def _root_at(conn: sqlite3.Connection, feed: FeedRef, size: int, later: bytes) -> bytes:
+    """The root that a held feed had at a smaller size than that at which its root is `later`."""
+    key = feed.feed_id, size, later
+    if key not in _ROOTS:
+        if len(_ROOTS) >= ROOTS_KEPT_MAX:
+            _ROOTS.clear()
+        _ROOTS[key] = root_of(border_at(size, node_source(conn, feed)))
+    return _ROOTS[key]
 
 
 def read_range(

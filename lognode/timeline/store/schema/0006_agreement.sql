@@ -65,3 +65,12 @@ CREATE TABLE cosignatures (
   note      BLOB,
   PRIMARY KEY (tenant, feed_id, witness)
 ) STRICT, WITHOUT ROWID;
+
+-- Feeds of which nodes have no more than their beginning in common: forked ones up to the first entry that differs; and
+-- those of whom nobody let in whose act counts, of which nothing does. They need not be held.
+CREATE TABLE bounds (
+  tenant  INTEGER NOT NULL,
+  feed_id BLOB NOT NULL,
+  size    INTEGER NOT NULL,
+  PRIMARY KEY (tenant, feed_id)
+) STRICT, WITHOUT ROWID;
