@@ -24,6 +24,7 @@ JUDGINGS_MAX: Final = 512  # of all acts, for one membership; two for each depth
 
 MERGE_FEEDS_MAX: Final = 1024  # that one merge names, some 130 bytes each; what is left is named by the next one
 TIME_S_MAX: Final = 2**63 - 1  # of a cosignature, as its specification says
+COSIGNATURES_MAX: Final = 15  # on one checkpoint, so that with the log's it has the 16 that any reader takes
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB
@@ -58,6 +59,9 @@ MAILBOX_SPANS_MAX: Final = 8 * GROUP_SPANS_MAX  # about a quarter of a second of
 MAILBOX_BYTES_MAX: Final = 32 * MIB
 LEDGER_FEEDS_MAX: Final = 4096  # of others, kept in memory: some kilobytes each, 20 ms to read one again
 BUSY_RETRY_S: Final = 1
+MERGE_IDLE_S: Final = 1  # what came from others waits so long for an own span, whose commit costs it nothing
+MERGE_RETRY_S: Final = 60  # between looks at what cannot be merged yet, such as spans ahead of now
+MERGE_LOOKS_MAX: Final = 64  # checkpoints of one feed that are looked at for one that may be merged
 
 DOUBT_S: Final = 2  # after a start: so long a write waits for members that may know more of this node's feed
 
@@ -76,6 +80,8 @@ ROOTS_KEPT_MAX: Final = 4096  # of forked feeds where they fork, some 200 bytes 
 PATH_HASHES_MAX: Final = 63  # of an inclusion proof, in a tree of SIZE_MAX
 FORK_NOTE_BYTES_MAX: Final = KIB  # a checkpoint with one Ed25519 signature; 400 bytes are usual
 FORK_BYTES_MAX: Final = 16 * KIB  # two openings, two proofs and their checkpoints as text
+POLICY_BYTES_MAX: Final = MIB  # of logs and witnesses, some 200 bytes each
+POLICY_LINES_MAX: Final = 10_000
 # Checkpoints that are kept besides the newest, so that others can be told of a feed in ranges that are proven whole.
 MILESTONE_SPANS: Final = 1024  # between two kept ones, and a commit more
 MILESTONE_BYTES: Final = 4 * MIB  # of headers and bodies between them, and a commit more

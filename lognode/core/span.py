@@ -236,6 +236,11 @@ def span_id(hlc: int, leaf: bytes) -> SpanId:
     return SpanId(hlc.to_bytes(8, "big") + leaf[:16])
 
 
+def span_hlc(span: SpanId) -> int:
+    """The HLC of the span with this id."""
+    return int.from_bytes(span[:8], "big")
+
+
 class Entry(NamedTuple):
     """An entry as it travels between nodes: a span at the depth that its receiver may have.
 

@@ -21,6 +21,7 @@ from lognode.core.span import decode_body, encode_body, encode_header
 from lognode.engine.folding import fold_rows
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
+from lognode.timeline.agreement.merges import Merged
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 from lognode.timeline.record import FeedRef, Record, body_of, header_of, id_of, labels_of, leaf_of, row_of
@@ -40,6 +41,7 @@ class AppendPlan(NamedTuple):
     state: TenantState
     numbers: Numbers
     outcomes: list[Outcome]
+    merged: Sequence[Merged] = ()  # what the merge before all drafts names
 
 
 class Repeat(NamedTuple):

@@ -114,11 +114,12 @@ def plan_adoption(tenant: TenantRef, numbers: Numbers) -> tuple[WritePlan, Tenan
 
 
 def controls_of(plan: AppendPlan, author: bytes) -> dict[SpanId, tuple[Control, int]]:
-    """The control spans that a plan writes, which writes no others, each with its row."""
+    """The control spans that a plan writes, which writes no others but a merge, each with its row."""
     found = {}
     receipts, bodies = plan.outcomes[0][0], plan.write.bodies
     headers = plan.write.rows["spans"][HEADER_COLUMN::SPAN_COLUMNS]
-    for receipt, header, body in zip(receipts, headers, bodies, strict=True):
+    own = -len(receipts)  # a merge may stand before them
+    for receipt, header, body in zip(receipts, headers[own:], bodies[own:], strict=True):
         hlc = int.from_bytes(receipt.id[:8], "big")
         kind, data = decode_header(header).kind, decode_body(body).data
         control = Control(receipt.id, receipt.feed, receipt.seq, hlc, author, kind, data)

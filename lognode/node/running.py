@@ -72,6 +72,7 @@ async def _run(
             await nursery.start(parts.supervisor.run)
             subsystems.start_indexes(parts)
             subsystems.start_mirrors(parts, settings)
+            subsystems.start_merging(parts)
             subsystems.start_discovery(parts)
             subsystems.start_federation(parts, settings)
             subsystems.start_restoring(parts)

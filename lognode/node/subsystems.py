@@ -24,6 +24,7 @@ from lognode.api.server.sockets import Listening, open_listening
 from lognode.api.services import Services
 from lognode.api.spans import append, reads
 from lognode.core.ids import b32encode
+from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.mirror import Mirror
 from lognode.node.listening import LISTENING, start_listeners, stop_listeners
@@ -94,6 +95,11 @@ def start_indexes(parts: Parts) -> None:
     """Have every searched tenant's index follow its timeline."""
     for tenant in parts.searched:
         parts.supervisor.start(f"search.{_name(tenant)}", partial(parts.indexer.run, tenant))
+
+
+def start_merging(parts: Parts) -> None:
+    """Have merges written where nothing else is."""
+    parts.supervisor.start("merging", Merging(parts.store, parts.writer).run)
 
 
 def start_discovery(parts: Parts) -> None:

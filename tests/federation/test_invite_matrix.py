@@ -252,7 +252,7 @@ async def test_a_removed_member_is_out_by_what_was_held_of_it(street: Street) ->
 
         assert founder.level("joiner") == Level.BLOCKED
         (cut,) = joiner.membership.cuts.values()
-        assert cut.size == 2  # feed.open and what the founder held
+        assert cut.size == 3  # feed.open, a merge of what the founder wrote, and what the founder held
         with pytest.raises(CallerError) as refused:
             await joiner.writer.append_control(joiner.tenant, "invite.create", lambda _members, _after: b"")
         assert refused.value.code == "member.removed"

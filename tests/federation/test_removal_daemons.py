@@ -62,8 +62,11 @@ def test_mutual_removals_end_equal_everywhere(start: Callable[..., Node]) -> Non
     assert {level for node, level, removed in third.members() if not removed} == {"root"}
     assert [node for node, _, removed in third.members() if removed] == [of_junior]
     assert "beyond the cut" not in third.titles()
-    assert senior.findings() == third.findings() == {("member.removed", 3, of_junior)}
-    assert "3 times [member.removed]" in third.command.text("sync", "status")
+    ((code, count, author),) = senior.findings()
+    assert third.findings() == {(code, count, author)}
+    assert (code, author) == ("member.removed", of_junior)
+    assert count >= 3  # two spans and its vote, and what it merged meanwhile
+    assert f"{count} times [member.removed]" in third.command.text("sync", "status")
     junior.daemon.start()
     wait_for(lambda: junior.codes() == {"member.refused", "member.not_senior"})
     assert "beyond the cut" in junior.titles()

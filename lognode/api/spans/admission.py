@@ -8,10 +8,11 @@ import msgspec
 
 from lognode.api.app import Caller
 from lognode.core.access import Action
+from lognode.core.clock import is_ahead
 from lognode.core.draft import Draft, idem_key, signing_message
 from lognode.core.errors import CallerError
 from lognode.core.limits import IDEMPOTENCY_KEY_BYTES_MAX, LINE_DIGITS_MAX
-from lognode.core.span import is_reserved
+from lognode.core.span import is_reserved, span_hlc
 from lognode.identity.keys import verify_signature
 
 
@@ -26,11 +27,14 @@ class Admission:
     def admit(self, draft: Draft, key: str | None) -> Draft:
         """The draft to append, with its idempotency key if there is one.
 
-        Raises CallerError kind.reserved, actor.unsigned, signature.wrong, role.insufficient (an origin) or
-        idempotency.invalid.
+        Raises CallerError kind.reserved, clock.ahead (the cause), actor.unsigned, signature.wrong, role.insufficient
+        (an origin) or idempotency.invalid.
         """
         if is_reserved(draft.kind):
             raise CallerError("kind.reserved", f"{draft.kind!r}", place="kind")
+        if draft.caused_by is not None and is_ahead(span_hlc(draft.caused_by), self._caller.services.world.now_ms()):
+            detail = "it is more than ten minutes ahead of now, so nobody can have known it"
+            raise CallerError("clock.ahead", detail, place="caused_by")
         if draft.actor is not None:
             self._check_actor(draft)
         if draft.origin is not None and not self._caller.may(Action.ORIGIN_ASSERT):

@@ -26,6 +26,7 @@ from lognode.engine.ingest.proof import (
     verify_note,
 )
 from lognode.engine.ingest.rows import Shelf
+from lognode.timeline.agreement.news import Fresh
 from lognode.timeline.members import Control
 from lognode.timeline.proof.tree import EMPTY, root_of
 from lognode.timeline.record import FeedRef
@@ -59,6 +60,7 @@ class IngestPlan(NamedTuple):
     feeds: Sequence[FeedState]  # those that grew
     book: Book
     outcomes: list[Outcome]
+    news: Mapping[FeedId, Fresh]  # of feeds of others that hold more than merges now
 
 
 def plan_ingest(ground: Ground, ranges: Sequence[Range], foretold: Sequence[Foretold]) -> IngestPlan:
@@ -92,6 +94,7 @@ class _Batch:
         self._grown: dict[FeedId, FeedState] = {}
         self._first_feed = ground.numbers.feed  # new feeds have numbers from here on
         self._newest = 0
+        self._news: dict[FeedId, Fresh] = {}
 
     def hear(self, foretold: Sequence[Foretold], ranges: Sequence[Range]) -> None:
         """Prove control spans that are not known yet. Who signs a new feed may be said by one of them or by a range."""
@@ -205,6 +208,8 @@ class _Batch:
         self._notes[feed.number, later.border.size] = proven.note
         self._controls.update(arrival.controls)
         self._newest = max(self._newest, arrival.newest)
+        if arrival.merges < len(proven.entries) and feed.node_key != self._ground.own_key:
+            self._news[feed.feed_id] = Fresh(later.border.size, root_of(later.border), later.hlc, proven.note)
         self._heads[feed.feed_id] = self._grown[feed.feed_id] = later
         return later.border.size
 
@@ -247,7 +252,7 @@ class _Batch:
             outcomes.append(PeerError("clock.ahead", "a feed holds spans more than ten minutes ahead of now"))
         if state.ending == CLONED != ground.state.ending:
             outcomes.append(PeerError("identity.cloned", "the feed that this node writes goes on elsewhere"))
-        return IngestPlan(write, state, self._shelf.numbers, list(self._grown.values()), book, outcomes)
+        return IngestPlan(write, state, self._shelf.numbers, list(self._grown.values()), book, outcomes, self._news)
 
     def _foretold_in_vain(self) -> set[SpanId]:
         """Foretold control spans whose ranges are here now and show that they are void by themselves."""

@@ -207,7 +207,7 @@ def _note_merge(
     if is_merge(MERGE, known.actor, known.status, visibility):
         merged, cosigned = merge_rows(feed.tenant, feed.number, feed.node_key, seq, _data_of(body))
         tables.setdefault("merged", []).extend(chain.from_iterable(merged))
-        tables.setdefault("cosignatures", []).extend(chain.from_iterable(cosigned))
+        tables.setdefault("cosignatures", []).extend(chain.from_iterable((*row, None) for row in cosigned))
 
 
 def _data_of(body: bytes) -> bytes:

@@ -22,10 +22,12 @@ from lognode.core.span import PUBLIC, Foretold, Range
 from lognode.core.world import World
 from lognode.engine.book import empty_book
 from lognode.engine.commit import AppendPlan, plan_append
+from lognode.engine.merging import with_merge
 from lognode.engine.opening import plan_adoption, plan_tenant
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.agreement.alerts import Alerts
 from lognode.engine.service.agreement.doubts import ORDINARY, Beginning, Doubts
+from lognode.engine.service.agreement.news import News
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
@@ -70,6 +72,7 @@ class Writer:
         self._doubts = Doubts(store, self._ledger, world, keys.public, beginning, self.alerts)
         self._intake = Intake(store, self._ledger, self._mailbox, self._commit, self._doubts)
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
+        self.news = News(store, self._ledger, world, keys)
         self._log_keys: dict[int, KeyPair] = {}
         self._is_broken = False
         self._is_stopping = False
@@ -157,6 +160,16 @@ class Writer:
         """Whether what is written waits for other members to show that they hold no more of the open feed."""
         return self._doubts.is_in_doubt(tenant)
 
+    async def merge(self, tenant: TenantRef) -> bool:
+        """Whether there was something to merge for which no own span had come; then that is durable.
+
+        Nothing where this node may not write, or its feed is in doubt. Raises NodeFault as `append` does.
+        """
+        self._check_running()
+        written: list[TenantRef] = []
+        await self._take_turn(Turn(tenant, partial(self._merge, tenant, written)))
+        return bool(written)
+
     async def adopt_tenant(self, tenant_id: TenantId, alias: str) -> TenantRef:
         """A tenant that others founded, empty so far, called `alias` here. Raises CallerError("alias.taken").
 
@@ -243,7 +256,7 @@ class Writer:
                 for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
                     job.finish(receipts, refused)
                 answered = sum(len(receipts) for receipts, _ in plan.outcomes)
-                self._meters.duplicate_spans.inc(answered - len(plan.write.bodies))
+                self._meters.duplicate_spans.inc(answered + bool(plan.merged) - len(plan.write.bodies))
 
     async def _serve_turn(self, turn: Turn) -> None:
         """Do what waits for a turn of its own, and say how it went."""
@@ -273,7 +286,7 @@ class Writer:
             return None
 
     async def _plan(self, tenant: TenantRef, calls: Sequence[Sequence[Draft]]) -> AppendPlan:
-        """The plan of one tenant's calls, at the head of a feed that is open."""
+        """The plan of one tenant's calls, at the head of a feed that is open, with a merge first where one is due."""
         state = await self._openings.state(tenant)
         assert state.head is not None
         idems = [draft.idem for drafts in calls for draft in drafts if draft.idem is not None]
@@ -281,10 +294,11 @@ class Writer:
         feed = state.head.feed
         if feed.number not in self._log_keys:
             self._log_keys[feed.number] = self._keys.log_key(feed.feed_id)
+        merge = await self.news.merge(tenant)
         plan = plan_append(
             state,
             await self._ledger.numbers(),
-            calls,
+            [[merge.draft], *calls] if merge else calls,
             known,
             self._store.feeds,
             log_key=self._log_keys[feed.number],
@@ -292,7 +306,14 @@ class Writer:
             random_bytes=self._world.random_bytes,
         )
         self._ledger.use_up(plan.numbers)
-        return plan
+        return with_merge(plan, merge, self._keys.public) if merge else plan
+
+    async def _merge(self, tenant: TenantRef, written: list[TenantRef]) -> None:
+        """Write a merge alone, if one is due; then the tenant is put into `written`."""
+        with self.news.trying(tenant):
+            if not self._doubts.is_in_doubt(tenant) and await self.news.merge(tenant):
+                await self._commit([step_of(await self._plan(tenant, []))])
+                written.append(tenant)
 
     async def _append_control(
         self,
@@ -356,11 +377,13 @@ class Writer:
             await self._store.refresh()
         for step in steps:
             self._ledger.keep(step)
+            self.news.keep(step)
             self._heads.publish(step.state.tenant.number, step.state.position)
 
     async def _recover(self) -> None:
         """Forget what was planned, and learn from the database what is in it."""
         self._ledger.forget()
+        self.news.forget()
         await self._store.reopen_writer()
         await self._store.refresh()
         self._is_broken = False

@@ -18,7 +18,7 @@ from lognode.identity.keys import KeyPair, verify_signature
 from lognode.timeline.proof.tree import HASH_BYTES
 
 _ORIGIN_PREFIX: Final = "lognode.v1"
-_ED25519: Final = b"\x01"
+ED25519: Final = b"\x01"
 COSIGNER: Final = b"\x04"  # the kind of an Ed25519 key that cosigns
 _KEY_ID_BYTES: Final = 4
 _SIGNATURE_LINE: Final = re.compile(r"— (\S+) ([A-Za-z0-9+/=]+)")
@@ -68,7 +68,7 @@ def parse_origin(text: str) -> tuple[TenantId, FeedId]:
 
 def vkey(name: str, public: bytes) -> str:
     """The verifier key of an Ed25519 key, in the text that every signed-note program takes."""
-    return typed_vkey(name, _ED25519, public)
+    return typed_vkey(name, ED25519, public)
 
 
 def typed_vkey(name: str, kind: bytes, public: bytes) -> str:
@@ -76,7 +76,7 @@ def typed_vkey(name: str, kind: bytes, public: bytes) -> str:
     return f"{name}+{key_id(name, kind, public).hex()}+{encode_base64(kind + public)}"
 
 
-def parse_vkey(text: str, kind: bytes = _ED25519) -> tuple[str, bytes]:
+def parse_vkey(text: str, kind: bytes = ED25519) -> tuple[str, bytes]:
     """The name and public key of an Ed25519 verifier key. Raises CallerError("vkey.malformed")."""
     parts = text.split("+", 2)
     if len(parts) != 3:
@@ -105,7 +105,7 @@ def head_text(name: str, size: int, root: bytes) -> str:
 
 def sign_note(key: KeyPair, name: str, text: str) -> bytes:
     """The signed note of `text`, which ends in a line feed, with the one signature of the key called `name`."""
-    signature = key_id(name, _ED25519, key.public) + key.sign(text.encode())
+    signature = key_id(name, ED25519, key.public) + key.sign(text.encode())
     return f"{text}\n— {name} {encode_base64(signature)}\n".encode()
 
 
@@ -141,7 +141,7 @@ def verify_note(note: bytes, vkey_text: str) -> Note:
     """
     name, public = parse_vkey(vkey_text)
     parsed = parse_note(note)
-    short = key_id(name, _ED25519, public)
+    short = key_id(name, ED25519, public)
     ours = [line.signature for line in parsed.signatures if line.name == name and line.key_id == short]
     if not ours:
         raise CallerError("checkpoint.invalid", f"it has no signature by the key {name}+{short.hex()}")

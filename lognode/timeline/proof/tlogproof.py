@@ -17,10 +17,14 @@ from lognode.core.span import ENTRY_BYTES, VISIBILITIES, leaf_hash, span_id
 from lognode.timeline.proof.checkpoint import (
     decode_base64,
     encode_base64,
+    parse_checkpoint,
+    parse_note,
     parse_number,
     parse_origin,
     verify_checkpoint,
+    vkey,
 )
+from lognode.timeline.proof.policy import Policy
 from lognode.timeline.proof.tree import HASH_BYTES, verify_inclusion
 
 _FIRST_LINE: Final = "c2sp.org/tlog-proof@v1"
@@ -87,6 +91,34 @@ def _parse_hash(text: str) -> bytes:
     if found is None or len(found) != HASH_BYTES:
         raise CallerError("proof.invalid", f"{text[:80]!r} is not the base64 of a hash")
     return found
+
+
+def check_policy(raw: bytes, policy: Policy, vkey_text: str | None = None) -> tuple[CheckedProof, dict[str, int]]:
+    """What the proof shows to whoever trusts a policy, and when which of its witnesses cosigned, Unix time by name.
+
+    `vkey_text` is the one log that counts; by default those of the policy do. Raises CallerError proof.invalid,
+    policy.unmet, or vkey.malformed.
+    """
+    proof = parse_proof(raw)
+    if vkey_text is None:
+        vkey_text = _log_of(proof.note, policy)
+    checked = check_proof(raw, vkey_text)
+    found, is_met = policy.judge(parse_note(proof.note))
+    if not is_met:
+        names = ", ".join(sorted(found)) or "none"
+        raise CallerError("policy.unmet", f"quorum {policy.quorum}: of the witnesses have cosigned: {names:.300}")
+    return checked, {name: held.time_s for name, held in found.items()}
+
+
+def _log_of(note: bytes, policy: Policy) -> str:
+    try:
+        name = parse_checkpoint(note).origin
+    except CallerError as error:
+        raise CallerError("proof.invalid", f"checkpoint: {error.detail}") from error
+    for log in policy.logs:
+        if log.name == name and log.public is not None:
+            return vkey(name, log.public)
+    raise CallerError("proof.invalid", f"the policy names no log {name:.200}")
 
 
 def check_proof(raw: bytes, vkey_text: str) -> CheckedProof:

@@ -5,7 +5,8 @@ whose end is unknown all of it is forgotten.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from lognode.core.clock import hlc_from_ms, is_ahead
@@ -15,6 +16,8 @@ from lognode.core.world import World
 from lognode.engine.book import Book, empty_book
 from lognode.engine.ingest.plan import Ground
 from lognode.engine.service.standings import Standings
+from lognode.timeline.agreement.merges import Merged
+from lognode.timeline.agreement.news import Fresh
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
 from lognode.timeline.store.agreement.continuity import replace_ending
@@ -31,6 +34,8 @@ class Step(NamedTuple):
     numbers: Numbers
     book: Book | None  # None: as before
     feeds: Sequence[FeedState]  # those that grew
+    news: Mapping[FeedId, Fresh] = MappingProxyType({})  # what no merge names yet
+    merged: Sequence[Merged] = ()  # what a merge in it names
 
 
 class Ledger:

@@ -96,4 +96,4 @@ class Openings:
 def step_of(plan: AppendPlan, book: Book | None = None) -> Step:
     """A plan as a part of one commit, with the book that it changes."""
     assert plan.state.head is not None
-    return Step(plan.write, plan.state, plan.numbers, book, [plan.state.head])
+    return Step(plan.write, plan.state, plan.numbers, book, [plan.state.head], merged=plan.merged)

@@ -20,10 +20,10 @@ from lognode.timeline.agreement.merges import (
 )
 from lognode.timeline.proof.checkpoint import encode_base64
 
-_COLUMNS: Final = 7  # of a cosignature, without its note
+_COLUMNS: Final = 8  # of a cosignature, its note the last
 _SAVE: Final = """INSERT INTO cosignatures VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
-    coalesce((SELECT note FROM checkpoints JOIN feeds USING (feed)
-              WHERE tenant = ?1 AND feed_id = ?2 AND size = ?4 AND instr(note, ?8)),
+    coalesce(?8, (SELECT note FROM checkpoints JOIN feeds USING (feed)
+              WHERE tenant = ?1 AND feed_id = ?2 AND size = ?4 AND instr(note, ?9)),
              (SELECT note FROM cosignatures WHERE tenant = ?1 AND feed_id = ?2 AND size = ?4 AND root = ?5)))
     ON CONFLICT (tenant, feed_id, witness) DO UPDATE
     SET size = excluded.size, root = excluded.root, time_s = excluded.time_s, signature = excluded.signature,
@@ -35,7 +35,7 @@ _TELLING: Final = f"""SELECT s.tenant, s.feed, f.node_key, s.seq, k.name, s.acto
 
 
 def save_cosignatures(conn: sqlite3.Connection, values: Sequence[Any]) -> None:
-    """Keep the newest of each feed and witness; `values` stand flat."""
+    """Keep the newest of each feed and witness; `values` stand flat, each with its checkpoint or None."""
     _save(conn, [tuple(values[at : at + _COLUMNS]) for at in range(0, len(values), _COLUMNS)])
 
 
@@ -52,7 +52,7 @@ def rebuild_merges(conn: sqlite3.Connection) -> None:
     conn.execute("DELETE FROM cosignatures")
     for merged, cosigned in _told(conn):
         conn.executemany("INSERT INTO merged VALUES (?, ?, ?, ?, ?)", merged)
-        _save(conn, cosigned)
+        _save(conn, [(*row, None) for row in cosigned])
     conn.execute(
         "UPDATE cosignatures SET note = (SELECT note FROM kept WHERE kept.feed_id = cosignatures.feed_id "
         "AND kept.size = cosignatures.size AND kept.root = cosignatures.root) WHERE note IS NULL"
