@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from lognode.core.ids import FeedId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
@@ -18,7 +18,6 @@ COUNTER_BITS: Final = 16
 HLC_MAX: Final = 2**63 - 1
 
 Head = tuple[int, bytes]  # (size, root)
-Order = Literal["equal", "before", "after", "concurrent", "forked"]
 
 
 def hlc_from_ms(unix_ms: int) -> int:
@@ -78,30 +77,6 @@ class Clock(Mapping[FeedId, Head]):
         return self._heads.get(feed, (0, b""))[0]
 
 
-def compare(ours: Clock, theirs: Clock) -> Order:
-    """How `ours` relates to `theirs`. One size with two roots is a fork, whatever else differs."""
-    behind = ahead = False
-    for feed in ours.keys() | theirs.keys():
-        our_size, their_size = ours.size(feed), theirs.size(feed)
-        if our_size == their_size and ours[feed][1] != theirs[feed][1]:
-            return "forked"
-        behind |= our_size < their_size
-        ahead |= our_size > their_size
-    if behind and ahead:
-        return "concurrent"
-    return "before" if behind else "after" if ahead else "equal"
-
-
-def merge(ours: Clock, theirs: Clock) -> Clock:
-    """The least clock that covers both. Not for forked clocks: of one size it keeps the smaller root."""
-    return Clock(
-        {
-            feed: max((clock[feed] for clock in (ours, theirs) if feed in clock), key=lambda h: (h[0], _inverse(h[1])))
-            for feed in ours.keys() | theirs.keys()
-        }
-    )
-
-
 def state_hash(clock: Clock) -> bytes:
     """SHA-256 over the sorted (feed id, size as 8 bytes, root): equal on nodes that hold equal spans."""
     digest = sha256()
@@ -109,7 +84,3 @@ def state_hash(clock: Clock) -> bytes:
         size, root = clock[feed]
         digest.update(feed + size.to_bytes(8, "big") + root)
     return digest.digest()
-
-
-def _inverse(root: bytes) -> bytes:
-    return bytes(255 - byte for byte in root)

@@ -253,6 +253,21 @@ def test_the_tree_of_causes_goes_on_through_copies_and_copies_of_copies() -> Non
     ]
 
 
+def test_the_tree_of_causes_names_the_other_node_that_wrote_a_span() -> None:
+    effect: Span = {**SPAN, "id": f"{5:038}0", "node": f"logline-id://node/{'k' * 52}", "caused_by": SPAN["id"]}
+    screen = Console(file=StringIO(), width=120)
+    screen.print(
+        why_tree(
+            SPAN,
+            {"spans": [], "missing": [], "truncated": False},
+            {"spans": [effect], "missing": [], "truncated": False},
+        )
+    )
+    shown = cast("StringIO", screen.file).getvalue()
+    assert f"@{'k' * 12} order.paid" in shown
+    assert shown.count("@") == 1
+
+
 def test_an_effect_hangs_on_the_span_itself_or_else_on_its_first_copy() -> None:
     start: Span = {**SPAN, "title": "t"}
     itself: Span = {**SPAN, "id": f"{1:038}0", "caused_by": SPAN["id"], "title": "t"}

@@ -9,6 +9,7 @@ from rich.tree import Tree
 
 from lognode.cli.output import safe
 from lognode.cli.view.acts import act_text, is_act
+from lognode.cli.view.nodes import short_key
 from lognode.client.answers import Span, Walk
 from lognode.core.draft import origin_in
 
@@ -57,11 +58,12 @@ def _shown(value: Any) -> str:
 
 def why_tree(span: Span, causes: Walk, effects: Walk) -> Tree:
     """A span with what led to it and what it led to, each span once."""
-    tree = Tree(_node_text(span, "bold"))
+    home = span["node"]
+    tree = Tree(_node_text(span, home, "bold"))
     because_of, led_to = (tree.add(Text(words, "green")) for words in ("because of", "led to"))
     at = because_of
     for cause in causes["spans"]:
-        at = at.add(_node_text(cause))
+        at = at.add(_node_text(cause, home))
     for span_id in causes["missing"]:
         at.add(Text(f"{span_id} (not held by this node)", "yellow"))
 
@@ -69,7 +71,7 @@ def why_tree(span: Span, causes: Walk, effects: Walk) -> Tree:
     branches = {span["id"]: led_to}
     for effect in effects["spans"]:
         cause_id = held_by.get(effect["caused_by"], span["id"])
-        branches[effect["id"]] = branches.get(cause_id, led_to).add(_node_text(effect))
+        branches[effect["id"]] = branches.get(cause_id, led_to).add(_node_text(effect, home))
 
     for branch, walk in ((because_of, causes), (led_to, effects)):
         if not branch.children:
@@ -88,6 +90,13 @@ def _held_by(spans: Sequence[Span]) -> dict[str | None, str]:
     return held_by | {span["id"]: span["id"] for span in spans}
 
 
-def _node_text(span: Span, style: str = "") -> Text:
-    parts = ((span["id"] + " ", "dim"), (safe(span["kind"]) + " ", "cyan"), (about_text(span).plain, style))
+def _node_text(span: Span, home: str, style: str = "") -> Text:
+    """A span in a line; of one that another node wrote than the one at `home`, also which."""
+    elsewhere = "" if span["node"] == home else f"@{short_key(span['node'])} "
+    parts = (
+        (span["id"] + " ", "dim"),
+        (elsewhere, "magenta"),
+        (safe(span["kind"]) + " ", "cyan"),
+        (about_text(span).plain, style),
+    )
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
