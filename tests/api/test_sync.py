@@ -50,6 +50,13 @@ async def test_a_peer_is_shown_with_what_went_wrong_and_a_way_out(services: Serv
         assert peer["error"]["detail"] == "nobody listens there"
         assert peer["error"]["hint"]
 
+    services.links.ties.tie(bytes([PEER[0]]) + bytes(31), tenant_of(services))
+    refused = (await http.get(SYNC, params={"peer": b32encode(PEER)[0]})).json()
+    assert refused["code"] == "peer.unknown"
+    assert refused["detail"].startswith(f"2 keys begin with {b32encode(PEER)[0]!r}, such as ")
+    assert b32encode(PEER)[:5] in refused["detail"]
+    assert (await http.get(SYNC, params={"peer": "zzzz"})).json()["detail"] == "'zzzz'"
+
     assert not tie.asked.is_rung
     await http.post(SYNC, params={"peer": node})
     assert tie.asked.is_rung

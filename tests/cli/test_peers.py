@@ -33,6 +33,7 @@ def test_a_node_that_is_alone_says_that_it_listens_to_nobody_and_one_whose_port_
     daemon.start()
     lognode = Lognode(tmp_path, daemon.data_dir)
 
+    assert "Joining    no, until an invite is open\n" in lognode.text("peers")
     alone = lognode.json("peers")
     assert [(each["bound"], each["error"]) for each in alone["listeners"]] == [(None, None), (None, None)]
     assert (alone["peers"], alone["candidates"], alone["static"]) == ([], [], ["node.example:7481"])

@@ -1,5 +1,6 @@
 """Addresses come from other nodes: whatever they are, a call ends in an answer or an error of the peer."""
 
+import socket
 from functools import partial
 
 import pytest
@@ -61,3 +62,13 @@ async def test_who_hangs_up_before_it_has_shown_a_certificate_is_unreachable_and
             await caller.ask(Peer(1).contact._replace(addresses=(f"127.0.0.1:{port}",)), b"hello")
         nursery.cancel_scope.cancel()
     assert refused.value.code == "peer.unreachable"
+
+
+async def test_where_nobody_listens_the_system_says_so() -> None:
+    with socket.socket() as taken:  # bound, and not listening
+        taken.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with Peer(2).dialer() as caller:
+            with pytest.raises(PeerError) as refused:
+                await caller.ask(Peer(1).contact._replace(addresses=(where,)), b"hello")
+    assert (refused.value.code, refused.value.detail) == ("peer.unreachable", f"{where}: Connection refused")

@@ -16,6 +16,7 @@ from lognode.core.limits import WANTS_SHOWN_MAX
 from lognode.federation.sync.service.state.tie import TieStatus
 
 JSON_MEDIA: Final = "application/json"
+NAMED_MAX: Final = 4  # keys that an error names
 _PEER: Final = Parameter("peer", "Only this peer: its LogLine ID, its key, or the beginning of its key")
 _encode = msgspec.json.Encoder().encode
 
@@ -105,8 +106,11 @@ def _chosen(ties: list[TieStatus], peer: str | None) -> list[TieStatus]:
     prefix = format_logline(logline(LogLineKind.NODE, bytes(32))).rpartition("/")[0] + "/"
     wanted = peer.removeprefix(prefix)
     found = [tie for tie in ties if wanted and b32encode(tie.node_key).startswith(wanted)]
-    if len(found) != 1:
-        raise CallerError("peer.unknown", f"{len(found)} other members have a key that begins so", place="peer")
+    if not found:
+        raise CallerError("peer.unknown", f"{wanted!r:.80}")
+    if len(found) > 1:
+        keys = ", ".join(b32encode(tie.node_key)[: len(wanted) + 4] for tie in found[:NAMED_MAX])
+        raise CallerError("peer.unknown", f"{len(found)} keys begin with {wanted!r:.80}, such as {keys}")
     return found
 
 

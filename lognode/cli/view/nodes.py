@@ -18,7 +18,7 @@ def short_key(node: str) -> str:
     return node.removeprefix(SCHEME)[:KEY_CELLS]
 
 
-def choose(text: str, known: Iterable[str], missing: str, what: str) -> str:
+def choose(text: str, known: Iterable[str], missing: str) -> str:
     """The one of the `known` LogLine IDs, keys or ids that `text` is, or is the beginning of.
 
     Raises CallerError(`missing`) where it is none of them, CallerError("usage.invalid") where it is several.
@@ -26,7 +26,7 @@ def choose(text: str, known: Iterable[str], missing: str, what: str) -> str:
     key = text.strip().removeprefix(SCHEME)
     found = [name for name in known if key and name.removeprefix(SCHEME).startswith(key)]
     if not found:
-        raise CallerError(missing, f"no {what} is or begins with {key!r:.80}" if key else "nothing was named")
+        raise CallerError(missing, f"{key!r:.80}" if key else "nothing was named")
     if len(found) > 1:
         raise CallerError("usage.invalid", f"{_named(found, len(key))} begin with {key!r:.80}; write more of it")
     return found[0]

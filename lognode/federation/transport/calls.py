@@ -4,6 +4,7 @@ Owns deadlines and bounds of the calling side. Must not know who is called: it i
 certificate. Invariant: not a byte of a request leaves before that look was taken.
 """
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -171,7 +172,20 @@ def _blame(error: Exception, where: str) -> PeerError:
         return PeerError("message.malformed", f"{where}: no HTTP")
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return PeerError("peer.slow", f"{where}: {type(error).__name__}")
-    return PeerError("peer.unreachable", f"{where}: {str(error) or type(error).__name__}")
+    said = _system_reason(error) or str(error) or type(error).__name__
+    return PeerError("peer.unreachable", f"{where}: {said}")
+
+
+def _system_reason(error: BaseException | None) -> str | None:
+    """What the system says, such as that a connection is refused; None where it says nothing."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):  # a try of each address of a name
+            error = error.exceptions[0]
+        # The numbers of errors of TLS are OpenSSL's own.
+        if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+            return os.strerror(error.errno) if error.errno > 0 else error.strerror
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _tls_reason(error: BaseException | None) -> str | None:

@@ -68,7 +68,7 @@ def id_rotate(*, recovery: PathOption = None, data_dir: DataDir = None, json: Js
     """Give this node a new key.
 
     The old key says so in every tenant; level, members below it and all that was recorded stay. The node has another
-    LogLine ID then. It must not run meanwhile. What is broken off goes on when it is done again.
+    LogLine ID then. It must not run meanwhile. Where this is interrupted, run it again: it goes on where it stopped.
 
     Parameters
     ----------

@@ -93,6 +93,8 @@ def _print_qr(text: str) -> None:
 def invite_list(*, target: Target = HERE) -> None:
     """List the invites of the tenant, without their secrets.
 
+    Each is open, expired, revoked or used up; the table says how many nodes joined by it, of how many that may.
+
     Examples
     --------
     $ lognode invite list
@@ -132,7 +134,7 @@ def invite_revoke(invite: str, /, *, target: Target = HERE) -> None:
     """
     with target.client() as client:
         known = (known["id"] for known in client.invites())
-        revoked = client.revoke_invite(choose(invite, known, "invite.unknown", "id of an invite"))
+        revoked = client.revoke_invite(choose(invite, known, "invite.unknown"))
     if target.json:
         print_json(revoked)
     else:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from lognode.client.answers.federation import Changed, Votes
 
 WIDTH_OF_THE_REST: Final = 60
-_KEY: Final = "key of a member"
-_WAITING: Final = "key or words of a waiting node"
 
 
 def member_list(*, target: Target = HERE) -> None:
@@ -132,7 +130,7 @@ def member_approve(node: str, /, *, target: Target = HERE) -> None:
         pending = client.pending_members()
         words = {waiting["words"]: waiting["node"] for waiting in pending}
         waiting = (waiting["node"] for waiting in pending)
-        chosen = words.get(" ".join(node.lower().split())) or choose(node, waiting, "member.not_waiting", _WAITING)
+        chosen = words.get(" ".join(node.lower().split())) or choose(node, waiting, "member.not_waiting")
         levels = {waiting["node"]: waiting["level"] for waiting in pending}
         approved = client.approve_member(chosen)
     if target.json:
@@ -155,11 +153,11 @@ def _choose_member(client: "Client", text: str) -> str:
     members = client.members()
     standing = [member["node"] for member in members if not member["removed"]]
     try:
-        return choose(text, standing, "member.unknown", _KEY)
+        return choose(text, standing, "member.unknown")
     except CallerError as error:
         if error.code != "member.unknown":
             raise
-        return choose(text, (member["node"] for member in members), "member.unknown", _KEY)
+        return choose(text, (member["node"] for member in members), "member.unknown")
 
 
 def _show(changed: "Changed", nothing: str, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lognode.client.answers.peers import Address, Candidate, Peer, Peers, Reason
 
 CANDIDATES_SHOWN: Final = 10
+_UNTIL: Final = {"peer": ", until there is another member or an open invite", "join": ", until an invite is open"}
 
 
 def peers(*, target: Target = HERE) -> None:
@@ -34,7 +35,7 @@ def peers(*, target: Target = HERE) -> None:
     _print_peers(answer["peers"])
     _print_candidates(answer["candidates"])
     for finding in answer["discovery"]["findings"]:
-        _print_reason("Discovery", finding)
+        _print_reason("Network", finding)
     for listener in answer["listeners"]:
         if listener["error"] is not None:
             _print_reason(f"The {listener['name']} listener", listener["error"])
@@ -49,7 +50,7 @@ def _own_side(answer: "Peers") -> dict[str, str]:
         told = f", others are told {', '.join(listener['addresses'])}" if listener["addresses"] else ""
         name = "Listening" if listener["name"] == "peer" else "Joining"
         error = listener["error"]
-        why = f": {error['detail'] or error['title']} [{error['code']}]" if error else ""
+        why = f": {error['detail'] or error['title']} [{error['code']}]" if error else _UNTIL[listener["name"]]
         rows[name] = f"on {listener['bound']}{told}" if listener["bound"] else f"no{why}"
     discovery = answer["discovery"]
     doing = ["announcing"] * discovery["announcing"] + ["browsing"] * discovery["browsing"]

@@ -47,8 +47,9 @@ def sync(peer: str | None = None, /, *, target: Target = HERE) -> int:
 def sync_status(peer: str | None = None, /, *, target: Target = HERE) -> None:
     """Show how far the other nodes of the tenant hold the same.
 
-    For each the state of the connection, who dialled, what this node still lacks, and the last error with a way out.
-    Below them all that was refused of what they sent, and all that is void or ahead of time in the tenant, by code.
+    For each the state of the connection, who dialled (out: this node, in: the other), what this node still lacks, and
+    the last error with a way out. Below them all that was refused of what they sent, and all that is void or ahead of
+    time in the tenant, by code.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ ROWS: Final[tuple[Row, ...]] = (
         503,
         False,
         "Discovery is switched off",
-        "Set discovery = true, or name addresses of other nodes in peers.",
+        "Set discovery = true in lognode.toml, or name addresses of other nodes there: peers = ['HOST:PORT'].",
     ),
     (
         "discovery.no_interface",

@@ -27,7 +27,7 @@ ROWS: Final[tuple[Row, ...]] = (
         403,
         True,
         "Refused by the peer",
-        "It knows this node as no member, or no more; 'lognode member list' there tells. Then join by a new invite.",
+        "To it this node is no member, or not any more: 'lognode member list' there tells. Then join by a new invite.",
     ),
     ("peer.slow", "peer", 504, True, "Peer too slow", "Check the network between the nodes; it is tried again."),
     ("peer.busy", "peer", 429, True, "Peer is busy", "Nothing: it is tried again by itself, more slowly."),

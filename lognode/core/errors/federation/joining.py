@@ -104,10 +104,10 @@ ROWS: Final[tuple[Row, ...]] = (
         "caller",
         404,
         False,
-        "Nobody waits by this key",
+        "No such node waits",
         "'lognode member pending' shows who waits.",
     ),
-    ("member.exists", "caller", 409, False, "A member already", "There is nothing to do."),
+    ("member.exists", "caller", 409, False, "The node is a member already", "There is nothing to do."),
     ("member.not_root", "caller", 403, False, "This node is no root member", "Do it on a root member of the tenant."),
     (
         "member.last_root",
@@ -124,6 +124,6 @@ ROWS: Final[tuple[Row, ...]] = (
         409,
         False,
         "This node keeps to itself",
-        "Set federation = true and have the node reload it (SIGHUP), or restart.",
+        "Set federation = true in lognode.toml and have the node reload it (SIGHUP), or restart.",
     ),
 )
