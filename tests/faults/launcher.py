@@ -21,8 +21,15 @@ from lognode.api.spans import intake, upload
 from lognode.api.spans.admission import Admission
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
+from lognode.core.ids import TenantId
 from lognode.engine.service import mirror
 from lognode.engine.service.writer import Writer
+from lognode.federation.sync.service.linking.links import Links
+from lognode.federation.sync.service.state.tie import Tie
+from lognode.federation.sync.service.state.ties import Ties
+from lognode.federation.transport.doors.handshake import PeerDoor
+from lognode.federation.transport.doors.peer_app import PeerApp
+from lognode.timeline.record import TenantRef
 from lognode.timeline.state import WritePlan
 from lognode.timeline.store import database, migrate
 from lognode.timeline.store.write import apply_write
@@ -197,6 +204,25 @@ def skipping() -> None:
     mirror.Mirror._position = take_next  # type: ignore[method-assign]
 
 
+def trusting() -> None:
+    """Asks once who is a member, and ends no session."""
+    admit, relink = Ties.admit, Links._relink
+    admitted: dict[tuple[bytes, bytes], Tie] = {}
+
+    def admit_once(self: Any, node_key: bytes, tenant_id: TenantId) -> Tie | None:
+        tie = admitted.get((node_key, tenant_id)) or admit(self, node_key, tenant_id)
+        if tie is not None:
+            admitted[node_key, tenant_id] = tie
+        return tie
+
+    def keep_linked(self: Any, tenant: TenantRef, members: set[bytes]) -> None:
+        relink(self, tenant, members | {tie.node_key for tie in self.ties.of(tenant)})
+
+    Ties.admit = admit_once  # type: ignore[method-assign]
+    Links._relink = keep_linked  # type: ignore[method-assign]
+    PeerDoor.recheck = PeerApp.recheck = lambda self: None  # type: ignore[assignment,method-assign]  # noqa: ARG005
+
+
 PATCHES: Final[Mapping[str, Callable[[], None]]] = {
     patch.__name__: patch
     for patch in (
@@ -215,6 +241,7 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = {
         traceable,
         uncut,
         skipping,
+        trusting,
     )
 }
 

@@ -13,8 +13,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     """Starts a node of a name, with flags; all must stop cleanly at the end."""
     started: list[Node] = []
 
-    def start_node(name: str, *flags: str) -> Node:
-        started.append(Node(tmp_path, name, *flags))
+    def start_node(name: str, *flags: str, patch: str | None = None) -> Node:
+        started.append(Node(tmp_path, name, *flags, patch=patch))
         return started[-1]
 
     yield start_node

@@ -10,6 +10,7 @@ from typing import Any, Final
 from lognode.client import Client, Draft, connect
 from tests.cli.lognode_command import Lognode
 from tests.daemon import Daemon
+from tests.faults.processes import HinderedDaemon
 
 WAIT_S_MAX: Final = 60  # how long a hanging node holds up the tests; no test measures time by it
 
@@ -68,10 +69,11 @@ class View:
 class Node(View):
     """A daemon, the command that talks to it, and a client."""
 
-    def __init__(self, folder: Path, name: str, *flags: str) -> None:
+    def __init__(self, folder: Path, name: str, *flags: str, patch: str | None = None) -> None:
+        """With a `patch` of launcher.py the daemon is wrong in one way."""
         peer, join = free_ports()
         listen = ("--peer-listen", f"127.0.0.1:{peer}", "--join-listen", f"127.0.0.1:{join}", "--no-discovery")
-        self.daemon = Daemon(folder / name, *listen, *flags)
+        self.daemon: Daemon = HinderedDaemon(folder / name, *listen, *flags, patch=patch)
         self.command = Lognode(folder, folder / name)
         super().__init__(connect(data_dir=folder / name))
         self.daemon.start()

@@ -41,6 +41,16 @@ def test_a_removed_node_with_an_open_session_gets_no_further_span(start: Callabl
     assert first.codes() == set()
 
 
+def test_a_daemon_that_asks_once_who_is_a_member_is_found(start: Callable[..., Node]) -> None:
+    first, second = start("first", patch="trusting"), start("second")
+    join(second, first)
+    wait_equal(first, second)
+    wait_for(lambda: second.link(first) == first.link(second) == "live")
+    assert first.client.remove_member(second.key)["effective"]
+    first.client.append(Draft(kind="after.removal"))
+    wait_for(lambda: "after.removal" in second.kinds())
+
+
 def test_mutual_removals_end_equal_everywhere(start: Callable[..., Node]) -> None:
     senior, junior, third = start("senior"), start("junior"), start("third")
     for node in (junior, third):
