@@ -21,6 +21,10 @@ class Network:
         self._loss = random.choice((0.0, 0.02, 0.2))
         self._doubling = random.choice((0.0, 0.1))
 
+    def add(self) -> None:
+        """One more machine, which reaches all if all reach all."""
+        self._sides.append(0)
+
     def split(self) -> list[int]:
         """Let some machines reach only some others; the side of each."""
         sides = self._random.randint(1, 3)

@@ -10,34 +10,38 @@ from random import Random
 from typing import Final, NamedTuple
 
 import trio
+from structlog.testing import capture_logs
 
 from lognode.core.errors import LognodeError
 from lognode.core.ids import SpanId
-from lognode.sim.exchange import Exchange
-from lognode.sim.healing import Verdict, heal
-from lognode.sim.liar import STYLES, Liar
-from lognode.sim.machine import Down, Machine
+from lognode.sim.deeds.trouble import SKEWS_MS
+from lognode.sim.deeds.workload import Workload
+from lognode.sim.machines.exchange import Exchange
+from lognode.sim.machines.liar import STYLES, Liar
+from lognode.sim.machines.machine import Down, Machine
 from lognode.sim.network import TIMEOUT_MS, Network
-from lognode.sim.workload import Workload
+from lognode.sim.time import Time
+from lognode.sim.verdicts.healing import Verdict, heal
 
 START_MS: Final = 1_750_000_000_000
 NODES_MIN: Final = 2
 NODES_MAX: Final = 20
-_SKEW_MS: Final = (0, 0, 50, -2_000, 90_000, -300_000, 3_000_000)
 _STEP_MS_MAX: Final = 300
 _RUNS_MAX: Final = 8  # under way at once
 
 
 class Scenario(NamedTuple):
-    """What a world is made from. `liar` is a style of `sim.liar`, None for none.
+    """What a world is made from. `liar` is a style of `sim.machines.liar`, None for none.
 
-    Where there are `recoveries`, nodes leave, declare recovery keys and are revoked by these as well.
+    Where there are `recoveries`, nodes leave, declare recovery keys and are revoked by these as well. Where there are
+    `copies`, disks are put back to what they were, and machines are cloned.
     """
 
     seed: int
     nodes: int
     liar: str | None = None
     recoveries: bool = False
+    copies: bool = False
 
 
 class Outcome(NamedTuple):
@@ -62,12 +66,15 @@ def scenario_of(seed: int, nodes: int | None = None) -> Scenario:
     usual = random.choice((2, 3, 4, 4, 5, 6, 7, 9))
     count = nodes or usual
     is_lied_to = random.random() < 1 / 3 and count > 3
-    return Scenario(seed, count, random.choice(sorted(STYLES)) if is_lied_to else None, random.random() < 1 / 3)
+    liar = random.choice(sorted(STYLES)) if is_lied_to else None
+    return Scenario(seed, count, liar, random.random() < 1 / 3, random.random() < 1 / 3)
 
 
 def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None) -> Outcome:
     """What comes of a world; `tell` gets its trace line by line."""
-    return trio.run(Simulation(scenario, tell).run)
+    world = Simulation(scenario, tell)
+    with capture_logs():  # what its nodes say of themselves is nobody's log
+        return trio.run(world.run, clock=Time(lambda: world.now_ms))
 
 
 class Simulation:
@@ -81,12 +88,13 @@ class Simulation:
             Machine(name, chance(self.random.randbytes(8)), lambda: self.now_ms) for name in range(scenario.nodes)
         ]
         for machine in self.machines[1:]:
-            machine.skew_ms = self.random.choice(_SKEW_MS)
+            machine.skew_ms = self.random.choice(SKEWS_MS)
         self.network = Network(scenario.nodes, self.random)
         self.liar = (
             Liar(self.random.randrange(1, scenario.nodes), scenario.liar, self.random) if scenario.liar else None
         )
         self.acknowledged: dict[SpanId, tuple[Machine, int]] = {}  # who wrote it, and for whom
+        self.rewound = set[SpanId]()  # those that a disk once held and does not any longer
         self.crashes = 0
         self.events = 0
         self._tell = tell
@@ -94,6 +102,15 @@ class Simulation:
         self._queue: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
         self._order = 0
         self._exchanges: list[Exchange] = []
+
+    def any(self) -> Machine:
+        """Some machine."""
+        return self.random.choice(self.machines)
+
+    def honest(self) -> Machine:
+        """A machine whose acts nobody keeps from the others."""
+        liar = self.liar
+        return self.random.choice([found for found in self.machines if not liar or found.name != liar.name])
 
     def say(self, line: str) -> None:
         """Add a line to the trace."""
@@ -162,6 +179,18 @@ class Simulation:
         if not machine.is_up:
             await machine.start(self.nursery)
             self.say(f"{machine.name} starts")
+
+    async def add_clone(self, machine: Machine) -> Machine:
+        """A machine besides another one, with all that this has."""
+        twin = machine.cloned(len(self.machines), chance(self.random.randbytes(8)))
+        self.machines.append(twin)
+        self.network.add()
+        await twin.start(self.nursery)
+        return twin
+
+    def note_put_back(self, machine: Machine) -> None:
+        """A machine's disk is of an earlier time: what it wrote since then may be nowhere."""
+        self.rewound.update(span for span, (author, _) in self.acknowledged.items() if author is machine)
 
     async def begin(self, dialer: Machine, answerer: Machine) -> None:
         """Begin a run between two machines."""

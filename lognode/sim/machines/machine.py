@@ -17,22 +17,28 @@ from lognode.core.errors import LognodeError, PeerError
 from lognode.core.ids import SpanId, TenantId, b32encode
 from lognode.core.world import World
 from lognode.engine.receipt import Receipt
+from lognode.engine.service.agreement.doubts import ORDINARY, Beginning
+from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
+from lognode.federation.sync.instances import Instances
 from lognode.federation.sync.service.holdings import Snapshot
 from lognode.identity.keys import SEED_BYTES, NodeKeys
-from lognode.protocol.messages import VERSIONS, Follow, Hello, Push, Pushed, Refused, Request
+from lognode.protocol.messages import VERSIONS, Follow, Hello, Push, Pushed, Refused, Request, Welcome
 from lognode.protocol.serve import REFUSAL, Presence, answer
-from lognode.protocol.steps import Give, Look, Reply, Take, give
+from lognode.protocol.steps import Give, Look, Reply, Report, Take, give
 from lognode.protocol.wire import decode_request, encode_answer
-from lognode.sim.disk import Crash, Disk, DiskStore
+from lognode.sim.machines.disk import Crash, Disk, DiskStore
+from lognode.timeline.agreement.continuity import Mark, judge, seal_mark
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
+from lognode.timeline.store.agreement.continuity import read_mark
 
 T = TypeVar("T")
 ALIAS = "shared"
+CLONED = "identity.cloned"
 
 
 class Down(Exception):
@@ -42,13 +48,15 @@ class Down(Exception):
 class Machine:
     """A node with a number for a name."""
 
-    def __init__(self, name: int, random: Random, now_ms: Callable[[], int], *, disk: Disk | None = None) -> None:
+    def __init__(self, name: int, random: Random, now_ms: Callable[[], int]) -> None:
         self.name = name
         self.keys = NodeKeys.from_seed(random.randbytes(SEED_BYTES))
-        self.disk = disk or Disk()
+        self.disk = Disk()
+        self.mark = Mark("boot 0", f"machine {name}", 1, 1, 1)
         self.skew_ms = 0
         self.introduced: frozenset[bytes] = frozenset()  # whom it trusts until it knows the members
         self.tenant_id: TenantId | None = None
+        self._now_ms = now_ms
         self._world = World(lambda: now_ms() + self.skew_ms, lambda: now_ms() / 1000, random.randbytes)
         self._random = random
         self._process: _Process | None = None
@@ -68,7 +76,8 @@ class Machine:
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Run a process on the disk as it is."""
-        process = _Process(self.disk, self.keys, self._world, self._random)
+        beginning = Beginning(judge(read_mark(self.disk.conn), self.mark), seal_mark(self.mark), 0)
+        process = _Process(self.disk, self.keys, self._world, self._random, beginning)
         await process.store.refresh()
         await nursery.start(self._run, process)
         self._process = process
@@ -79,6 +88,18 @@ class Machine:
                 await process.writer.run(task_status=task_status)
             except Crash:
                 self.end()
+
+    def put_back(self, disk: Disk, mark: Mark) -> None:
+        """Have an older disk under the process that starts next, and other signs of where it runs."""
+        self.end()
+        self.disk, self.mark = disk, mark
+
+    def cloned(self, name: int, random: Random) -> "Machine":
+        """A machine with the same keys and a copy of the disk, of which nothing shows that it is another one."""
+        twin = Machine(name, random, self._now_ms)
+        twin.keys, twin.disk, twin.mark = self.keys, self.disk.copy(), self.mark
+        twin.skew_ms, twin.introduced, twin.tenant_id = self.skew_ms, self.introduced, self.tenant_id
+        return twin
 
     def end(self) -> None:
         """End the process at once."""
@@ -103,7 +124,7 @@ class Machine:
 
     async def found(self) -> TenantId:
         """The tenant that this machine founded, before its first start."""
-        process = _Process(self.disk, self.keys, self._world, self._random)
+        process = _Process(self.disk, self.keys, self._world, self._random, ORDINARY)
         self.tenant_id = (await process.writer.create_tenant(ALIAS)).tenant_id
         return self.tenant_id
 
@@ -151,11 +172,11 @@ class Machine:
             tenant = self.tenant
             if tenant is None or tenant.tenant_id != request.tenant or not self.accepts(node_key):
                 return encode_answer(REFUSAL, 0)
-            return await self._do(lambda: self._answer(tenant, request))
+            return await self._do(lambda: self._answer(node_key, tenant, request))
         except PeerError as error:
             return encode_answer(Refused(error.code), 0)
 
-    async def _answer(self, tenant: TenantRef, request: Request) -> bytes:
+    async def _answer(self, node_key: bytes, tenant: TenantRef, request: Request) -> bytes:
         process = self.process
         version = VERSIONS[0] if isinstance(request, Hello) else request.version
         if isinstance(request, Push):
@@ -164,7 +185,34 @@ class Machine:
             told = [outcome if isinstance(outcome, int) else outcome.code for outcome in outcomes]
             return encode_answer(Pushed(tuple(told)), version)
         assert not isinstance(request, Follow)
-        return encode_answer(answer(request, self.holdings, process.presence), version)
+        if isinstance(request, Hello):
+            process.hear(node_key, request.instance)
+            if process.instances.is_to_be_told(node_key, request.instance, self._world.monotonic_s()):
+                return encode_answer(Refused(CLONED), 0)
+        said = answer(request, self.holdings, process.presence)
+        if isinstance(said, Welcome) and said.root is None:
+            await process.writer.vouch(tenant, node_key)
+        return encode_answer(said, version)
+
+    async def heed(self, node_key: bytes, report: Report) -> None:
+        """Take note of what a run with a node showed of this one. Raises Down."""
+        tenant, process = self.tenant, self.process
+        assert tenant is not None
+        if report.code == CLONED:
+            await self._do(lambda: process.writer.note_clone(tenant, "another member hears two processes"))
+        if report.state == "refused" or report.instance is None:
+            return
+        process.hear(node_key, report.instance)
+        own = {feed.feed_id for feed in process.store.feeds.values() if feed.own}
+        if report.state != "unfinished" and not own & {*report.refusals, *(want.feed for want in report.wants)}:
+            await self._do(lambda: process.writer.vouch(tenant, node_key))
+
+    async def tend(self) -> int:
+        """How many spans it writes by itself now. Raises Down, LognodeError."""
+        tenant, process = self.tenant, self.process
+        if tenant is None:
+            return 0
+        return await self._do(lambda: process.restorer.restore(tenant))
 
     @property
     def holdings(self) -> Snapshot:
@@ -188,9 +236,17 @@ class Machine:
 class _Process:
     """What is gone when the machine crashes."""
 
-    def __init__(self, disk: Disk, keys: NodeKeys, world: World, random: Random) -> None:
+    def __init__(self, disk: Disk, keys: NodeKeys, world: World, random: Random, beginning: Beginning) -> None:
         self.scope = trio.CancelScope()
         self.store = DiskStore(disk)
         self.standings = Standings()
-        self.writer = Writer(self.store, keys, world, Heads(), Meters(CollectorRegistry()), self.standings)
+        meters = Meters(CollectorRegistry())
+        self.writer = Writer(self.store, keys, world, Heads(), meters, self.standings, beginning)
+        self.restorer = Restorer(self.store, self.writer, self.standings, keys.public)
         self.presence = Presence(random.randbytes(16), ())
+        self.instances = Instances()
+        self._world = world
+
+    def hear(self, node_key: bytes, instance: bytes) -> None:
+        """A process of a node said its name."""
+        self.instances.hear(node_key, instance, self._world.monotonic_s())

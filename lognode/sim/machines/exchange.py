@@ -6,8 +6,8 @@ Invariant: what a run takes in is taken in by the real writer, whatever becomes 
 from lognode.protocol.reconcile import reconcile
 from lognode.protocol.steps import Ask, Call, Report
 from lognode.protocol.wire import decode_answer, encode_request
-from lognode.sim.liar import Liar
-from lognode.sim.machine import Machine
+from lognode.sim.machines.liar import Liar
+from lognode.sim.machines.machine import Machine
 
 
 class Exchange:
@@ -39,6 +39,7 @@ class Exchange:
                 self._step = self._run.send(await self.dialer.carry_out(self._step))
         except StopIteration as end:
             self.report = end.value
+            await self.dialer.heed(self.answerer.keys.public, end.value)
             return None
         self.asks += 1
         request = self._step.request

@@ -17,8 +17,8 @@ from lognode.core.ids import SpanId
 from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
 from lognode.protocol.summary import Summary, View
-from lognode.sim.exchange import Exchange
-from lognode.sim.machine import Down, Machine
+from lognode.sim.machines.exchange import Exchange
+from lognode.sim.machines.machine import Down, Machine
 from lognode.timeline.members import Control, Membership, membership
 from lognode.timeline.record import RECORD_COLUMNS, Record, body_of, header_of, id_of
 from lognode.timeline.store.audit import audit
@@ -187,9 +187,10 @@ class _Healing:
         held = {machine.name: _spans(machine) for machine in self._world.machines if machine.tenant}
         for span, (author, visibility) in self._world.acknowledged.items():
             is_rewound = liar is not None and liar.is_forking and author.name == liar.name
-            if span not in held[author.name].whole and not is_rewound:
+            if span not in held[author.name].whole and not is_rewound and span not in self._world.rewound:
                 self._faults.append(f"{author.name} lost its span {span.hex()}")
-            for machine in honest if author in honest else ():
+            is_gone = span in self._world.rewound and not any(span in held[machine.name].whole for machine in honest)
+            for machine in honest if author in honest and not is_gone else ():
                 if machine is not author and (span in held[machine.name].whole) != (visibility != PRIVATE):
                     self._faults.append(f"{span.hex()} of {author.name} is not as it may be on {machine.name}")
         machine = self._random.choice(honest)

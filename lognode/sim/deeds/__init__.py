@@ -1,0 +1,1 @@
+"""What is done to the machines of a world."""

@@ -1,0 +1,1 @@
+"""The machines of a world, and what passes between two of them."""
