@@ -131,6 +131,7 @@ class Simulation:
                 self.now_ms += self.random.randint(1, _STEP_MS_MAX)
                 await self._deliver()
                 await workload.act()
+                await self.merge()
                 self.events += 1
             await workload.part()
             await self._settle()
@@ -138,6 +139,16 @@ class Simulation:
             spans = len(self.acknowledged)
             self.nursery.cancel_scope.cancel()
         return Outcome(self.scenario, self._trace.hexdigest(), self.events, spans, self.crashes, verdict)
+
+    async def merge(self) -> int:
+        """How many machines write a merge that is due."""
+        written = 0
+        for machine in self.machines:
+            try:
+                written += await machine.merge()
+            except (LognodeError, Down) as error:
+                self.say(f"{machine.name} merges nothing: {error!r}")
+        return written
 
     def after(self, delay_ms: int, work: Callable[[], Awaitable[None]]) -> None:
         """Do something later."""

@@ -76,9 +76,11 @@ class Records:
         if dialer.keys.public != answerer.keys.public:
             await self._world.begin(dialer, answerer)
 
-    async def tend(self) -> None:
-        """A machine does what it does by itself."""
-        await self._world.any().tend()
+    async def restore(self) -> None:
+        """A machine records again what of its own has no effect."""
+        machine = self._world.any()
+        if restored := await machine.restore():
+            self._world.say(f"{machine.name} restores {restored}")
 
     async def _append(self, machine: Machine, drafts: list[Draft]) -> list[Receipt]:
         receipts = await machine.append(drafts)

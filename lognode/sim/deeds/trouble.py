@@ -1,4 +1,4 @@
-"""What goes wrong: networks split, machines crash, disks are put back, clocks jump, and one member signs two histories."""
+"""What goes wrong: networks split, machines crash, disks are put back, clocks jump, one member signs two histories."""
 
 from __future__ import annotations
 

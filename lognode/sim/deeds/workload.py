@@ -24,7 +24,7 @@ _ODDS: Final = {
     "resolve": 3,
     "policy": 1,
     "run": 36,
-    "tend": 10,
+    "restore": 3,
     "join": 10,
     "invite": 2,
     "revoke": 1,

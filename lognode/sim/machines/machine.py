@@ -80,6 +80,8 @@ class Machine:
         process = _Process(self.disk, self.keys, self._world, self._random, beginning)
         await process.store.refresh()
         await nursery.start(self._run, process)
+        for tenant in set(process.store.tenants.values()):
+            process.writer.news.expect(tenant.number)
         self._process = process
 
     async def _run(self, process: "_Process", *, task_status: trio.TaskStatus[None]) -> None:
@@ -207,12 +209,18 @@ class Machine:
         if report.state != "unfinished" and not own & {*report.refusals, *(want.feed for want in report.wants)}:
             await self._do(lambda: process.writer.vouch(tenant, node_key))
 
-    async def tend(self) -> int:
-        """How many spans it writes by itself now. Raises Down, LognodeError."""
-        tenant, process = self.tenant, self.process
-        if tenant is None:
-            return 0
-        return await self._do(lambda: process.restorer.restore(tenant))
+    async def merge(self) -> bool:
+        """Whether it writes a merge by itself now, because one is due. Raises Down, LognodeError."""
+        tenant = self.tenant if self.is_up else None
+        due = self.process.writer.news.due() if tenant is not None else None
+        if tenant is None or due is None or due[0] > trio.current_time():
+            return False
+        return await self._do(lambda: self.process.writer.merge(tenant))
+
+    async def restore(self) -> int:
+        """How many own spans without effect it records again now. Raises Down, LognodeError."""
+        tenant = self.tenant
+        return await self._do(lambda: self.process.restorer.restore(tenant)) if tenant is not None else 0
 
     @property
     def holdings(self) -> Snapshot:
