@@ -68,7 +68,6 @@ def read_founding(data: bytes, tenant: bytes) -> Founding:
     after, version, nonce, node_key, certificate, witness, signature = elements
     founding = Founding(read_after(after), as_bytes(node_key, 32), as_bytes(certificate), as_bytes(witness, 32))
     version, nonce, signature = as_int(version, 0), as_bytes(nonce, 16), as_bytes(signature, 64)
-    need(len(founding.after) == 1, "not one id in `after`")
     bound(version == 1, "another version")
     bound(sha256(b"lognode tenant v1", founding.node_key, nonce)[:20] == tenant, "another tenant id")
     check_certificate(founding.certificate)

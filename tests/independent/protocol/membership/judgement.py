@@ -4,6 +4,7 @@ From docs/protocol.md, Membership, Levels, What counts and Cuts. Shares no code 
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from tests.independent.protocol.control import Said
@@ -34,10 +35,22 @@ class Given:
 
 @dataclass
 class Grant:
+    """What an act gave. `lines` are the grants that it stands for: itself, or after a rotation the old ones."""
+
+    lines: set[Span]
     parents: set[Span]
+    above: set[Span]
     depth: int
     level: int
-    replaced: set[Span] = field(default_factory=set)  # of a rotation: the old grants
+
+
+@dataclass(eq=False)
+class Invite:
+    """An `invite.create` that counts, its maker's grants in force, and the admissions by it that count."""
+
+    act: Span
+    grants: set[Span]
+    joined: list[Span] = field(default_factory=list)
 
 
 class Judgement:
@@ -45,28 +58,30 @@ class Judgement:
 
     def __init__(self, ordered: list[Span], given: Given) -> None:
         self.given = given
-        self.opened = {span.feed: span for span in ordered if span.kind == "feed.open" and not span.seq}
+        self.openings: dict[bytes, Span] = {}
         self.feeds = {span.feed: span.author for span in ordered}
-        self.counting: list[Span] = []
+        self.counting: list[Span] = [given.founding]
         self.why: dict[Span, str] = {}
-        self.grants: dict[Span, Grant] = {given.founding: Grant(set(), 0, ROOT)}
+        self.grants = {given.founding: Grant({given.founding}, set(), set(), 0, ROOT)}
         self.about: dict[bytes, list[Span]] = {given.founding.author: [given.founding]}
-        self.ignored: set[Span] = set()
+        self.invites: dict[bytes, list[Invite]] = {}
+        self.origins: dict[bytes, bytes] = {}  # key -> first key of the node
+        self.by_recovery: list[tuple[Span, bytes, bytes]] = []  # act, node, recovery key that signed it
+        self.given_up: list[tuple[Span, bytes, bytes]] = []  # declaration, node, recovery key that agreed to it
         self._cuts: dict[bytes, tuple[int, str] | None] = {}
         for span in ordered:
-            if span.kind != "feed.open" and span is not given.founding:
+            if not span.seq:
+                self.openings.setdefault(span.feed, span)
+            if span.kind not in ("feed.open", "feed.fork") and span is not given.founding:
                 self.judge(span)
-        self.counting.append(given.founding)
 
     # What holds in a past.
 
-    def acts_about(self, key: bytes, past: set[Span]) -> list[Span]:
-        return [act for act in self.about.get(key, []) if act in past and act not in self.ignored]
+    def acts_about(self, key: bytes, past: AbstractSet[Span]) -> list[Span]:
+        return [act for act in self.about.get(key, []) if act in past]
 
-    def level(self, key: bytes, past: set[Span]) -> int:
-        acts = self.acts_about(key, past)
-        newest = [act for act in acts if not any(act in other.past for other in acts if other is not act)]
-        return min((self.value(act, key) for act in newest), default=NOBODY)
+    def level(self, key: bytes, past: AbstractSet[Span]) -> int:
+        return min((self.value(act, key) for act in newest(self.acts_about(key, past))), default=NOBODY)
 
     def value(self, act: Span, key: bytes) -> int:
         if self.ends(act, key):
@@ -76,72 +91,76 @@ class Judgement:
     def ends(self, act: Span, key: bytes) -> bool:
         return act.kind in ENDING and said_by(act).key == key
 
-    def grants_of(self, key: bytes, past: set[Span]) -> set[Span]:
+    def newest_ends(self, key: bytes, past: AbstractSet[Span]) -> list[Span]:
+        return newest([act for act in self.acts_about(key, past) if self.ends(act, key)])
+
+    def grants_of(self, key: bytes, past: AbstractSet[Span]) -> set[Span]:
         return {act for act in self.acts_about(key, past) if act in self.grants and not self.ends(act, key)}
 
-    def in_force(self, key: bytes, past: set[Span]) -> set[Span]:
-        ends = [act for act in self.acts_about(key, past) if self.ends(act, key)]
+    def in_force(self, key: bytes, past: AbstractSet[Span]) -> set[Span]:
+        ends = self.newest_ends(key, past)
         return {grant for grant in self.grants_of(key, past) if not any(grant in end.past for end in ends)}
 
+    def lines(self, grants: Iterable[Span]) -> set[Span]:
+        return set().union(*(self.grants[grant].lines for grant in grants))
+
     def above(self, grants: Iterable[Span]) -> set[Span]:
-        """All that is above any of these grants; a rotation's grant also is where an old one is."""
-        found: set[Span] = set()
-        waiting = [parent for grant in grants for parent in self.grants[grant].parents]
-        while waiting:
-            one = waiting.pop()
-            if one not in found:
-                found.add(one)
-                waiting += self.grants[one].parents
-                waiting += [other for other, grant in self.grants.items() if one in grant.replaced]
-        return found
+        return set().union(*(self.grants[grant].above for grant in grants))
 
-    def is_senior(self, key: bytes, other: bytes, past: set[Span]) -> bool:
-        return bool(self.in_force(key, past) & self.above(self.grants_of(other, past)))
+    def is_senior(self, key: bytes, other: bytes, past: AbstractSet[Span]) -> bool:
+        return bool(self.lines(self.in_force(key, past)) & self.above(self.grants_of(other, past)))
 
-    def depth(self, key: bytes, past: set[Span]) -> int:
-        return max((self.grants[grant].depth for grant in self.grants_of(key, past)), default=0)
+    def depth(self, grants: Iterable[Span]) -> int:
+        return max((self.grants[grant].depth for grant in grants), default=0)
 
-    def recovery_keys(self, key: bytes, past: set[Span]) -> list[bytes]:
-        """The recovery keys in force of the node that has this key, also under its keys before."""
-        keys, waiting = set(), [key]
-        while waiting:
-            one = waiting.pop()
-            if one not in keys:
-                keys.add(one)
-                rotated = [act for act in self.grants_of(one, past) if act.kind == "identity.rotate"]
-                waiting += [said_by(act).key for act in rotated]
-        made = [
-            act for act in self.counting if act.kind == "identity.recovery" and act in past and said_by(act).key in keys
-        ]
-        return [said_by(act).recovery_key for act in made if not any(act in other.past for other in made)]
+    def node(self, key: bytes) -> bytes:
+        return self.origins.get(key, key)
+
+    def recovery_keys(self, key: bytes, past: AbstractSet[Span]) -> list[bytes]:
+        """The recovery keys in force of the node that has this key."""
+        made = [act for act in self.counting if act.kind == "identity.recovery" and act in past]
+        made = [act for act in made if self.node(said_by(act).key) == self.node(key)]
+        return [said_by(act).recovery_key for act in newest(made)]
 
     # Cuts.
 
     def cut(self, feed: bytes) -> tuple[int, str] | None:
         """Size and reason of the smallest cut of a feed."""
         if feed not in self._cuts:
-            self._cuts[feed] = min(self.cuts(feed), key=lambda cut: cut[0], default=None)
+            self._cuts[feed] = min(self.cuts(feed), default=None)
         return self._cuts[feed]
 
     def cuts(self, feed: bytes) -> Iterable[tuple[int, str]]:
-        author, given = self.feeds[feed], self.given
-        past = self.opened[feed].past if feed in self.opened else {given.founding}
-        least = 2 if feed == given.founding.feed else 0
-        level = self.level(author, past)
-        if level < TRUSTED:
-            yield max(0, least), "member.unknown" if level == NOBODY else "member.observer"
-        adoptions = [act for act in given.settled if act.kind == "feed.adopt" and said_by(act).feed == feed]
-        for act in given.settled | given.votes:
-            if act.kind not in CUT_REASONS or said_by(act).key != author or self.is_left_alone(author, past, act):
-                continue
-            named = given.decided[author] if act in given.votes else said_by(act).cuts
-            size = max(named.get(feed, 0), act.seq + 1 if act.feed == feed else 0)
-            raised = [said_by(adoption).size for adoption in adoptions if act in adoption.past]
-            yield max([size, least, *raised]), CUT_REASONS[act.kind]
+        given = self.given
         if feed in given.forks:
             yield given.forks[feed], "feed.forked"
+        if feed not in self.feeds:
+            return
+        author = self.feeds[feed]
+        past = self.openings[feed].past if feed in self.openings else {given.founding}
+        level = self.level(author, past)
+        if level < TRUSTED:
+            yield 0, "member.unknown" if level == NOBODY else "member.observer"
+            return
+        least = 2 if feed == given.founding.feed else 0
+        adoptions = [act for act in given.settled if act.kind == "feed.adopt" and said_by(act).feed == feed]
+        for acts, named, reason in self.cutters(author):
+            if all(self.is_left_alone(author, past, act) for act in acts):
+                continue
+            own = [act.seq + 1 for act in acts if act.feed == feed]
+            raised = [said_by(adoption).size for adoption in adoptions if acts & adoption.past]
+            yield max([named.get(feed, 0), least, *own, *raised]), reason
 
-    def is_left_alone(self, author: bytes, past: set[Span], act: Span) -> bool:
+    def cutters(self, author: bytes) -> Iterable[tuple[set[Span], dict[bytes, int], str]]:
+        """What ends the feeds of a key: acts, sizes and reason; all votes that decided are one."""
+        for act in self.given.settled:
+            if act.kind in CUT_REASONS and said_by(act).key == author:
+                yield {act}, said_by(act).cuts, CUT_REASONS[act.kind]
+        if author in self.given.decided:
+            votes = {act for act in self.given.votes if said_by(act).key == author}
+            yield votes, self.given.decided[author], "member.removed"
+
+    def is_left_alone(self, author: bytes, past: AbstractSet[Span], act: Span) -> bool:
         if act.kind == "member.level" and act in past:
             return True
         return any(act in grant.past for grant in self.grants_of(author, past))
@@ -150,59 +169,33 @@ class Judgement:
 
     def judge(self, span: Span) -> None:
         given = self.given
-        cut = self.cut(span.feed)
-        is_settled = span in given.settled or span in given.votes
-        if span.fault:
-            self.why[span] = span.fault
-        elif cut and span.seq >= cut[0] and not is_settled:
-            self.why[span] = cut[1]
-        elif span in given.lost and not is_settled:
-            self.why[span] = given.lost[span]
-        else:
-            if span.kind == "identity.rotate" and not self.is_by_old_key(span):
-                self.ignored = {act for act in self.about.get(said_by(span).key, []) if self.is_by_old_key(act)}
-            why = RULES[span.kind](self, span, said_by(span))
-            if why and not is_settled:
-                self.why[span] = why
-            else:
-                self.count(span, said_by(span))
-            self.ignored = set()
+        if span in given.votes:
+            self.end(span)
+            return
+        cut = None if span in given.settled else self.cut(span.feed)
+        is_beyond = cut is not None and span.seq >= cut[0]
+        why = span.fault or given.lost.get(span) or (cut[1] if cut and is_beyond else None)
+        why = why or RULES[span.kind](self, span, said_by(span))
+        if why:
+            self.why[span] = why
+        elif span not in self.counting:
+            self.counting.append(span)
 
-    def is_by_old_key(self, span: Span) -> bool:
-        said = said_by(span)
-        return span.kind == "identity.rotate" and said.key == span.author and said.is_signed_by(said.key)
-
-    def count(self, span: Span, said: Said) -> None:
+    def end(self, span: Span) -> None:
         self.counting.append(span)
-        if span.kind == "member.admit":
-            parents = self.in_force(span.author, span.past)
-            invite = self.invite(span, said)
-            if invite:
-                parents |= self.in_force(invite.author, invite.past)
-            self.grants[span] = Grant(parents, self.depth_below(parents), said.level)
-        elif span.kind == "identity.rotate":
-            old = self.in_force(said.key, span.past)
-            parents = {parent for grant in old for parent in self.grants[grant].parents}
-            level = self.level(said.key, span.past)
-            self.grants[span] = Grant(parents, self.depth_below(parents), level, old)
-            self.about.setdefault(said.new_key, []).append(span)
-        if span.kind in ("member.admit", "member.level", *ENDING):
-            self.about.setdefault(said.key, []).append(span)
+        self.about.setdefault(said_by(span).key, []).append(span)
 
-    def depth_below(self, parents: set[Span]) -> int:
-        return 1 + max((self.grants[parent].depth for parent in parents), default=-1)
+    def is_by_old_key(self, span: Span, key: bytes) -> bool:
+        """Whether this rotation of a key was signed by itself."""
+        return said_by(span).key == key and said_by(span).is_signed_by(key)
 
     def is_root(self, span: Span) -> bool:
         return self.level(span.author, span.past) == ROOT
 
-    def invite(self, span: Span, said: Said) -> Span | None:
-        """The `invite.create` that an admission goes by."""
-        made = [
-            act
-            for act in self.counting
-            if act.kind == "invite.create" and act in span.past and said_by(act).invite == said.invite
-        ]
-        return min(made, key=lambda act: (self.depth(act.author, act.past), self.counting.index(act)), default=None)
+    def invite(self, span: Span, said: Said) -> Invite | None:
+        """The invite that an act goes by."""
+        held = [invite for invite in self.invites.get(said.invite or b"", []) if invite.act in span.past]
+        return min(held, key=lambda invite: self.depth(invite.grants), default=None)
 
     def admission(self, span: Span, said: Said) -> str | None:
         if not self.is_root(span):
@@ -211,34 +204,41 @@ class Judgement:
             return "binding.invalid"
         if self.level(said.key, span.past) != NOBODY:
             return "member.exists"
-        if any(
-            act.kind == "identity.rotate" and self.ends(act, said.key) for act in self.acts_about(said.key, span.past)
-        ):
+        if any(act.kind == "identity.rotate" for act in self.newest_ends(said.key, span.past)):
             return "identity.rotated"
-        if said.invite and (why := self.invited(span, said)):
-            return why
-        if self.depth_below(self.in_force(span.author, span.past)) > DEPTH_MAX:
+        parents, invite = self.in_force(span.author, span.past), None
+        if said.invite:
+            invite = self.invite(span, said)
+            if why := self.invited(span, said, invite):
+                return why
+            assert invite
+            parents |= invite.grants
+        if self.depth(parents) >= DEPTH_MAX:
             return "member.too_deep"
+        lines = self.lines(parents)
+        self.grants[span] = Grant({span}, lines, lines | self.above(parents), self.depth(parents) + 1, said.level)
+        self.about.setdefault(said.key, []).append(span)
+        if invite:
+            invite.joined.append(span)
         return None
 
-    def invited(self, span: Span, said: Said) -> str | None:
-        invite = self.invite(span, said)
+    def invited(self, span: Span, said: Said, invite: Invite | None) -> str | None:
         if not invite:
             return "invite.unknown"
-        made = said_by(invite)
+        made = said_by(invite.act)
         if not said.is_signed_by(made.invite_key):
             return "binding.invalid"
         if said.level > made.level:
             return "invite.level"
-        acts = [act for act in self.counting if act in span.past and said_by(act).invite == said.invite]
-        if any(act.kind == "invite.revoke" for act in acts):
+        ended = [act for act in self.counting if act.kind == "invite.revoke" and said_by(act).invite == said.invite]
+        if any(act in span.past for act in ended):
             return "invite.revoked"
         if span.hlc >> 16 > made.expires_ms:
             return "invite.expired"
-        if len({said_by(act).key for act in acts if act.kind == "member.admit"} - {said.key}) >= made.uses:
+        if len({said_by(act).key for act in invite.joined if act in span.past} - {said.key}) >= made.uses:
             return "invite.used"
-        ends = [act for act in self.acts_about(said.key, span.past) if self.ends(act, said.key)]
-        return None if all(act in invite.past for act in ends) else "member.removed"
+        ends = self.newest_ends(said.key, span.past)
+        return None if all(act in invite.act.past for act in ends) else "member.removed"
 
     def level_change(self, span: Span, said: Said) -> str | None:
         now = self.level(said.key, span.past)
@@ -246,7 +246,10 @@ class Judgement:
             return "member.unknown"
         if now == said.level:
             return "member.same_level"
-        return None if span.author == said.key and said.level < now else self.from_above(span, said.key)
+        if not (span.author == said.key and said.level < now) and (why := self.from_above(span, said.key)):
+            return why
+        self.about[said.key].append(span)
+        return None
 
     def from_above(self, span: Span, key: bytes) -> str | None:
         if not self.is_root(span):
@@ -256,7 +259,10 @@ class Judgement:
     def removal(self, span: Span, said: Said) -> str | None:
         if not self.grants_of(said.key, span.past):
             return "member.unknown"
-        return None if span.author == said.key else self.from_above(span, said.key)
+        if span.author != said.key and (why := self.from_above(span, said.key)):
+            return why
+        self.end(span)
+        return None
 
     def adoption(self, span: Span, said: Said) -> str | None:
         if said.feed not in self.feeds:
@@ -266,7 +272,11 @@ class Judgement:
     def invite_made(self, span: Span, said: Said) -> str | None:
         if not self.is_root(span):
             return "member.not_root"
-        return "invite.exists" if self.invite(span, said) else None
+        if self.invite(span, said):
+            return "invite.exists"
+        invite = Invite(span, self.in_force(span.author, span.past))
+        self.invites.setdefault(said.invite or b"", []).append(invite)
+        return None
 
     def by_root(self, span: Span, _: Said) -> str | None:
         return None if self.is_root(span) else "member.not_root"
@@ -274,34 +284,54 @@ class Judgement:
     def recovery(self, span: Span, said: Said) -> str | None:
         if span.author != said.key:
             return "binding.invalid"
-        return self.declared(said, self.recovery_keys(said.key, span.past))
-
-    def declared(self, said: Said, keys: list[bytes]) -> str | None:
-        is_signed = any(said.is_signed_by(key) for key in keys) if keys else True
-        return None if is_signed else "identity.declared"
+        keys = self.recovery_keys(said.key, span.past)
+        agreed = [key for key in keys if said.is_signed_by(key)]
+        self.given_up += [(span, self.node(said.key), key) for key in agreed]
+        return "identity.declared" if keys and not agreed else None
 
     def rotation(self, span: Span, said: Said) -> str | None:
-        keys = self.recovery_keys(said.key, span.past)
-        if not self.is_by_old_key(span) and not any(said.is_signed_by(key) for key in keys):
+        past: AbstractSet[Span] = span.past
+        if not said.is_signed_by(said.key):
+            if not self.is_recovered(span, said):
+                return "binding.invalid"
+            past = {act for act in past if not (act.kind == "identity.rotate" and self.is_by_old_key(act, said.key))}
+        elif span.author != said.key:
             return "binding.invalid"
-        if self.level(said.key, span.past) == NOBODY:
+        level, old = self.level(said.key, past), self.in_force(said.key, past)
+        if level == NOBODY or not old:
             return "member.unknown"
-        return "member.exists" if self.grants_of(said.new_key, span.past) else None
+        if self.grants_of(said.new_key, span.past):
+            return "member.exists"
+        parents = set().union(*(self.grants[grant].parents for grant in old))
+        self.grants[span] = Grant(self.lines(old), parents, self.above(old), self.depth(old), level)
+        self.origins[said.new_key] = self.node(said.key)
+        self.about.setdefault(said.new_key, []).append(span)
+        self.end(span)
+        return None
 
     def revocation(self, span: Span, said: Said) -> str | None:
         if not self.grants_of(said.key, span.past):
             return "member.unknown"
-        keys = self.recovery_keys(said.key, span.past)
-        return None if any(said.is_signed_by(key) for key in keys) else "binding.invalid"
+        if not self.is_recovered(span, said):
+            return "binding.invalid"
+        self.end(span)
+        return None
+
+    def is_recovered(self, span: Span, said: Said) -> bool:
+        """Whether a recovery key in force signed, or one did when the act was settled."""
+        keys = [key for key in self.recovery_keys(said.key, span.past) if said.is_signed_by(key)]
+        self.by_recovery += [(span, self.node(said.key), key) for key in keys]
+        return bool(keys) or span in self.given.settled
+
+
+def newest(acts: list[Span]) -> list[Span]:
+    """Those that are in the past of no other one of them."""
+    return [act for act in acts if not any(act in other.past for other in acts if other is not act)]
 
 
 def said_by(span: Span) -> Said:
     assert span.said is not None
     return span.said
-
-
-def verified(_: Judgement, __: Span, ___: Said) -> None:
-    """What was checked when it was read."""
 
 
 RULES = {
@@ -316,5 +346,4 @@ RULES = {
     "identity.revoke": Judgement.revocation,
     "tenant.policy": Judgement.by_root,
     "tenant.create": lambda *_: "tenant.created",
-    "feed.fork": verified,
 }

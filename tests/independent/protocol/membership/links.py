@@ -6,10 +6,11 @@ From docs/protocol.md, Membership, Forked feeds and Pasts. Shares no code with l
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.independent.protocol.cbor import Refused
+from tests.independent.protocol.cbor import Refused, read_array
 from tests.independent.protocol.control import Place, Said, read_control
+from tests.independent.protocol.fields import as_bytes
 
-LETTING_IN = ("member.admit", "identity.rotate")
+LETTING_IN = {"member.admit": 1, "identity.rotate": 2}  # the element that names the key
 
 
 @dataclass(eq=False)
@@ -24,6 +25,7 @@ class Span:
     kind: str
     said: Said | None = None
     fault: str | None = None
+    lets_in: bytes | None = None
     links: set["Span"] = field(default_factory=set)
     past: set["Span"] = field(default_factory=set)
 
@@ -47,9 +49,20 @@ def read_span(tenant: bytes, row: dict[str, object]) -> Span:
             span.fault = "fork.invalid" if span.kind == "feed.fork" else "binding.invalid"
         elif span.kind == "feed.open" and span.said.key != author:
             span.fault = "binding.invalid"
+    span.lets_in = named_in(span.kind, data)
     if span.kind == "feed.open" and span.seq:
-        span.fault = "feed.opened"
+        span.fault = span.fault or "feed.opened"
     return span
+
+
+def named_in(kind: str, data: bytes) -> bytes | None:
+    """The key that data names as let in, whatever else is wrong with it."""
+    if kind not in LETTING_IN:
+        return None
+    try:
+        return as_bytes(read_array(data)[LETTING_IN[kind]], 32)
+    except (Refused, IndexError):
+        return None
 
 
 def founding_of(spans: Iterable[Span]) -> Span | None:
@@ -79,14 +92,10 @@ def forks_of(spans: Iterable[Span], founding: Span | None) -> dict[bytes, int]:
 def taken_in(spans: Iterable[Span], founding: Span) -> set[bytes]:
     """The keys whose feeds are taken in."""
     keys, grown = {founding.author}, True
-    held = [span for span in spans if span.kind in LETTING_IN and span.said]
     while grown:
-        before = len(keys)
-        for span in held:
-            assert span.said
-            if span.author in keys:
-                keys.add(span.said.new_key or span.said.key)
-        grown = len(keys) > before
+        named = {span.lets_in for span in spans if span.lets_in and span.author in keys}
+        grown = not named <= keys
+        keys |= named
     return keys
 
 
@@ -97,7 +106,7 @@ def link(spans: list[Span], founding: Span) -> list[Span]:
     for span in sorted(spans, key=lambda span: span.seq):
         feeds.setdefault(span.feed, []).append(span)
         named = span.said.after if span.said else []
-        span.links = {by_id[id_] for id_ in named if id_ in by_id} - {span}
+        span.links = {by_id[id_] for id_ in named if id_ in by_id}
         if len(feeds[span.feed]) > 1:
             span.links.add(feeds[span.feed][-2])
     ordered, left = _ordered(spans)
@@ -114,7 +123,8 @@ def link(spans: list[Span], founding: Span) -> list[Span]:
 
 def _ordered(spans: list[Span]) -> tuple[list[Span], set[Span]]:
     """Each behind all that it links to, the smaller HLC and id first; and those that never can be next."""
-    left, done, ordered = set(spans), set(), []
+    left, ordered = set(spans), list[Span]()
+    done: set[Span] = set()
     while ready := [span for span in left if span.links <= done]:
         span = min(ready, key=lambda one: one.place)
         ordered.append(span)

@@ -4,8 +4,10 @@ Shares no code with lognode.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
+from tests.independent.protocol.control import Said
 from tests.independent.protocol.fields import sha256
 from tests.independent.protocol.membership.judgement import (
     CUT_REASONS,
@@ -13,6 +15,7 @@ from tests.independent.protocol.membership.judgement import (
     ROOT,
     Given,
     Judgement,
+    newest,
     said_by,
 )
 from tests.independent.protocol.membership.links import Span, forks_of, founding_of, link, read_span, taken_in
@@ -41,7 +44,7 @@ def membership(tenant: bytes, rows: list[dict[str, object]]) -> Membership:
     dropped = {span: "feed.forked" for span in held if span.seq >= forks.get(span.feed, span.seq + 1)}
     spans = [span for span in held if span not in dropped]
     keys = taken_in(spans, founding) if founding else set()
-    dropped |= {span: "member.unknown" for span in spans if span.author not in keys}
+    dropped |= {span: "member.unknown" for span in spans if founding and span.author not in keys}
     result = Membership(forks=[[feed.hex(), seq] for feed, seq in sorted(forks.items())])
     if founding:
         ordered = link([span for span in spans if span not in dropped], founding)
@@ -72,12 +75,12 @@ class _Settling:
         for row in count(1):
             self.judgings += 1
             judgement = Judgement(self.ordered, self.given)
-            losers = {act: why for act, why in _losers(judgement).items() if act not in self.given.settled}
-            if not losers or self.judgings >= JUDGINGS_MAX:
+            losers = _losers(judgement)
+            if not losers:
                 return judgement
-            self.given.lost |= losers
             if row > EASY_JUDGINGS:
-                self.given.lost |= {act: why for act, why in judgement.why.items() if act.kind in ADMITTING}
+                losers = {act: why for act, why in judgement.why.items() if act.kind in ADMITTING} | losers
+            self.given.lost |= losers
         raise AssertionError
 
     def settle(self, judgement: Judgement) -> bool:
@@ -112,14 +115,15 @@ class _Settling:
         return found
 
     def electorate(self, judgement: Judgement, key: bytes) -> set[bytes]:
-        grants = judgement.grants_of(key, self.everything)
-        these = grants | judgement.above(grants)
+        grants = judgement.in_force(key, self.everything)
+        these = judgement.lines(grants) | judgement.above(grants)
         found = set()
         for voter in judgement.about:
-            in_force = judgement.in_force(voter, self.everything)
-            fits = any(grant in these or judgement.grants[grant].parents <= these for grant in in_force)
-            if fits and judgement.level(voter, self.everything) == ROOT:
-                found.add(voter)
+            for grant in judgement.in_force(voter, self.everything):
+                held = judgement.grants[grant]
+                fits = held.lines & these or (held.parents and held.parents <= these)
+                if fits and judgement.level(voter, self.everything) == ROOT:
+                    found.add(voter)
         return found
 
 
@@ -137,14 +141,15 @@ def _settles(judgement: Judgement, act: Span) -> bool:
 
 def _rank(judgement: Judgement, act: Span) -> tuple[int, int]:
     said = said_by(act)
-    turn = 4
-    if act.kind == "identity.revoke" or (act.kind == "identity.rotate" and not judgement.is_by_old_key(act)):
+    if act.kind == "identity.revoke":
         turn = 0
     elif act.kind == "identity.rotate":
-        turn = 3
+        turn = 3 if judgement.is_by_old_key(act, said.key) else 0
     elif said.key == act.author:
-        turn = {"member.remove": 1, "member.level": 2}.get(act.kind, 4)
-    return judgement.depth(said.key if turn < 4 else act.author, act.past), turn
+        turn = {"member.remove": 1, "member.level": 2}[act.kind]
+    else:
+        turn = 4
+    return judgement.depth(judgement.grants_of(said.key if turn < 4 else act.author, act.past)), turn
 
 
 def _losers(judgement: Judgement) -> dict[Span, str]:
@@ -152,100 +157,77 @@ def _losers(judgement: Judgement) -> dict[Span, str]:
 
 
 def _overfull(judgement: Judgement) -> dict[Span, str]:
-    joined: dict[bytes, dict[bytes, list[Span]]] = {}
-    uses: dict[bytes, int] = {}
-    for act in judgement.counting:
-        said = said_by(act)
-        if act.kind == "member.admit" and said.invite:
-            joined.setdefault(said.invite, {}).setdefault(said.key, []).append(act)
-            invite = judgement.invite(act, said)
-            assert invite
-            uses[said.invite] = said_by(invite).uses
-    lost = {}
-    for invite, joiners in joined.items():
-        placed = sorted(joiners, key=lambda key, named=invite: sha256(named, key))
-        lost |= {act: "invite.used" for key in placed[uses[invite] :] for act in joiners[key]}
+    lost: dict[Span, str] = {}
+    for id_, invites in judgement.invites.items():
+        for invite in invites:
+            joiners = sorted({said_by(act).key for act in invite.joined}, key=partial(sha256, id_))
+            out = joiners[said_by(invite.act).uses :]
+            lost |= {act: "invite.used" for act in invite.joined if said_by(act).key in out}
     return lost
 
 
 def _rotated_twice(judgement: Judgement) -> dict[Span, str]:
-    rotations: dict[bytes, list[Span]] = {}
+    rotations: dict[bytes, dict[Span, tuple[bool, bytes]]] = {}
     for act in judgement.counting:
         if act.kind == "identity.rotate":
-            rotations.setdefault(said_by(act).key, []).append(act)
-    lost = {}
-    for key, acts in rotations.items():
-        placed = sorted(
-            acts, key=lambda act, old=key: (judgement.is_by_old_key(act), sha256(old, said_by(act).new_key))
-        )
-        lost |= dict.fromkeys(placed[1:], "identity.contested")
+            key = said_by(act).key
+            rotations.setdefault(key, {})[act] = (judgement.is_by_old_key(act, key), _placed(said_by(act)))
+    lost: dict[Span, str] = {}
+    for ranks in rotations.values():
+        best = min(ranks.values())
+        lost |= {act: "identity.contested" for act, rank in ranks.items() if rank != best}
     return lost
 
 
+def _placed(said: Said) -> bytes:
+    return sha256(said.key, said.new_key)
+
+
 def _replaced(judgement: Judgement) -> dict[Span, str]:
-    declared = [act for act in judgement.counting if act.kind == "identity.recovery"]
     return {
         act: "identity.replaced"
-        for act in judgement.counting
-        if act.kind in ("identity.rotate", "identity.revoke") and not judgement.is_by_old_key(act)
-        for newer in declared
-        if act not in newer.past and _gave_up(judgement, newer, act)
+        for act, node, key in judgement.by_recovery
+        for newer, *given_up in judgement.given_up
+        if given_up == [node, key] and act not in newer.past
     }
-
-
-def _gave_up(judgement: Judgement, newer: Span, act: Span) -> bool:
-    """Whether a declaration gives up the key that signed an act."""
-    keys = judgement.recovery_keys(said_by(newer).key, newer.past)
-    former = [key for key in keys if said_by(newer).is_signed_by(key)]
-    return any(said_by(act).is_signed_by(key) for key in former)
 
 
 def _describe(result: Membership, judgement: Judgement, ordered: list[Span]) -> None:
     everything = set(ordered)
     for key in sorted(judgement.about):
         level = judgement.level(key, everything)
-        rotated = [act for act in judgement.acts_about(key, everything) if act.kind == "identity.rotate"]
-        successor = next((said_by(act).new_key.hex() for act in rotated if judgement.ends(act, key)), None)
+        rotated = [act for act in judgement.about[key] if act.kind == "identity.rotate" and judgement.ends(act, key)]
+        successor = said_by(rotated[-1]).new_key.hex() if rotated else None
         row = {"node_key": key.hex(), "level": max(level, 0), "removed": level == NOBODY, "successor": successor}
         result.members.append(row)
-    for act in sorted(judgement.counting, key=lambda one: said_by(one).invite or b""):
-        if act.kind == "invite.create":
-            said = said_by(act)
-            admitted = [one for one in judgement.counting if one.kind == "member.admit"]
-            joiners = {said_by(one).key.hex() for one in admitted if said_by(one).invite == said.invite}
-            assert said.invite
-            row = {"id": said.invite.hex(), "uses_left": said.uses - len(joiners), "joiners": sorted(joiners)}
-            result.invites.append(row)
+    for id_, invites in sorted(judgement.invites.items()):
+        joiners = {said_by(act).key.hex() for act in invites[0].joined}
+        left = max(0, said_by(invites[0].act).uses - len(joiners))
+        result.invites.append({"id": id_.hex(), "uses_left": left, "joiners": sorted(joiners)})
     policies = [act for act in judgement.counting if act.kind == "tenant.policy"]
     for kind in sorted({said_by(act).policy[0] for act in policies}):
-        acts = [act for act in policies if said_by(act).policy[0] == kind]
-        newest = [act for act in acts if not any(act in other.past for other in acts)]
-        result.policies.append(list(said_by(max(newest, key=lambda act: act.id)).policy))
+        last = max(newest([act for act in policies if said_by(act).policy[0] == kind]), key=lambda act: act.id)
+        result.policies.append(list(said_by(last).policy))
 
 
 def _describe_ends(result: Membership, judgement: Judgement | None, held: list[Span], dropped: dict[Span, str]) -> None:
     """Cuts of all feeds, and what is void."""
-    forks = {feed: int(str(seq)) for feed, seq in result.forks}
-    voids: dict[bytes, str] = {}
-    for feed in sorted({span.feed for span in held}):
-        author = next(span.author for span in held if span.feed == feed)
-        if judgement and feed in judgement.feeds:
-            cut = judgement.cut(feed)
-        else:
-            cut = (forks[feed.hex()], "feed.forked") if feed.hex() in forks else None
-            if not judgement or author not in judgement.feeds.values():
-                cut = (0, "member.unknown")
+    forks = {bytes.fromhex(str(feed)): int(str(seq)) for feed, seq in result.forks}
+    strangers = {span.feed for span, why in dropped.items() if why == "member.unknown"}
+    cuts: dict[bytes, tuple[int, str]] = {}
+    for feed in {span.feed for span in held} | forks.keys():
+        cut = judgement.cut(feed) if judgement else (0, "member.unknown")
+        if feed in strangers:
+            cut = (0, "member.unknown")
         if cut:
-            result.cuts.append([feed.hex(), *cut])
-        for span in held:
-            if span.feed == feed and (why := _void(span, cut, judgement, dropped)):
-                voids[span.id] = why
+            cuts[feed] = cut
+    result.cuts = [[feed.hex(), *cut] for feed, cut in sorted(cuts.items())]
+    voids = {span.id: why for span in held if (why := _void(span, cuts.get(span.feed), judgement, dropped))}
     result.voids = [[id_.hex(), why] for id_, why in sorted(voids.items())]
 
 
 def _void(span: Span, cut: tuple[int, str] | None, judgement: Judgement | None, dropped: dict[Span, str]) -> str | None:
-    if cut and span.seq >= cut[0]:
-        return cut[1]
-    if span in dropped:
-        return dropped[span]
-    return span.fault or (judgement.why.get(span) if judgement else "member.unknown")
+    why = dropped.get(span) or span.fault
+    if judgement is None:
+        return why or "tenant.unknown"
+    return why or judgement.why.get(span) or (cut[1] if cut and span.seq >= cut[0] else None)
