@@ -220,12 +220,14 @@ def _has_said(text: str, log: Path, process: Popen[bytes]) -> bool:
 def _end(process: Popen[bytes], number: signal.Signals) -> int:
     """Its exit code, once it and all that it started were told to end."""
     for _ in range(ENDINGS_MAX):
-        if process.poll() is None:
+        # What it started may run on where it has ended itself, as `timeout` does.
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         # A signal between a shell's fork and exec is lost on what it starts: tell it again.
         with suppress(TimeoutExpired):
             return process.wait(ENDING_S_MAX)
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     return process.wait()
 
 
