@@ -48,8 +48,8 @@ def test_ctrl_c_stops_the_script_around_a_command_too(daemon: Daemon, tmp_path: 
     [
         (("verify",), "store.audit.audit_file", "the history is not verified"),
         (("backup", "verify", "BACKUP"), "store.backup.verification.verify_backup", "the backup is not verified"),
-        (("bundle", "verify", "BACKUP/node.key"), "bundle.reader.verify_bundle", "the bundle is not verified"),
-        (("bundle", "create", "-o", "OUT"), "bundle.reader.verify_bundle", "nothing was written"),
+        (("bundle", "verify", "BACKUP/node.key"), "proof.bundle.reader.verify_bundle", "the bundle is not verified"),
+        (("bundle", "create", "-o", "OUT"), "proof.bundle.reader.verify_bundle", "nothing was written"),
     ],
 )  # fmt: skip
 def test_ctrl_c_leaves_a_word_of_what_is_not_done(

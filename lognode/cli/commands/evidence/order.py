@@ -18,7 +18,7 @@ _SAID: Final = {
 
 
 def relation(span_id: str, other: str, /, *, target: Target = HERE) -> None:
-    """Say which of two spans its author knew when it wrote the other.
+    """Say which of two spans was known to the author of the other.
 
     That does not depend on any clock: it follows from what nodes signed of what they held.
 
@@ -31,7 +31,7 @@ def relation(span_id: str, other: str, /, *, target: Target = HERE) -> None:
 
     Examples
     --------
-    $ lognode relation 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0 06h0fd5j2g0051t0y4jbdwv5awr2sfw3xy0xbh0
+    $ lognode relation "$placed" "$paid"
     """
     with target.client() as client:
         answer = client.relation(span_id, other)
