@@ -96,6 +96,10 @@ class ApiApp(QuartTrio):
         self.services = services
         # Else a doubled slash is answered by a redirection, in HTML.
         self.url_map.merge_slashes = False
+        # What the path's end may hold where it is a text of anybody's; the router's own form refuses some.
+        form = {"regex": "(?s:.+)", "part_isolating": False}
+        text = type("TextConverter", (self.url_map.converters["path"],), form)
+        self.url_map.converters["text"] = text
         self.routes: dict[str, Route] = {}
         self._door = Door(services)
         self._meters = services.meters.api
@@ -139,7 +143,7 @@ class ApiApp(QuartTrio):
             response = await super().handle_request(request)
         rule, duration_s = request.url_rule, self.services.world.monotonic_s() - started_s
         # What leads to no route may be spelled in any number of ways, and so may its method.
-        route = (rule.rule.translate(_BRACES), request.method) if rule else ("none", "none")
+        route = (rule.rule.replace("<text:", "<").translate(_BRACES), request.method) if rule else ("none", "none")
         self._meters.requests.labels(*route, f"{response.status_code // 100}xx").observe(duration_s)
         return response
 

@@ -36,7 +36,9 @@ from lognode.cli.commands.federation.members import (
 from lognode.cli.commands.federation.peers import peers
 from lognode.cli.commands.federation.sync import sync, sync_status
 from lognode.cli.commands.simulation import sim
+from lognode.cli.commands.spans.conflicts import conflict_list, conflict_policy, conflict_resolve
 from lognode.cli.commands.spans.read import log, show, tail, why
+from lognode.cli.commands.spans.subjects import revert, state_rebuild, subject
 from lognode.cli.commands.spans.transfer import export, replay
 from lognode.cli.commands.spans.write import append, import_file
 from lognode.cli.manual import epilogue_of, examples_of, examples_text, help_of
@@ -135,6 +137,15 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
             },
         ),
         "sync": Family("Bring this node and others into agreement.", {"status": sync_status}, sync),
+    },
+    "What holds": {
+        "subject": subject,
+        "conflict": Family(
+            "List or decide conflicts, or say how they are settled.",
+            {"list": conflict_list, "resolve": conflict_resolve, "policy": conflict_policy},
+        ),
+        "revert": revert,
+        "state": Family("Look after what state is read from.", {"rebuild": state_rebuild}),
     },
     "This shell": {"completion": completion},
 }

@@ -45,6 +45,8 @@ class Action(StrEnum):
     SYNC_START = "sync.start"  # have this node and others compared now
     ACTOR_ASSERT = "actor.assert"  # name an actor without the actor's signature
     ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
+    POLICY_CHANGE = "policy.change"  # say how conflicts are settled
+    STATE_REBUILD = "state.rebuild"
     MEMBER_READ = "member.read"
     MEMBER_CHANGE = "member.change"  # approve, remove, give another level
     INVITE_READ = "invite.read"  # without its secret
@@ -65,6 +67,7 @@ _LEAST: Mapping[Action, Role] = {
     Action.PRIVATE_BUNDLE: Role.OWNER,
     Action.ACTOR_ASSERT: Role.OWNER,
     Action.ORIGIN_ASSERT: Role.OWNER,
+    Action.POLICY_CHANGE: Role.OWNER,
     Action.MEMBER_READ: Role.VIEWER,
     Action.MEMBER_CHANGE: Role.OWNER,
     Action.INVITE_READ: Role.ADMIN,

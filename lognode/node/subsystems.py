@@ -17,6 +17,7 @@ from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
 from lognode.api.evidence import bundle, order
+from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.federation import invites, join, members, peers, sync
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
@@ -49,6 +50,9 @@ REGISTRATIONS: Final = (
     join.register,
     sync.register,
     peers.register,
+    subjects.register,
+    conflicts.register,
+    rebuilding.register,
 )
 
 

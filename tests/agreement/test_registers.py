@@ -29,7 +29,7 @@ def alone(feed: FeedId, seq: int) -> Mapping[FeedId, int]:
 
 def registers(node: Receiver) -> Registers:
     feeds = {feed.number: feed for feed in load_feeds(node.conn)}
-    return Registers(node.conn, node.tenant, feeds, node.book.members, alone)
+    return Registers(node.conn, node.tenant, feeds, node.book.members.policies, alone)
 
 
 def said(state: State) -> tuple[set[SpanId], SpanId | None]:

@@ -17,6 +17,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Even
 
 from lognode.api.app import create_app
 from lognode.api.evidence import bundle, order
+from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import open_listening
@@ -31,6 +32,9 @@ REGISTRATIONS: Final = (
     reads.register,
     bundle.register,
     order.register,
+    subjects.register,
+    conflicts.register,
+    rebuilding.register,
     events.register,
     socket.register,
 )

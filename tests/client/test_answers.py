@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, agreement, federation, peers
+from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, agreement, federation, peers, state
 from tests.daemon import Daemon
 
 TENANT: Final = "/v1/tenants/{tenant}"
@@ -31,12 +31,20 @@ ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("patch", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
     ("delete", f"{TENANT}/members/{{node}}", "200"): (federation.Changed,),
     ("get", f"{TENANT}/peers", "200"): (peers.Peers,),
+    ("get", f"{TENANT}/subjects", "200"): (state.Subjects,),
+    ("get", f"{TENANT}/subjects/{{subject}}", "200"): (state.Subject,),
+    ("get", f"{TENANT}/conflicts", "200"): (state.Subjects,),
+    ("post", f"{TENANT}/conflicts/resolve", "201"): (state.Resolved,),
+    ("get", f"{TENANT}/policies", "200"): (state.Policies,),
+    ("put", f"{TENANT}/policies/{{kind}}", "201"): (Receipt,),
+    ("post", f"{TENANT}/spans/{{span_id}}/revert", "201"): (Receipt,),
+    ("post", f"{TENANT}/state/rebuild", "200"): (state.Rebuilt,),
     ("get", f"{TENANT}/spans/{{span_id}}/relation/{{other}}", "200"): (agreement.Relation,),
     ("post", "/v1/node/join", "200"): (federation.Joined,),
     ("post", "/v1/node/join", "202"): (federation.Joined,),
 }
 # One type for a span wherever it comes from; these fields it has in some answers only.
-OF_SOME_SPANS: Final = frozenset({"entry", "depth"})
+OF_SOME_SPANS: Final = frozenset({"entry", "depth", "restored_from", "reverted_by"})
 
 
 def shape(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:

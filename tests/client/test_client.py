@@ -63,7 +63,9 @@ async def test_a_span_comes_back_as_it_was_drafted(client: AsyncClient) -> None:
 async def test_the_fields_of_a_span_are_those_that_a_node_sends(client: AsyncClient) -> None:
     span = await client.span((await client.append(Draft(kind="field.named")))["id"])
 
-    assert set(span) | {"body", "body_fault", "depth", "void"} == set(get_type_hints(Span))
+    assert set(span) | {"body", "body_fault", "depth", "void", "restored_from", "reverted_by"} == set(
+        get_type_hints(Span)
+    )
 
 
 async def test_the_same_key_gives_the_same_span_and_no_other(client: AsyncClient) -> None:

@@ -22,6 +22,8 @@ _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {
     "invite": ("An invite's id: 26 characters of lower-case Crockford base32.", None),
     "node": ("A node's key: 52 characters of lower-case Crockford base32.", None),
     "span_id": ("A span's id: 39 characters of lower-case Crockford base32.", None),
+    "subject": ("A subject, as spans name it; any text, percent-encoded.", None),
+    "kind": ("The kind of spans.", None),
     "other": ("The id of another span.", None),
 }
 _TEXT: Final = """Every request needs `Authorization: Bearer TOKEN` with the token from `admin.token` in the \
@@ -130,7 +132,7 @@ def _operation(name: str, route: Route, schemas: _Schemas) -> dict[str, Any]:
     return operation
 
 
-_PATH_PART: Final = re.compile(r"<([a-z_]+)>")
+_PATH_PART: Final = re.compile(r"<(?:text:)?([a-z_]+)>")
 
 
 def _path(rule: str) -> str:

@@ -23,6 +23,7 @@ from lognode.timeline.agreement.restoring import check_restored, read_restored
 from lognode.timeline.query import PageRequest, encode_cursor, lineage_of, parse_query
 from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, entry_of, feed_of, header_of, id_of, span_json
 from lognode.timeline.store.agreement.pasts import resolved
+from lognode.timeline.store.agreement.subjects import Registers
 from lognode.timeline.store.read.lookup import (
     Walk,
     causes,
@@ -214,7 +215,12 @@ def _span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: Sp
     entry = entry_of(record, feed_of(record, feeds).feed_id)
     shown = {**_named_span(conn, tenant, feeds, record), "entry": entry.hex()}
     restored = _restored_from(tenant, feeds, record)
-    return _encode(shown if restored is None else {**shown, "restored_from": restored})
+    if restored is not None:
+        shown["restored_from"] = restored
+    reverts = Registers(conn, tenant, feeds, {}).reverters(record)
+    if reverts:
+        shown["reverted_by"] = [b32encode(revert) for revert in reverts]
+    return _encode(shown)
 
 
 def _restored_from(tenant: TenantRef, feeds: Feeds, record: Record) -> dict[str, Any] | None:

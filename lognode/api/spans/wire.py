@@ -47,7 +47,7 @@ class UploadJson(msgspec.Struct, frozen=True):
 class SpanJson(msgspec.Struct, frozen=True):
     """A recorded action. Where its body is not held or malformed, `body` says so and the body's fields are absent.
 
-    A span without effect says why it is `void`; it is shown only to who names it.
+    A span without effect says why it is `void`; it is shown only to who names it, and so is `reverted_by`.
     """
 
     id: str
@@ -93,6 +93,7 @@ class OneSpanJson(SpanJson, frozen=True, kw_only=True):
 
     entry: str
     restored_from: RestoredJson | UnsetType = UNSET
+    reverted_by: list[str] | UnsetType = UNSET
 
 
 class WalkSpanJson(SpanJson, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from lognode.client.aio.agreement import AsyncAgreement
 from lognode.client.aio.federation import AsyncFederation
 from lognode.client.aio.session import AsyncSession, Params
 from lognode.client.aio.spans import AsyncSpans
+from lognode.client.aio.state import AsyncState
 from lognode.client.aio.tail import AsyncTail
 from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, parse_answer
 from lognode.client.batch import AsyncLines, Batcher, Each, Line, encoded, renumber
@@ -57,7 +58,7 @@ def connect_async(
     return AsyncClient(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
-class AsyncClient(AsyncFederation, AsyncAgreement):
+class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState):
     """A node as seen by one caller in one tenant. An AsyncClient serves any number of tasks of one trio run.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it

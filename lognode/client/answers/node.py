@@ -129,6 +129,7 @@ class Span(TypedDict):
     body_fault: NotRequired[str]
     void: NotRequired[str]
     restored_from: NotRequired[dict[str, Any]]
+    reverted_by: NotRequired[list[str]]
     entry: NotRequired[str]  # hex; only where one span is asked for
     depth: NotRequired[int]  # only in a walk: steps from the span that was asked for
 

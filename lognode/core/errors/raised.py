@@ -5,13 +5,13 @@ from itertools import chain
 from typing import Final
 
 from lognode.core.errors import files, identity, requests, values, work
-from lognode.core.errors.agreement import copies, forks, policies, records
+from lognode.core.errors.agreement import copies, forks, policies, records, states
 from lognode.core.errors.federation import addresses, connections, intake, joining, links, peers
 from lognode.core.errors.spec import ErrorSpec
 
 _TABLES: Final = (
     requests, values, records, forks, joining, addresses, files, identity, work, peers, connections, intake, links,
-    copies, policies,
+    copies, policies, states,
 )  # fmt: skip
 ERRORS: Final[Mapping[str, ErrorSpec]] = {
     row[0]: ErrorSpec(*row) for row in chain.from_iterable(table.ROWS for table in _TABLES)

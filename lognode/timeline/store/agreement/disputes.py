@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from lognode.timeline.record import TenantRef
+
 _SHARED: Final = "SELECT tenant, subject FROM latest WHERE private = 0"
 
 
@@ -27,3 +29,9 @@ def hint_all_disputes(conn: sqlite3.Connection, tenant: int) -> None:
     """Add all subjects of a tenant about which several feeds have spans: what counts of these has changed."""
     sql = f"INSERT OR IGNORE INTO disputes {_SHARED} AND tenant = ? GROUP BY subject HAVING count(*) > 1"
     conn.execute(sql, (tenant,))
+
+
+def next_disputes(conn: sqlite3.Connection, tenant: TenantRef, after: str | None, limit: int) -> list[str]:
+    """Subjects that may be in conflict, behind `after` by their UTF-8 bytes, at most `limit`."""
+    sql = "SELECT subject FROM disputes WHERE tenant = ? AND subject > ? ORDER BY subject LIMIT ?"
+    return [subject for (subject,) in conn.execute(sql, (tenant.number, after or "", limit))]

@@ -4,11 +4,13 @@ Synchronous functions on the writing connection.
 """
 
 import sqlite3
-from typing import Final
+from typing import Final, NamedTuple
 
 from lognode.core.span import EXECUTED, PRIVATE, RESERVED_PREFIXES
 from lognode.timeline.agreement.subjects import RESOLVE, REVERT
 from lognode.timeline.record import SUBJECT
+from lognode.timeline.store.agreement.disputes import hint_all_disputes
+from lognode.timeline.store.agreement.merges import rebuild_merges
 
 _RESERVED: Final = ", ".join(f"'{word}'" for word in sorted(RESERVED_PREFIXES))
 _MAY_BE_VALUE: Final = (
@@ -23,6 +25,7 @@ SOURCES: Final = {
     "reverts": "SELECT s.tenant, s.caused_by, s.row FROM spans s JOIN kinds k ON k.kind = s.kind"
     f" WHERE k.name = '{REVERT}' AND s.status = {EXECUTED} AND s.caused_by IS NOT NULL",
 }
+_COMPARED: Final = (*SOURCES, "merged")
 
 
 def rebuild_subjects(conn: sqlite3.Connection) -> None:
@@ -30,3 +33,43 @@ def rebuild_subjects(conn: sqlite3.Connection) -> None:
     for table, sql in SOURCES.items():
         conn.execute(f"DELETE FROM {table}")
         conn.execute(f"INSERT INTO {table} {sql}")
+
+
+class RebuiltTable(NamedTuple):
+    """A table that was made again: how many rows it has, and how many of these were missing, or were others."""
+
+    rows: int
+    changed: int
+
+
+def rebuild_state(conn: sqlite3.Connection) -> dict[str, RebuiltTable]:
+    """Make again, for all tenants, what state and order are read from, and say what that changed.
+
+    In one transaction: who reads meanwhile sees it as before.
+    """
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for table in _COMPARED:
+            conn.execute(f"CREATE TEMP TABLE before_{table} AS SELECT * FROM {table}")
+        rebuild_subjects(conn)
+        rebuild_merges(conn)
+        for (tenant,) in conn.execute("SELECT tenant FROM tenants").fetchall():
+            hint_all_disputes(conn, tenant)
+        found = {table: _compare(conn, table) for table in _COMPARED}
+        for table in _COMPARED:
+            conn.execute(f"DROP TABLE before_{table}")
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+    return found
+
+
+def _compare(conn: sqlite3.Connection, table: str) -> RebuiltTable:
+    (rows,) = conn.execute(f"SELECT count(*) FROM {table}").fetchone()
+    changed = 0
+    for one, other in ((table, f"before_{table}"), (f"before_{table}", table)):
+        sql = f"SELECT count(*) FROM (SELECT * FROM {one} EXCEPT SELECT * FROM {other})"
+        changed += conn.execute(sql).fetchone()[0]
+    return RebuiltTable(rows, changed)

@@ -13,6 +13,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId
 from lognode.core.limits import TEXT_BYTES_MAX
 from lognode.core.span import EXECUTED, PRIVATE, decode_body
+from lognode.timeline.agreement.pasts import Place, past_of
 from lognode.timeline.agreement.subjects import (
     RESOLVE,
     ClockOf,
@@ -24,7 +25,6 @@ from lognode.timeline.agreement.subjects import (
     is_live,
     may_be_value,
 )
-from lognode.timeline.members import Membership
 from lognode.timeline.record import (
     RECORD_COLUMNS,
     STUB_COLUMNS,
@@ -38,6 +38,7 @@ from lognode.timeline.record import (
     id_of,
     row_of,
 )
+from lognode.timeline.store.agreement.pasts import HeldKnowledge
 from lognode.timeline.store.read.lookup import find_span
 
 _NEWEST: Final = (
@@ -73,15 +74,15 @@ class Registers:
         conn: sqlite3.Connection,
         tenant: TenantRef,
         feeds: Mapping[int, FeedRef],
-        members: Membership,
-        clock_of: ClockOf,
+        policies: Mapping[str, str],
+        clock_of: ClockOf | None = None,
     ) -> None:
         self._conn = conn
         self._tenant = tenant
         self._feeds = feeds
         self._numbers = {feed.feed_id: number for number, feed in list(feeds.items()) if feed.tenant == tenant.number}
-        self._policies = members.policies
-        self._clock_of = clock_of
+        self._policies = policies
+        self._clock_of = clock_of or _clock_of(conn, tenant, feeds)
         self._cuts: dict[int, int] = dict(conn.execute(_CUTS, (tenant.number,)).fetchall())
         has_reverts = "SELECT EXISTS (SELECT 1 FROM reverts WHERE tenant = ?)"
         self._has_reverts: int = conn.execute(has_reverts, (tenant.number,)).fetchone()[0]
@@ -166,6 +167,12 @@ class Registers:
         return id_of(record, feed_of(record, self._feeds).feed_id)
 
 
+def _clock_of(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef]) -> ClockOf:
+    """What the authors of spans knew, as far as it is held."""
+    knowledge = HeldKnowledge(conn, tenant, feeds)
+    return lambda feed, seq: past_of([Place(feed, seq)], knowledge)
+
+
 def subject_of(record: Record) -> str | None:
     """What a stored span is about; None where it is about nothing, or its body is not held or malformed.
 
@@ -177,3 +184,43 @@ def subject_of(record: Record) -> str | None:
     except CallerError:
         return None
     return said if said and len(said) <= TEXT_BYTES_MAX else None
+
+
+def has_subject(conn: sqlite3.Connection, tenant: TenantRef, subject: str) -> bool:
+    """Whether any span says something about a subject, also where it does not stand."""
+    sql = "SELECT EXISTS (SELECT 1 FROM latest WHERE tenant = ? AND subject = ?)"
+    return bool(conn.execute(sql, (tenant.number, subject)).fetchone()[0])
+
+
+def next_subjects(conn: sqlite3.Connection, tenant: TenantRef, prefix: str, after: str | None, limit: int) -> list[str]:
+    """The subjects that begin with `prefix` behind `after`, by their UTF-8 bytes, at most `limit`."""
+    sql = (
+        "SELECT subject FROM latest WHERE tenant = ? AND subject > ? AND subject >= ? AND subject < ?"
+        " GROUP BY subject ORDER BY subject LIMIT ?"
+    )
+    values = (tenant.number, after or "", prefix, prefix + chr(0x10FFFF), limit)
+    return [subject for (subject,) in conn.execute(sql, values)]
+
+
+def settle_disputes(
+    conn: sqlite3.Connection,
+    tenant: TenantRef,
+    feeds: Mapping[int, FeedRef],
+    policies: Mapping[str, str],
+    subjects: Sequence[str],
+) -> None:
+    """Let those of the subjects be disputed no more that are in no conflict.
+
+    On the writing connection: no commit comes between the look and the deed.
+    """
+    registers = Registers(conn, tenant, feeds, policies)
+    over = [subject for subject in subjects if not registers.read(subject).fold.is_conflict]
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        sql = "DELETE FROM disputes WHERE tenant = ? AND subject = ?"
+        conn.executemany(sql, [(tenant.number, subject) for subject in over])
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise

@@ -1,0 +1,1 @@
+"""Routes about state: what spans come to, and deciding it."""
