@@ -76,6 +76,7 @@ async def _run(
             subsystems.start_discovery(parts)
             subsystems.start_federation(parts, settings)
             subsystems.start_restoring(parts)
+            subsystems.start_telling(parts)
             subsystems.start_api(parts, configuration, listening, stopping)
             url = listening.url if listening else None
             status = f"API at {url}" if url else "API switched off"

@@ -27,6 +27,7 @@ from lognode.api.spans import append, reads
 from lognode.core.ids import b32encode
 from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
+from lognode.engine.service.agreement.telling import Telling
 from lognode.engine.service.mirror import Mirror
 from lognode.node.listening import LISTENING, start_listeners, stop_listeners
 from lognode.node.parts import Parts
@@ -109,6 +110,11 @@ def start_merging(parts: Parts) -> None:
 def start_discovery(parts: Parts) -> None:
     """Have other nodes found, and what is learnt of them kept."""
     parts.supervisor.start("discovery", parts.discovery.run)
+
+
+def start_telling(parts: Parts) -> None:
+    """Have forks told to all that not all can know yet."""
+    parts.supervisor.start("forks", Telling(parts.store, parts.writer, parts.standings).run)
 
 
 def start_restoring(parts: Parts) -> None:

@@ -6,7 +6,7 @@ wrong with one feed stops no other; only `Take` keeps anything, so a run may end
 Source: docs/protocol.md, A run.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Final, Literal, TypeVar
 
 from lognode.core.ids import FEED_ID_BYTES, FeedId
@@ -17,7 +17,9 @@ from lognode.core.limits import (
     RUN_DIRECT_SPANS_MAX,
     RUN_FEEDS_MAX,
     RUN_ROUNDS_MAX,
+    SEARCHES_MAX,
 )
+from lognode.core.span import Range
 from lognode.protocol.content import malformed
 from lognode.protocol.messages import (
     PREFIXES,
@@ -34,11 +36,13 @@ from lognode.protocol.messages import (
     Push,
     Pushed,
     Ranges,
+    RangeWant,
     Refused,
     Request,
     Welcome,
 )
 from lognode.protocol.queue import Queue
+from lognode.protocol.search import search
 from lognode.protocol.serve import Parcel
 from lognode.protocol.steps import Ask, Call, Give, Look, Refusal, Reply, Report, Step, Take, Taken, Want
 from lognode.protocol.summary import Summary, View, nothing_of
@@ -47,6 +51,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 Run = Generator[Step, Reply, T]
 _PREFIX_DIGITS_MAX: Final = 2 * FEED_ID_BYTES - 1
+_PARTED: Final = frozenset({"feed.forked", "range.unproven"})  # what another history looks like, and what is made up
 _UNADMITTED: Final = "feed.unadmitted"  # it may be admitted by a span that is still to come
 
 
@@ -73,6 +78,7 @@ class _Reconciliation:
         self.refusals: dict[FeedId, Refusal] = {}
         self.wants: dict[FeedId, tuple[int, int]] = {}  # feed -> (held, claimed)
         self.told: set[tuple[FeedId, int]] = set()  # control spans that were given; a peer may refuse them each time
+        self.searched: set[FeedId] = set()
         self.sent = self.received = self.asks = 0
 
     def run(self) -> Run[Report]:
@@ -120,9 +126,9 @@ class _Reconciliation:
             return "equal"
         theirs = yield from self._expand(mine, said)
         heads = [(mine.head(head.feed), head) for head in theirs if head.feed not in self.refusals]
-        for ours, head in heads:
-            if ours.size == head.size and ours.root != head.root:
-                self._refuse(head.feed, "feed.forked", f"two roots at {head.size}", here=True)
+        forked = [(ours, head) for ours, head in heads if ours.size == head.size and ours.root != head.root]
+        for _, head in forked:
+            self._refuse(head.feed, "feed.forked", f"two roots at {head.size}", here=True)
         heads = [pair for pair in heads if pair[1].feed not in self.refusals]
         # Beyond where a feed is known to fork there is nothing to want, and no agreement to come to.
         ends = {head.feed: min(head.size, view.bounds.get(head.feed, head.size)) for head in theirs}
@@ -146,6 +152,7 @@ class _Reconciliation:
         )
         yield from self._pull(pulled := Queue(wants))
         yield from self._push(pushed := Queue(gives))
+        yield from self._search({head.feed: min(ours.size, head.size) for ours, head in forked + heads})
         for queue, here in ((pulled, True), (pushed, False)):
             for feed in queue.postponed:
                 self._refuse(feed, _UNADMITTED, "", here=here)
@@ -244,6 +251,26 @@ class _Reconciliation:
                         self.sent += queue.advance(part.feed, outcome)
             for feed in queue.unmoved(wants, {part.feed for part in ranges}):
                 self._set_back(queue, feed, "range.withheld", "", here=False)
+
+    def _search(self, shared: Mapping[FeedId, int]) -> Run[None]:
+        """Where feeds part of which we hold another history than the peer; `shared` is how much both hold of each."""
+        suspects = [
+            feed
+            for feed, refusal in self.refusals.items()
+            if refusal.code in _PARTED and shared.get(feed) and feed not in self.searched
+        ]
+        if not suspects:
+            return
+        bounds = (yield from _look()).bounds
+        for feed in suspects[:SEARCHES_MAX]:
+            self.searched.add(feed)
+            if shared[feed] <= bounds.get(feed, shared[feed]):  # else what came meanwhile said where it forks
+                yield from search(feed, shared[feed], self._pull_from)
+
+    def _pull_from(self, feed: FeedId, start: int) -> Run[Sequence[Range]]:
+        request = Pull(self._version, self.call.tenant, (RangeWant(feed, start),))
+        answer = yield from self._ask(request, Ranges)
+        return [part for part in answer.ranges if part.feed == feed]
 
     @property
     def _version(self) -> int:

@@ -43,9 +43,32 @@ class Take(NamedTuple):
     ahead: Request | None = None
 
 
-Step = Look | Ask | Give | Take
+class Weigh(NamedTuple):
+    """A range that begins within what is held of its feed: how it compares, a Weighed."""
+
+    found: Range
+
+
+class Keep(NamedTuple):
+    """Ranges of another history of a feed than the one that is held, to be proven and kept: a Weighed again."""
+
+    ranges: Sequence[Range]
+
+
+class Weighed(NamedTuple):
+    """How a range compares with what is held.
+
+    same: it is held, or goes on from what is held; `seq` is its end. forked: it parts from that at `seq`, as can be
+    proven. apart: it parts from it before it begins, or is made up. unproven: nobody signed it who might.
+    """
+
+    verdict: Literal["same", "forked", "apart", "unproven"]
+    seq: int
+
+
+Step = Look | Ask | Give | Take | Weigh | Keep
 Taken = Sequence[int | PeerError]
-Reply = View | Answer | Parcel | Taken
+Reply = View | Answer | Parcel | Taken | Weighed
 
 
 class Call(NamedTuple):

@@ -15,7 +15,7 @@ from lognode.core.span import Entry, Foretold, Range
 from lognode.protocol.messages import VERSIONS, Answer, Hello, Push, Pushed, Refused, Request
 from lognode.protocol.reconcile import reconcile
 from lognode.protocol.serve import FULL_ROOM, REFUSAL, Presence, Room, answer
-from lognode.protocol.steps import Ask, Call, Give, Look, Report, Take, give, look
+from lognode.protocol.steps import Ask, Call, Give, Keep, Look, Report, Take, Weigh, Weighed, give, look
 from lognode.protocol.summary import View
 from lognode.protocol.wire import decode_answer, decode_request, encode_answer, encode_request
 
@@ -170,6 +170,8 @@ def run(dialer: Node, wire: Wire, call: Call | None = None) -> Report:
                     step = steps.send(give(step, dialer, call.room))
                 case Take(ranges, foretold):
                     step = steps.send(dialer.take(ranges, foretold))
+                case Weigh() | Keep():
+                    step = steps.send(Weighed("unproven", 0))
     except StopIteration as end:
         report: Report = end.value
         return report

@@ -24,7 +24,7 @@ from tests.timeline.histories import ALICE, append_signed, write_history
 UNCHECKED: Final = ("heartbeat", "search", "addresses", "petitions", "introductions")
 
 # Empty where nobody else writes; tests of their own see to them.
-FOREIGN: Final = ("inert", "foretold", "cuts", "voids", "bounds", "reverts", "cosignatures")
+FOREIGN: Final = ("inert", "foretold", "cuts", "voids", "bounds", "evidence", "branches", "reverts", "cosignatures")
 
 
 @pytest.fixture(scope="module")

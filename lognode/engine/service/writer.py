@@ -27,6 +27,7 @@ from lognode.engine.opening import plan_adoption, plan_tenant
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.agreement.alerts import Alerts
 from lognode.engine.service.agreement.doubts import ORDINARY, Beginning, Doubts
+from lognode.engine.service.agreement.forking import Forks, ForkWork
 from lognode.engine.service.agreement.news import News
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
@@ -73,6 +74,8 @@ class Writer:
         self._intake = Intake(store, self._ledger, self._mailbox, self._commit, self._doubts)
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self.news = News(store, self._ledger, world, keys)
+        work = ForkWork(self._commit, self._append_control, self._take_turn)
+        self.forks = Forks(store, self._ledger, self.alerts, keys.public, work)
         self._log_keys: dict[int, KeyPair] = {}
         self._is_broken = False
         self._is_stopping = False
@@ -181,6 +184,7 @@ class Writer:
         return self._store.tenants[b32encode(tenant_id)]
 
     async def _take_turn(self, turn: Turn) -> None:
+        self._check_running()
         await self._mailbox.put(turn)
         await turn.done.wait()
         if turn.error is not None:

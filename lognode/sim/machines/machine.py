@@ -4,7 +4,7 @@ Owns what a node does by itself and how it answers; knows no network. Invariant:
 disk.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -15,10 +15,12 @@ from lognode.core.access import Level
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError, PeerError
 from lognode.core.ids import SpanId, TenantId, b32encode
+from lognode.core.span import Foretold, Range
 from lognode.core.world import World
 from lognode.engine.receipt import Receipt
 from lognode.engine.service.agreement.doubts import ORDINARY, Beginning
 from lognode.engine.service.agreement.restoring import Restorer
+from lognode.engine.service.agreement.forking import weigh_range
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
@@ -28,7 +30,7 @@ from lognode.federation.sync.service.holdings import Snapshot
 from lognode.identity.keys import SEED_BYTES, NodeKeys
 from lognode.protocol.messages import VERSIONS, Follow, Hello, Push, Pushed, Refused, Request, Welcome
 from lognode.protocol.serve import REFUSAL, Presence, answer
-from lognode.protocol.steps import Give, Look, Reply, Report, Take, give
+from lognode.protocol.steps import Give, Keep, Look, Reply, Report, Take, Weigh, Weighed, give
 from lognode.protocol.wire import decode_request, encode_answer
 from lognode.sim.machines.disk import Crash, Disk, DiskStore
 from lognode.timeline.agreement.continuity import Mark, judge, seal_mark
@@ -182,8 +184,7 @@ class Machine:
         process = self.process
         version = VERSIONS[0] if isinstance(request, Hello) else request.version
         if isinstance(request, Push):
-            outcomes = await process.writer.ingest(tenant, request.ranges, request.foretold)
-            outcomes = outcomes[: len(request.ranges)]
+            outcomes = await self._ingest(tenant, request.ranges, request.foretold)
             told = [outcome if isinstance(outcome, int) else outcome.code for outcome in outcomes]
             return encode_answer(Pushed(tuple(told)), version)
         assert not isinstance(request, Follow)
@@ -222,13 +223,22 @@ class Machine:
         tenant = self.tenant
         return await self._do(lambda: self.process.restorer.restore(tenant)) if tenant is not None else 0
 
+    async def _ingest(
+        self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold]
+    ) -> Sequence[int | PeerError]:
+        """What came of these ranges; forks that are told in spans alone that do not count are told again."""
+        outcomes = await self.process.writer.ingest(tenant, ranges, foretold)
+        if self.membership.untold:
+            await self.process.writer.forks.tell(tenant)
+        return outcomes[: len(ranges)]
+
     @property
     def holdings(self) -> Snapshot:
         """What it holds of the tenant."""
         assert self.tenant is not None
         return Snapshot(self.disk.conn, self.tenant)
 
-    async def carry_out(self, step: Look | Give | Take) -> Reply:
+    async def carry_out(self, step: Look | Give | Take | Weigh | Keep) -> Reply:
         """What a step of a run comes to here. Raises Down."""
         tenant, process = self.tenant, self.process
         assert tenant is not None
@@ -237,8 +247,14 @@ class Machine:
                 return self.holdings.view()
             case Give():
                 return give(step, self.holdings)
+            case Weigh(found):
+                weighed = weigh_range(self.disk.conn, tenant, found)
+                return Weighed(weighed.verdict, weighed.seq)
+            case Keep(parts):
+                proof = await self._do(lambda: process.writer.forks.keep(tenant, parts[0].feed, parts))
+                return Weighed("forked", proof.seq) if proof else Weighed("unproven", 0)
             case Take(ranges, foretold, _):
-                return (await self._do(lambda: process.writer.ingest(tenant, ranges, foretold)))[: len(ranges)]
+                return await self._do(lambda: self._ingest(tenant, ranges, foretold))
 
 
 class _Process:

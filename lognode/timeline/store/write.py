@@ -45,9 +45,12 @@ _COLUMNS = {
     "latest": 6,
     "reverts": 3,
     "merged": 5,
+    "evidence": 4,
+    "branches": 8,
 }
 _CLAUSES = {
     "endings": " ON CONFLICT DO UPDATE SET reason = excluded.reason",
+    "evidence": " ON CONFLICT DO UPDATE SET seq = excluded.seq, proof = excluded.proof WHERE excluded.seq < seq",
     "latest": " ON CONFLICT DO UPDATE SET seq = excluded.seq, row = excluded.row",
 }
 

@@ -37,6 +37,8 @@ CODES: Final[dict[str, tuple[Severity, str]]] = {
     ),
     "foretold.wrong": ("damage", "A control span ahead of its range is not proven, or its range is here."),
     "bound.wrong": ("damage", "How much of a feed counts does not follow from the control spans."),
+    "evidence.wrong": ("damage", "What is kept as proof of a fork proves something else, or nothing."),
+    "branch.wrong": ("damage", "Another history of a feed that is kept does not lead to what was signed."),
     "cut.wrong": ("damage", "A cut, or its absence, does not follow from the control spans."),
     "void.wrong": ("damage", "A span is called void, or is not, otherwise than the control spans say."),
     "merge.wrong": ("damage", "A row of what feeds know of others that no merge or feed.open says, or one missing."),

@@ -17,10 +17,11 @@ import trio
 from lognode.core.ids import FeedId
 from lognode.core.limits import READERS
 from lognode.core.span import Foretold, Range
+from lognode.engine.service.agreement.forking import weigh_range
 from lognode.federation.sync.known import Known
 from lognode.protocol.messages import Answer, ControlsWanted, Expand, Hello, Pull
 from lognode.protocol.serve import Parcel, Presence, Room, answer, collect_ranges
-from lognode.protocol.steps import Give, give
+from lognode.protocol.steps import Give, Weigh, Weighed, give
 from lognode.protocol.summary import Summary, View
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.database import Store
@@ -54,6 +55,11 @@ class HeldSpans:
     async def give(self, tenant: TenantRef, step: Give) -> Parcel:
         """What a run of ours is to give."""
         return await self._read(_give, tenant, step)
+
+    async def weigh(self, tenant: TenantRef, step: Weigh) -> Weighed:
+        """How a range of another node compares with what is held."""
+        found = await self._store.read(weigh_range, tenant, step.found)
+        return Weighed(found.verdict, found.seq)
 
     async def lacking(self, tenant: TenantRef, known: Known) -> Sequence[Range]:
         """A batch of ranges beyond what is known to be held elsewhere; none when there is nothing."""

@@ -20,6 +20,7 @@ from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import ENDING_REASONS
 from lognode.timeline.store.audit.agreement import check_cosignatures, check_merged
 from lognode.timeline.store.audit.foretold import check_foretold
+from lognode.timeline.store.audit.forks import check_forks
 from lognode.timeline.store.audit.reading import UNREADABLE, Reading, as_bytes, as_text
 from lognode.timeline.store.audit.subjects import check_subjects
 from lognode.timeline.store.audit.trees import Trees
@@ -188,6 +189,7 @@ class _Audit:
         self._find_strays(walks)
         if self._version >= AGREEMENT_VERSION and self._with_bodies and not self._report.is_damaged:
             check_subjects(self._reading)
+            check_forks(self._reading, homes)
 
     def _fill(self, trees: Trees, homes: Mapping[int, Home], span: SpanRow) -> None:
         """Take the entries that are no spans before this one."""

@@ -103,7 +103,7 @@ def read_range(
     for (stop, _), (size, later) in pairwise([(start, b""), *ends]):
         if entries and size - start > spans_max:
             break
-        part = _read_entries(conn, feed, stop, size)
+        part = read_entries(conn, feed, stop, size)
         weight += sum([entry.weight for entry in part])
         if entries and weight > bytes_max:
             break
@@ -116,7 +116,7 @@ def read_range(
     return found
 
 
-def _read_entries(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[Entry]:
+def read_entries(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> list[Entry]:
     """Entries [start, stop) of a feed, as deep as others may have them."""
     try:
         found = [

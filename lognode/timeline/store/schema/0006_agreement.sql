@@ -74,3 +74,26 @@ CREATE TABLE bounds (
   size    INTEGER NOT NULL,
   PRIMARY KEY (tenant, feed_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Fork proofs that were found here, as files; also by a node that may write no span about them.
+CREATE TABLE evidence (
+  tenant  INTEGER NOT NULL,
+  feed_id BLOB NOT NULL,
+  seq     INTEGER NOT NULL,  -- the first entry that differs
+  proof   BLOB NOT NULL,
+  PRIMARY KEY (tenant, feed_id)
+) STRICT, WITHOUT ROWID;
+
+-- Entries of other histories of forked feeds than the one in `spans`, from where they differ, as others gave them. `tip`
+-- is the root that is signed at the history's end; `note` a checkpoint behind the entry, where one was given.
+CREATE TABLE branches (
+  feed       INTEGER NOT NULL,
+  tip        BLOB NOT NULL,
+  seq        INTEGER NOT NULL,
+  hlc        INTEGER NOT NULL,
+  visibility INTEGER NOT NULL,
+  header     BLOB NOT NULL,
+  body       BLOB,
+  note       BLOB,
+  PRIMARY KEY (feed, tip, seq)
+) STRICT, WITHOUT ROWID;

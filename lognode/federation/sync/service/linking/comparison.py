@@ -15,7 +15,7 @@ from lognode.federation.sync.service.outside import Outside
 from lognode.federation.sync.service.state.tie import Tie
 from lognode.protocol.messages import Answer, Push, Ranges, Request
 from lognode.protocol.reconcile import reconcile
-from lognode.protocol.steps import Ask, Call, Give, Look, Reply, Report, Step, Take, Taken
+from lognode.protocol.steps import Ask, Call, Give, Keep, Look, Reply, Report, Step, Take, Taken, Weigh, Weighed
 from lognode.protocol.summary import addresses_digest
 
 AskPeer = Callable[[Request], Awaitable[Answer]]
@@ -54,6 +54,11 @@ class Comparison:
                 return await self._outside.held.give(self._tie.tenant, step)
             case Take():
                 return await self._take(step)
+            case Weigh():
+                return await self._outside.held.weigh(self._tie.tenant, step)
+            case Keep(ranges):
+                proof = await self._outside.writer.forks.keep(self._tie.tenant, ranges[0].feed, ranges)
+                return Weighed("forked", proof.seq) if proof else Weighed("unproven", 0)
             case Ask(request):
                 early, self._early = self._early, None
                 if early is None or early[0] != request:

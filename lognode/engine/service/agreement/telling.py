@@ -1,0 +1,46 @@
+"""Tells all nodes of a tenant of forks that this node alone knows, or that only spans tell that do not count."""
+
+import structlog
+import trio
+
+from lognode.core.errors import NodeFault
+from lognode.core.ids import b32encode
+from lognode.engine.service.standings import Standings
+from lognode.engine.service.writer import Writer
+from lognode.timeline.record import TenantRef
+from lognode.timeline.store.database import Store
+
+_log = structlog.get_logger(__name__)
+
+
+class Telling:
+    """The task of a node."""
+
+    def __init__(self, store: Store, writer: Writer, standings: Standings) -> None:
+        self._store = store
+        self._writer = writer
+        self._standings = standings
+
+    async def run(self) -> None:
+        """Write what is to be told at the start and whenever a membership changes, until cancelled."""
+        changed = trio.Event()
+
+        def heed() -> None:
+            changed.set()
+
+        with self._standings.telling(heed):
+            for tenant in set(self._store.tenants.values()):
+                await self._tell(tenant)  # what was found before a restart
+            while True:
+                await changed.wait()
+                changed = trio.Event()
+                for tenant in set(self._store.tenants.values()):
+                    if self._standings.of(tenant.number).untold:
+                        await self._tell(tenant)
+
+    async def _tell(self, tenant: TenantRef) -> None:
+        try:
+            await self._writer.forks.tell(tenant)
+        except NodeFault as fault:
+            # The next change of the membership, or the next start, tries again.
+            _log.warning("fork_not_told", tenant=b32encode(tenant.tenant_id), code=fault.code, detail=fault.detail)
