@@ -19,8 +19,8 @@ from lognode.core.span import Foretold, Range
 from lognode.core.world import World
 from lognode.engine.receipt import Receipt
 from lognode.engine.service.agreement.doubts import ORDINARY, Beginning
-from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.forking import weigh_range
+from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
