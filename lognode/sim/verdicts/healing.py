@@ -16,7 +16,7 @@ from lognode.core.errors import LognodeError
 from lognode.core.ids import SpanId
 from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
-from lognode.protocol.summary import Summary, View
+from lognode.protocol.summary import Summary
 from lognode.sim.machines.exchange import Exchange
 from lognode.sim.machines.machine import Down, Machine
 from lognode.timeline.members import Control, Membership, membership
@@ -163,15 +163,8 @@ class _Healing:
         return all(len({self._summary(machine) for machine in piece}) == 1 for piece in pieces)
 
     def _summary(self, machine: Machine) -> bytes:
-        """Of what a machine holds, but for feeds that have two histories by their author's fault."""
-        view = machine.holdings.view()
-        liar = self._world.liar
-        if liar and liar.is_forking:
-            key = self._world.machines[liar.name].keys.public
-            forked = {feed.feed_id for feed in machine.process.store.feeds.values() if feed.node_key == key}
-            clock = Clock({feed: head for feed, head in view.clock.items() if feed not in forked})
-            view = View(clock, {feed: seqs for feed, seqs in view.foretold.items() if feed not in forked})
-        return Summary(view).value
+        """Of what a machine holds."""
+        return Summary(machine.holdings.view()).value
 
     def _clock(self, machine: Machine) -> Clock:
         assert machine.tenant is not None
@@ -181,7 +174,7 @@ class _Healing:
         """What must be so once all agree."""
         final = self._membership(honest)
         for machine in honest:
-            if machine.membership != final:
+            if machine.membership.common != final.common:
                 self._faults.append(f"{machine.name} has another membership")
         liar = self._world.liar
         held = {machine.name: _spans(machine) for machine in self._world.machines if machine.tenant}

@@ -85,6 +85,14 @@ class Membership(NamedTuple):
         """Keys that ever had an effective admission: feeds of others are not taken in."""
         return self.members.keys()
 
+    @property
+    def common(self) -> "Membership":
+        """The part of it that is the same whichever history of forked feeds a node holds."""
+        strangers = self.bounds.keys() - self.forks.keys()
+        cuts = {feed: cut for feed, cut in self.cuts.items() if feed not in strangers}
+        voids = {span: reason for span, reason in self.voids.items() if span not in self.unknown}
+        return self._replace(cuts=cuts, voids=voids, bounds=self.forks, unknown=frozenset())
+
     def level(self, node_key: bytes) -> Level:
         """What a node may do; BLOCKED for whoever is no member."""
         member = self.members.get(node_key)
