@@ -9,7 +9,7 @@ from lognode.protocol.messages import Answer, Push, Pushed, Ranges, Request
 from lognode.protocol.reconcile import reconcile
 from lognode.protocol.serve import Presence, answer
 from lognode.protocol.steps import Ask, Call, Give, Keep, Look, Reply, Report, Step, Take, Weigh, Weighed, give
-from lognode.timeline.store.agreement.forks import read_evidence
+from lognode.timeline.store.controls import read_evidence
 from lognode.timeline.store.write import apply_write
 from tests.engine.receivers import Receiver
 

@@ -14,8 +14,9 @@ from lognode.protocol import search as searching
 from lognode.protocol.messages import Expanded, FeedHead, Leaves, Ranges, Welcome
 from lognode.timeline.proof.checkpoint import parse_checkpoint
 from lognode.timeline.proof.fork import check_fork
-from lognode.timeline.store.agreement.forks import find_feed, read_branch, read_evidence, read_tips
 from lognode.timeline.store.audit.whole import audit
+from lognode.timeline.store.controls import read_evidence
+from lognode.timeline.store.read.ranges import find_feed, read_branch, read_tips
 from tests.agreement.runs import found, ranges_changed, run
 from tests.agreement.split import tell, twin
 from tests.agreement.test_fork_clock import Fork, no_damage

@@ -11,6 +11,7 @@ from lognode.core.ids import FeedId, SpanId
 from lognode.core.span import Entry, decode_body, decode_header, leaf_hashes, span_id
 from lognode.timeline.control.founding import parse_feed_open
 from lognode.timeline.members import Control
+from lognode.timeline.proof.fork import ForkProof, parse_fork
 from lognode.timeline.record import FeedRef, TenantRef, body_of, feed_of, header_of, id_of, row_of
 from lognode.timeline.store.write import find_control
 
@@ -46,6 +47,17 @@ def foretold_controls(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mappin
         if feed not in authors:
             raise NodeFault("database.damaged", f"foretold span {seq} of a feed whose feed.open is missing")
         found.append(Control(span_id(entry.hlc, leaf), feed, seq, entry.hlc, authors[feed], kind, data))
+    return found
+
+
+def read_evidence(conn: sqlite3.Connection, tenant: TenantRef) -> dict[FeedId, ForkProof]:
+    """Proofs that were found here. Raises NodeFault("database.damaged")."""
+    found = {}
+    for feed_id, proof in conn.execute("SELECT feed_id, proof FROM evidence WHERE tenant = ?", (tenant.number,)):
+        try:
+            found[FeedId(feed_id)] = parse_fork(proof)
+        except CallerError as error:
+            raise NodeFault("database.damaged", f"evidence: {error.detail}") from error
     return found
 
 

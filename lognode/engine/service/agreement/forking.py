@@ -26,15 +26,9 @@ from lognode.timeline.members import Membership
 from lognode.timeline.proof.fork import ForkProof, format_fork
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import WritePlan
-from lognode.timeline.store.agreement.forks import (
-    find_feed,
-    read_evidence,
-    read_opening_data,
-    read_part,
-    read_side,
-    read_tips,
-)
+from lognode.timeline.store.controls import read_evidence
 from lognode.timeline.store.database import Store
+from lognode.timeline.store.read.ranges import find_feed, read_opening_data, read_part, read_side, read_tips
 
 KIND: Final = "feed.fork"
 _PROVES_NOTHING: Final = frozenset({"fork.invalid", "body.malformed"})

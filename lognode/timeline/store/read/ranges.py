@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import pairwise
 from struct import error as StructError  # noqa: N812
-from typing import Final
+from typing import Final, NamedTuple
 
 from lognode.core.clock import Clock
 from lognode.core.codec import encode
@@ -21,10 +21,14 @@ from lognode.core.span import (
     Entry,
     Foretold,
     Range,
+    decode_body,
     leaf_hashes,
+    stub_entry,
 )
+from lognode.timeline.proof.fork import Side
 from lognode.timeline.proof.tree import (
     HASH_BYTES,
+    Border,
     border_at,
     consistency_proof,
     grow,
@@ -35,7 +39,7 @@ from lognode.timeline.proof.tree import (
 )
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.read.proofs import checkpoint_of, latest_note, node_source
-from lognode.timeline.store.write import CONTROL_KINDS, newest_checkpoint
+from lognode.timeline.store.write import CONTROL_KINDS, leaves_of, newest_checkpoint
 
 _BOUNDS: Final = "SELECT feed_id, size FROM bounds WHERE tenant = ?"
 _DEPTHS: Final = "hlc, visibility, header, body"
@@ -255,3 +259,56 @@ def _milestones(conn: sqlite3.Connection, feed: FeedRef) -> Iterator[int]:
         if size > last and (size % MILESTONE_SPANS == 0 or weight > MILESTONE_BYTES):
             yield size
             last, weight = size, entry_weight
+
+
+class HeldPart(NamedTuple):
+    """A part of a feed that is held: the tree before it and the leaves in it."""
+
+    feed: FeedRef
+    border: Border
+    leaves: list[bytes]
+
+
+def find_feed(conn: sqlite3.Connection, tenant: TenantRef, feed_id: FeedId) -> FeedRef | None:
+    """A feed of a tenant, if any of it is held."""
+    sql = "SELECT feed, tenant, feed_id, node_key, log_key, own FROM feeds WHERE tenant = ? AND feed_id = ?"
+    row = conn.execute(sql, (tenant.number, feed_id)).fetchone()
+    return FeedRef(*row) if row else None
+
+
+def read_part(conn: sqlite3.Connection, feed: FeedRef, start: int, stop: int) -> HeldPart | None:
+    """What is held of a feed from `start` to `stop` at most; None where it ends before `start`."""
+    size = checkpoint_of(latest_note(conn, feed)).size
+    if start > size:
+        return None
+    return HeldPart(feed, border_at(start, node_source(conn, feed)), leaves_of(conn, feed, start, min(stop, size)))
+
+
+def read_side(conn: sqlite3.Connection, feed: FeedRef, seq: int) -> Side:
+    """An entry that is held, in the newest tree that its author signed."""
+    note = latest_note(conn, feed)
+    (entry,) = read_entries(conn, feed, seq, seq + 1)
+    path = inclusion_proof(seq, checkpoint_of(note).size, node_source(conn, feed))
+    return Side(stub_entry(feed.feed_id, seq, entry.hlc, entry.visibility, entry.header_sha256), tuple(path), note)
+
+
+def read_opening_data(conn: sqlite3.Connection, feed: FeedRef) -> bytes:
+    """The data of a held feed's `feed.open`. Raises NodeFault("database.damaged")."""
+    (entry,) = read_entries(conn, feed, 0, 1)
+    try:
+        return decode_body(entry.body or b"").data
+    except CallerError as error:
+        raise NodeFault("database.damaged", f"feed {feed.number}: {error.detail}") from error
+
+
+def read_tips(conn: sqlite3.Connection, feed: FeedRef) -> dict[bytes, tuple[int, int]]:
+    """The other histories of a feed that are kept: by the root at the end, from where to where."""
+    sql = "SELECT tip, min(seq), max(seq) + 1 FROM branches WHERE feed = ? GROUP BY tip"
+    return {tip: (first, stop) for tip, first, stop in conn.execute(sql, (feed.number,))}
+
+
+def read_branch(conn: sqlite3.Connection, feed: FeedRef, tip: bytes) -> Iterator[tuple[int, Entry, bytes | None]]:
+    """The entries of another history, with their places and the checkpoints behind them."""
+    sql = "SELECT seq, hlc, visibility, header, body, note FROM branches WHERE feed = ? AND tip = ? ORDER BY seq"
+    for seq, *depths, note in conn.execute(sql, (feed.number, tip)):
+        yield seq, Entry(*depths), note
