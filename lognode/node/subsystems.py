@@ -4,7 +4,7 @@ Says which there are with which settings, and changes that when the settings cha
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from socket import socket as Socket  # noqa: N812 - `socket` is a module of the API here
@@ -25,6 +25,7 @@ from lognode.api.server.sockets import Listening, open_listening
 from lognode.api.services import Services
 from lognode.api.spans import append, reads
 from lognode.core.ids import b32encode
+from lognode.engine.service.agreement.conflicts import Conflicts, EventName
 from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.telling import Telling
@@ -105,6 +106,15 @@ def start_indexes(parts: Parts) -> None:
 def start_merging(parts: Parts) -> None:
     """Have merges written where nothing else is."""
     parts.supervisor.start("merging", Merging(parts.store, parts.writer).run)
+
+
+def start_conflicts(parts: Parts) -> None:
+    """Have conflicts noticed as they come and go."""
+
+    def tell(tenant: int, name: EventName, content: Mapping[str, object]) -> None:
+        parts.notices.tell(tenant, name, **content)
+
+    parts.supervisor.start("conflicts", Conflicts(parts.store, parts.heads, parts.standings, tell).run)
 
 
 def start_discovery(parts: Parts) -> None:

@@ -160,6 +160,9 @@ async def test_with_the_policy_manual_nothing_holds_until_somebody_decides(
     answer = (await http.post(f"{CONFLICTS}/resolve", json=choice)).json()
     resolution = answer["receipt"]["id"]
     assert (await http.get(f"{SPANS}/{resolution}")).json()["data"] == {"chosen": ours, "over": [theirs]}
+    assert answer["subject"]["conflict"] is None
+    assert (answer["subject"]["holds"]["span"], answer["subject"]["holds"]["resolution"]) == (ours, resolution)
+    assert code_of(await http.post(f"{CONFLICTS}/resolve", json=choice)) == "conflict.none"
 
     await http.post(f"{SPANS}/{resolution}/revert", json={})
     assert (await look(http, "tap"))["conflict"]["open"]

@@ -14,10 +14,12 @@ class Heads:
     """The newest committed position of every tenant."""
 
     def __init__(self) -> None:
+        self.total = 0  # rises with every commit of any tenant
         self._positions: dict[int, int] = {}
         self._growth: defaultdict[int, int] = defaultdict(int)
         self._waiting: defaultdict[int, trio.Event] = defaultdict(trio.Event)
         self._growing: defaultdict[int, trio.Event] = defaultdict(trio.Event)
+        self._changing = trio.Event()
 
     def position(self, tenant: int) -> int:
         """The newest committed position of a tenant, by its number; 0 before the first."""
@@ -30,6 +32,9 @@ class Heads:
     def publish(self, tenant: int, position: int) -> None:
         """Say that there was a commit, and that everything up to `position` is committed."""
         self._growth[tenant] += 1
+        self.total += 1
+        self._changing.set()
+        self._changing = trio.Event()
         self._growing.pop(tenant, trio.Event()).set()
         if position > self.position(tenant):
             self._positions[tenant] = position
@@ -44,3 +49,8 @@ class Heads:
         """Return once there was a commit beyond the growth `seen`."""
         while self._growth[tenant] <= seen:
             await self._growing[tenant].wait()
+
+    async def wait_total(self, seen: int) -> None:
+        """Return once there was a commit of any tenant beyond the total `seen`."""
+        while self.total <= seen:
+            await self._changing.wait()

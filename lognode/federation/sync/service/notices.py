@@ -13,7 +13,9 @@ import trio
 
 from lognode.core.limits import NOTICES_WAITING_MAX
 
-NoticeName = Literal["peer.up", "peer.down", "sync.progress", "member.admitted", "alert"]
+NoticeName = Literal[
+    "peer.up", "peer.down", "sync.progress", "member.admitted", "alert", "conflict.opened", "conflict.resolved"
+]
 
 
 class Notice(NamedTuple):
