@@ -5,7 +5,7 @@ from typing import Final
 
 from lognode.engine.service.agreement.doubts import Beginning
 from lognode.timeline.agreement.continuity import Mark, judge, seal_mark
-from lognode.timeline.store.agreement.continuity import read_mark
+from lognode.timeline.store.agreement.continuity import read_mark, write_mark
 from lognode.timeline.store.database import Store
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -21,8 +21,11 @@ def observe(database: Path, key: Path) -> Mark:
 async def begin(store: Store, key: Path) -> Beginning:
     """How a process that has opened this database begins."""
     now = observe(store.path, key)
-    before = await store.write(read_mark)
-    return Beginning(judge(before, now), seal_mark(now))
+    mark, before = seal_mark(now), await store.write(read_mark)
+    if before is None and not store.feeds:  # a new node
+        await store.write(write_mark, mark)
+        return Beginning()
+    return Beginning(judge(before, now), None if mark == before else mark)
 
 
 def _read(path: Path) -> str:

@@ -40,9 +40,16 @@ def make_plain(folder: Path) -> None:
 def wait_until(holds: Callable[[], Any], *nodes: Node) -> Any:
     deadline = time.monotonic() + SETTLED_S
     while not (found := holds()):
-        assert time.monotonic() < deadline, [get(node, "sync") for node in nodes]
+        assert time.monotonic() < deadline, "\n".join(map(described, nodes))
         time.sleep(0.2)
     return found
+
+
+def described(node: Node) -> str:
+    stats, sync = get(node, "stats"), get(node, "sync")
+    errors = [(peer["state"], peer["error"] and peer["error"]["code"], peer["wants"]) for peer in sync["peers"]]
+    own = [(found["code"], found["detail"]) for found in sync["findings"]]
+    return f"{node.daemon.data_dir.name}: {stats['kinds']} void {stats['void']} {own} {errors}"
 
 
 def get(node: Node, path: str) -> Any:
@@ -187,3 +194,40 @@ def test_two_live_copies_are_noticed_where_both_meet_a_peer(pair: tuple[Node, No
     tenant = wait_equal(one, two, clone)
     assert tenant["kinds"]["at.once"] == 150
     assert tenant["kinds"][f"turn.{attempt}"] == 15
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_two_copies_that_wrote_apart_fork_and_nothing_is_lost(
+    pair: tuple[Node, Node], clone: Node, attempt: int
+) -> None:
+    one, two = pair
+    two.daemon.stop()
+    one.start()
+    clone.start()
+    mine = append(one, "of.one", 40)
+    theirs = append(clone, "of.clone", 30)
+    two.start()
+    append(two, "of.two", 5)
+
+    def is_healed() -> bool:
+        tenants = [get(node, "stats") for node in (one, two, clone)]
+        return len({tenant["state"] for tenant in tenants}) == 1 and all(
+            (tenant["kinds"].get("of.one"), tenant["kinds"].get("of.clone"), tenant["kinds"].get("of.two"))
+            == (40, 30, 5)
+            for tenant in tenants
+        )
+
+    wait_until(is_healed, one, two, clone)
+    for node in (one, two, clone):
+        assert get(node, "stats")["kinds"]["feed.fork"] >= 1
+        assert "feed.forked" in findings(node)
+        for id_ in (*mine[::10], *theirs[::10]):
+            shown = get(node, f"spans/{id_}")
+            assert shown["restored_from"] == {**shown["restored_from"], "id": id_, "proven": True}, attempt
+    assert "feed.restored" in findings(one) & findings(clone)
+    assert "Find out what ran twice" in one.lognode.text("status")
+    later = append(one, "later", 5) + append(clone, "later", 5) + append(two, "later", 5)
+    wait_until(
+        lambda: all(get(node, "stats")["kinds"].get("later") == 15 for node in (one, two, clone)), one, two, clone
+    )
+    assert len(set(later)) == 15

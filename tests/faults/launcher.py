@@ -40,6 +40,12 @@ SLOW_DISK_S: Final = 0.02
 SMALL_WAL_PAGES: Final = 64
 
 
+def adopt(writer: Any, step: Any) -> None:
+    """Take for committed what a plan says."""
+    writer._ledger.keep(step)
+    writer._heads.publish(step.state.tenant.number, step.state.position)
+
+
 def hasty() -> None:
     """Answers before the commit, on a disk that takes its time."""
 
@@ -55,7 +61,7 @@ def hasty() -> None:
             return
         for step in steps:
             trio.lowlevel.spawn_system_task(self._store.write, write_slowly, step.write)
-            self._adopt(step)
+            adopt(self, step)
 
     Writer._commit = commit_later  # type: ignore[method-assign]
 
@@ -70,7 +76,7 @@ def parting() -> None:
             await commit(self, steps)
             return
         for step in steps:
-            self._adopt(step)
+            adopt(self, step)
 
     Writer._commit = commit_no_more  # type: ignore[method-assign]
 
@@ -132,7 +138,7 @@ def deaf() -> None:
             await commit(self, steps)
         except (sqlite3.Error, NodeFault):
             for step in steps:
-                self._adopt(step)
+                adopt(self, step)
 
     Writer._commit = commit_anyhow  # type: ignore[method-assign]
     traceable()

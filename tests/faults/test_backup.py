@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from tests.agreement.test_copies import make_plain
 from tests.faults.backup import backup_trial, create, restore
 from tests.faults.trial import Broken
 
@@ -53,6 +54,7 @@ def restore_and_go_on(folder: Path, data_dir: Path) -> None:
     restore(folder, data_dir)
     with closing(sqlite3.connect(data_dir / "lognode.db", isolation_level=None)) as conn:
         conn.execute("DELETE FROM endings")
+    make_plain(data_dir)
 
 
 def test_a_backup_of_a_loaded_node_holds_what_was_acknowledged_and_forks_nothing(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from lognode.core.clock import Clock, hlc_ms, state_hash, time_text
+from lognode.core.clock import hlc_ms, state_hash, time_text
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 from lognode.timeline.proof.checkpoint import Checkpoint, origin, parse_checkpoint, vkey
 from lognode.timeline.record import POSITION_MASK, FeedRef, TenantRef, row_of
 from lognode.timeline.store.read.proofs import latest_note
+from lognode.timeline.store.read.ranges import read_clock
 from lognode.timeline.store.read.voids import IS_VALID, has_voids
 from lognode.timeline.store.write import find_ending
 from lognode.timeline.verify.inert import WITHHELD
@@ -80,7 +81,7 @@ def statistics(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, 
             }
             for feed in held
         ],
-        "state": state_hash(Clock({feed.feed_id: (head.size, head.root) for feed, head in heads.items()})).hex(),
+        "state": state_hash(read_clock(conn, tenant)).hex(),
     }
 
 
