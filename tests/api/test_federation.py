@@ -116,6 +116,7 @@ async def test_a_node_that_keeps_to_itself_joins_nothing(http: httpx.AsyncClient
     services.settings.settings = replace(services.settings.settings, federation=False)
 
     assert code_of(await http.post("/v1/node/join", json={"invite": issued["invite"]})) == "federation.off"
+    assert code_of(await http.post(INVITES, json={})) == "federation.off"
 
 
 @pytest.mark.parametrize(

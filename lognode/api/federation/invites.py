@@ -102,10 +102,13 @@ def register(app: ApiApp) -> None:
 async def create_invite() -> Response:
     """Make an invite, by which other nodes join the tenant.
 
-    Only a root member can. The text of the invite stands in this answer alone, and is kept nowhere.
+    Only a root member can, and not where federation is switched off. The text of the invite stands in this answer
+    alone, and is kept nowhere.
     """
     refuse_parameters()
     caller, terms = current(), await read_json(TermsJson)
+    if not caller.services.settings.federation:
+        raise CallerError("federation.off")
     if not 1 <= terms.uses <= INVITE_USES_MAX:
         raise CallerError("invite.terms", f"uses are 1 to {INVITE_USES_MAX}")
     if not 1 <= terms.expires_s <= INVITE_S_MAX:
