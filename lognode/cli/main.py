@@ -23,6 +23,7 @@ from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence.checking import check_proof, prove, verify
 from lognode.cli.commands.evidence.order import relation
+from lognode.cli.commands.evidence.policy import member_policy
 from lognode.cli.commands.federation.identity import id_recovery_create, id_revoke, id_rotate
 from lognode.cli.commands.federation.invites import invite_create, invite_list, invite_revoke
 from lognode.cli.commands.federation.join import join
@@ -127,13 +128,14 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
         "join": join,
         "peers": peers,
         "member": Family(
-            "List, change, approve or remove members.",
+            "List, change, approve or remove members, or name witnesses.",
             {
                 "list": member_list,
                 "level": member_level,
                 "remove": member_remove,
                 "pending": member_pending,
                 "approve": member_approve,
+                "policy": member_policy,
             },
         ),
         "sync": Family("Bring this node and others into agreement.", {"status": sync_status}, sync),

@@ -24,6 +24,7 @@ JUDGINGS_MAX: Final = 512  # of all acts, for one membership; two for each depth
 
 MERGE_FEEDS_MAX: Final = 1024  # that one merge names, some 130 bytes each; what is left is named by the next one
 TIME_S_MAX: Final = 2**63 - 1  # of a cosignature, as its specification says
+COSIGNATURES_READ_MAX: Final = 256  # of one feed, for one proof: some milliseconds of signatures
 COSIGNATURES_MAX: Final = 15  # on one checkpoint, so that with the log's it has the 16 that any reader takes
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.

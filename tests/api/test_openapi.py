@@ -30,6 +30,7 @@ OPERATIONS: Final = {
     ("get", "/v1/openapi.json"),
     ("get", f"{TENANT}/bundle"),
     ("get", f"{TENANT}/checkpoints/latest"),
+    ("get", f"{TENANT}/policy"),
     ("get", f"{TENANT}/live"),
     ("get", f"{TENANT}/spans"),
     ("get", f"{TENANT}/spans/{{span_id}}"),

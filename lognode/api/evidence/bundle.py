@@ -68,7 +68,7 @@ async def _parts(caller: Caller, source: BundleSource, begun: bytes, part: bytes
             yield part
         part = await services.store.read(source.step)
     writer = source.writer
-    yield writer.end(services.writer.seal_bundle(caller.tenant, source.sealing, writer.total()))
+    yield writer.end(services.writer.seals.bundle(caller.tenant.tenant_id, source.sealing, writer.total()))
 
 
 def _wish(caller: Caller) -> BundleWish:

@@ -12,6 +12,7 @@ from quart import Response, request
 from quart_trio.wrappers import TrioResponse
 
 from lognode.api.app import ApiApp, Docs, Media, Parameter, current
+from lognode.api.evidence.policy import voices_of
 from lognode.api.spans.filters import FILTERS, url_parameters
 from lognode.api.spans.wire import GrowthJson, OneSpanJson, PageJson, StatsJson, WalkJson
 from lognode.core.access import Action
@@ -34,7 +35,7 @@ from lognode.timeline.store.read.lookup import (
     find_span_or_copy,
 )
 from lognode.timeline.store.read.pages import select_page
-from lognode.timeline.store.read.proofs import growth_proof, latest_note, span_proof
+from lognode.timeline.store.read.proofs import Voices, cosigned_note, growth_proof, latest_note, span_proof
 from lognode.timeline.store.read.statistics import statistics
 from lognode.timeline.store.read.voids import void_reason
 
@@ -69,12 +70,13 @@ def register(app: ApiApp) -> None:
         docs = Docs(query=query, answers={200: {media: shape}})
         app.register_route(rule, handler, action=action, docs=docs)
     both: Media = {TEXT_MEDIA: {"type": "string"}, JSON_MEDIA: GrowthJson}
-    docs = Docs(query=(FEED, SINCE), answers={200: both})
+    docs = Docs(query=(FEED, SINCE, COSIGNED), answers={200: both})
     app.register_route(f"{tenant}/checkpoints/latest", show_checkpoint, action=Action.PROOF_READ, docs=docs)
 
 
 WALK: Final = Parameter("limit", f"How many spans at most: 1 to {WALK_SPANS_MAX}, which is the default", int)
 SINCE: Final = Parameter("since", "The size of an earlier checkpoint of the feed, to be proven its beginning", int)
+COSIGNED: Final = Parameter("cosigned", "true for the checkpoint that most other nodes have cosigned", bool)
 FEED: Final = Parameter("feed", "A feed's id; by default the one that this node writes now")
 
 
@@ -106,13 +108,15 @@ async def show_span(span_id: str) -> Response:
 
 
 async def prove_span(span_id: str) -> Response:
-    """Prove one span: a C2SP tlog-proof under the newest checkpoint of its feed, its entry in `extra`.
+    """Prove one span: a C2SP tlog-proof with its entry in `extra`.
 
-    A copy is proven under its own id only.
+    The checkpoint is the one with most cosignatures of other nodes, the newest of several; where nobody has cosigned
+    yet, the newest. A copy is proven under its own id only.
     """
     caller, wanted = current(), parse_span_id(span_id)
     store = caller.services.store
-    return TrioResponse(await store.read(_proof, caller.tenant, store.feeds, wanted), content_type=TEXT_MEDIA)
+    proof = await store.read(_proof, caller.tenant, store.feeds, wanted, voices_of(caller))
+    return TrioResponse(proof, content_type=TEXT_MEDIA)
 
 
 async def list_causes(span_id: str) -> Response:
@@ -131,6 +135,8 @@ async def list_effects(span_id: str) -> Response:
 async def show_checkpoint() -> Response:
     """Show the newest signed checkpoint of a feed: a C2SP signed note.
 
+    With `cosigned=true` it is the one with most cosignatures of other nodes, where there is any.
+
     With `since`, the size of an earlier checkpoint, a JSON object with the note and the proof that the tree of
     that size is the beginning of this one.
     """
@@ -138,8 +144,12 @@ async def show_checkpoint() -> Response:
     store, tenant = caller.services.store, caller.tenant
     feed = _feed(store.feeds, tenant, request.args.get("feed"))
     since = _number(request.args.get("since"), "since", SIZE_MAX)
+    wanted = request.args.get("cosigned", "false")
+    if wanted not in {"true", "false"} or (since is not None and wanted == "true"):
+        raise CallerError("filter.invalid", "it is true or false, and true only without since", place="cosigned")
     if since is None:
-        return TrioResponse(await store.read(latest_note, feed), content_type=TEXT_MEDIA)
+        voices = voices_of(caller) if wanted == "true" else None
+        return TrioResponse(await store.read(_checkpoint, feed, voices), content_type=TEXT_MEDIA)
     note, hashes = await store.read(growth_proof, feed, since)
     growth = GrowthJson(note.decode(), since, [node.hex() for node in hashes])
     return TrioResponse(_encode(growth), content_type=JSON_MEDIA)
@@ -252,13 +262,18 @@ def _named_span(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, recor
     return shown if reason is None else {**shown, "void": reason}
 
 
-def _proof(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId) -> bytes:
+def _checkpoint(conn: sqlite3.Connection, feed: FeedRef, voices: Voices | None) -> bytes:
+    cosigned = cosigned_note(conn, feed, voices) if voices else None
+    return cosigned or latest_note(conn, feed)
+
+
+def _proof(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId, voices: Voices) -> bytes:
     record = find_span(conn, tenant, feeds, span_id)
     if record is None:
         copy = find_copy(conn, tenant, span_id)
         copied = f"; its copy here is {b32encode(id_of(copy, feed_of(copy, feeds).feed_id))}" if copy else ""
         raise CallerError("span.unknown", b32encode(span_id) + copied)
-    return span_proof(conn, feeds, record)
+    return span_proof(conn, feeds, record, voices)
 
 
 def _steps(

@@ -1,4 +1,4 @@
-"""What nodes agree on, as methods of the client: causal order."""
+"""What nodes agree on, as methods of the client: causal order, and whose word others take for it."""
 
 from typing import cast
 from urllib.parse import quote
@@ -13,6 +13,11 @@ class AsyncAgreement:
 
     _session: AsyncSession
     _base: str
+
+    async def policy(self, *, quorum: int | None = None) -> bytes:
+        """A C2SP tlog-policy of the tenant, as text: its feeds, its witnesses, and how many have to have cosigned."""
+        params = [] if quorum is None else [("quorum", str(quorum))]
+        return await self._session.request("GET", f"{self._base}/policy", params=params)
 
     async def relation(self, span_id: str, other: str) -> Relation:
         """How one span stands to another: before, after or concurrent. Raises CallerError("span.unknown")."""

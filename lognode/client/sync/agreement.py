@@ -1,5 +1,5 @@
 # Made from lognode/client/aio/agreement.py by scripts/sync-client: change that file, then run the script.
-"""What nodes agree on, as methods of the client: causal order."""
+"""What nodes agree on, as methods of the client: causal order, and whose word others take for it."""
 
 from typing import cast
 from urllib.parse import quote
@@ -14,6 +14,11 @@ class Agreement:
 
     _session: Session
     _base: str
+
+    def policy(self, *, quorum: int | None = None) -> bytes:
+        """A C2SP tlog-policy of the tenant, as text: its feeds, its witnesses, and how many have to have cosigned."""
+        params = [] if quorum is None else [("quorum", str(quorum))]
+        return self._session.request("GET", f"{self._base}/policy", params=params)
 
     def relation(self, span_id: str, other: str) -> Relation:
         """How one span stands to another: before, after or concurrent. Raises CallerError("span.unknown")."""

@@ -192,9 +192,13 @@ class Client(Federation, Agreement, State):
         """A C2SP tlog-proof of one span, as text that anyone can check offline. Raises CallerError("span.unknown")."""
         return self._session.request("GET", self._span_path(span_id) + "/proof")
 
-    def checkpoint(self, feed: str | None = None) -> bytes:
-        """The newest signed checkpoint of a feed, by default the tenant's open one: a C2SP signed note, as text."""
+    def checkpoint(self, feed: str | None = None, *, cosigned: bool = False) -> bytes:
+        """The newest signed checkpoint of a feed, by default the tenant's open one: a C2SP signed note, as text.
+
+        With `cosigned` it is the one that most other nodes have cosigned, where there is any.
+        """
         params = [("feed", feed)] if feed else []
+        params += [("cosigned", "true")] if cosigned else []
         return self._session.request("GET", f"{self._base}/checkpoints/latest", params=params)
 
     @contextmanager

@@ -37,11 +37,10 @@ from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.engine.service.writing.mailbox import Job, Mailbox, Turn, fault_of
 from lognode.engine.service.writing.milestones import sign_milestones
 from lognode.engine.service.writing.openings import Openings, step_of
+from lognode.engine.service.writing.seals import Seals
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.members import Membership
-from lognode.timeline.proof.bundle.seal import sign_seal
-from lognode.timeline.proof.bundle.writer import Total
-from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.record import TenantRef
 from lognode.timeline.state import WritePlan, joined
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.write import apply_write, find_idems, find_note, newest_position
@@ -68,6 +67,7 @@ class Writer:
         self._heads = heads
         self._meters = meters
         self._mailbox = Mailbox()
+        self.seals = Seals(keys)
         self._ledger = Ledger(store, world, standings, keys.public)
         self.alerts = Alerts(world)  # what the owner of the node is to know
         self._doubts = Doubts(store, self._ledger, world, keys.public, beginning, self.alerts)
@@ -109,12 +109,6 @@ class Writer:
         if job.error is not None:
             raise job.error
         return job.receipts
-
-    def seal_bundle(self, tenant: TenantRef, feed: FeedRef, total: Total) -> bytes:
-        """The seal of a bundle that this node made of a tenant, by the log key of an own feed of it."""
-        assert feed.own
-        log_key = self._keys.log_key(feed.feed_id)
-        return sign_seal(log_key, tenant.tenant_id, feed.feed_id, total.items, total.digest)
 
     async def ingest(
         self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold] = ()
@@ -164,10 +158,7 @@ class Writer:
         return self._doubts.is_in_doubt(tenant)
 
     async def merge(self, tenant: TenantRef) -> bool:
-        """Whether there was something to merge for which no own span had come; then that is durable.
-
-        Nothing where this node may not write, or its feed is in doubt. Raises NodeFault as `append` does.
-        """
+        """Whether there was something to merge, and this node may write; then that is durable. Raises NodeFault."""
         self._check_running()
         written: list[TenantRef] = []
         await self._take_turn(Turn(tenant, partial(self._merge, tenant, written)))

@@ -80,6 +80,14 @@ def parse_policy(raw: bytes) -> Policy:
     return Policy(tuple(reader.logs), reader.witnesses, reader.groups, reader.quorum)
 
 
+def policy_text(logs: Sequence[str], witnesses: Mapping[str, str], least: int) -> str:
+    """A policy by which each of these logs, given as verifier keys, needs `least` of these witnesses, by name."""
+    lines = [f"log {log}" for log in logs]
+    lines += [f"witness {name} {key}" for name, key in witnesses.items()]
+    lines += [f"group members {least} {' '.join(witnesses)}", "quorum members"] if least else [f"quorum {_NONE}"]
+    return "\n".join([*lines, ""])
+
+
 class _Reader:
     """A policy as far as it was read."""
 

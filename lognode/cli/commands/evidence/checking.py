@@ -14,6 +14,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
 
 if TYPE_CHECKING:
+    from lognode.timeline.proof.policy import Policy
     from lognode.timeline.verify.finding import Finding
 
 EXIT_DAMAGED: Final = 1
@@ -56,10 +57,11 @@ def prove(
         sys.stdout.buffer.write(proof)
 
 
-def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
+def check_proof(file: File, /, *, vkey: str | None = None, policy: File | None = None, json: Flag = False) -> None:
     """Check a proof without any node.
 
-    Prints what the proof says: span, time, tenant, feed, index, size and root of the tree, entry.
+    Prints what the proof says: span, time, tenant, feed, index, size and root of the tree, entry; by a policy, also who
+    cosigned the tree and when.
 
     Parameters
     ----------
@@ -67,12 +69,16 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
         The .tlog-proof file; - reads stdin.
     vkey
         Verifier key of the feed, from a source that you trust; @FILE reads a file.
+    policy
+        A file that says whose signatures count: feeds as logs, witnesses, and how many of these. With --vkey, the feed
+        need not be in it.
     json
         Answer as JSON, errors too.
 
     Examples
     --------
     $ lognode check-proof order.tlog-proof --vkey @order.vkey
+    $ lognode check-proof order.tlog-proof --policy members.policy
 
     Notes
     -----
@@ -81,7 +87,15 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
     from lognode.core.clock import hlc_ms, time_text
     from lognode.timeline.proof import tlogproof
 
-    proof = tlogproof.check_proof(_read(file), read_vkey(vkey))
+    if vkey is None and policy is None:
+        raise CallerError("usage.invalid", "name the key or the policy by which it is checked: --vkey or --policy")
+    raw, key = _read(file), None if vkey is None else read_vkey(vkey)
+    cosigned: dict[str, int] = {}
+    if policy is not None:
+        proof, cosigned = tlogproof.check_policy(raw, _read_policy(policy), key)
+    else:
+        assert key is not None
+        proof = tlogproof.check_proof(raw, key)
     fields = {
         "span": b32encode(proof.span_id),
         "at": time_text(hlc_ms(int.from_bytes(proof.span_id[:8], "big"))),
@@ -93,10 +107,32 @@ def check_proof(file: File, /, *, vkey: str, json: Flag = False) -> None:
         "entry": proof.entry.hex(),
     }
     if json:
-        print_json({"ok": True, **fields})
+        shown = {} if policy is None else {"cosigned": {name: _time(at) for name, at in cosigned.items()}}
+        print_json({"ok": True, **fields, **shown})
         return
     print_text("The proof holds.")
     print_rows(fields)
+    if policy is not None:
+        print_text(f"Cosigned by {len(cosigned)} of its witnesses, which is enough by the policy.")
+        print_rows({name: _time(at) for name, at in cosigned.items()})
+
+
+def _time(unix_s: int) -> str:
+    from lognode.core.clock import time_text
+
+    return time_text(unix_s * 1000)
+
+
+def _read_policy(file: str) -> "Policy":
+    """Raises CallerError policy.malformed or file.unreadable."""
+    from lognode.timeline.proof.policy import parse_policy
+
+    try:
+        return parse_policy(_read(file))
+    except CallerError as error:
+        if error.code == "policy.malformed":
+            error.place = f"{file}, {error.place}" if error.place else file
+        raise
 
 
 def read_vkey(text: str) -> str:

@@ -17,7 +17,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "policy.unmet",
         "caller",
         422,
-        True,
+        False,
         "Too few witnesses",
         "Get the proof again a few seconds later, or from another member: it may hold more cosignatures by then.",
     ),
