@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from tests.independent.protocol.cbor import Refused
-from tests.independent.protocol.control import Place, read_control
+from tests.independent.protocol.control import READERS, Place, read_control
 from tests.independent.protocol.forks import check_fork, check_fork_file, read_fork_data
 from tests.independent.protocol.membership.membership import membership
 
@@ -42,9 +42,24 @@ def test_control_spans_come_to_the_same_members_cuts_and_voids(vector: Vector) -
     assert found == {name: vector[name] for name in found}
 
 
-@pytest.mark.parametrize("vector", vectors("records")["control"]["refused"], ids=lambda vector: vector["name"])
+CONTROLS: Final = vectors("controls")
+REFUSED_CONTROLS: Final = [*vectors("records")["control"]["refused"], *CONTROLS["refused"]]
+
+
+def place_of(vector: Vector) -> Place:
+    named = {"tenant": CONTROLS["tenant"], "feed": "", "author": "", **vector}
+    return Place(*(bytes.fromhex(named[name] or "") for name in ("tenant", "feed", "author")))
+
+
+@pytest.mark.parametrize("vector", CONTROLS["accepted"], ids=lambda vector: vector["kind"])
+def test_control_data_of_every_kind_is_read_and_bound(vector: Vector) -> None:
+    assert {accepted["kind"] for accepted in CONTROLS["accepted"]} == READERS.keys()
+    assert read_control(vector["kind"], bytes.fromhex(vector["hex"]), place_of(vector)).is_bound
+
+
+@pytest.mark.parametrize("vector", REFUSED_CONTROLS, ids=lambda vector: vector["name"])
 def test_control_data_that_is_refused_is_refused_for_the_same_reason(vector: Vector) -> None:
-    place = Place(bytes.fromhex(vector["tenant"]), bytes.fromhex(vector.get("feed") or ""), b"")
+    place = place_of(vector)
     if vector["code"] == "body.malformed":
         with pytest.raises(Refused):
             read_control(vector["kind"], bytes.fromhex(vector["hex"]), place)

@@ -21,6 +21,7 @@ from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.proof.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, consistency_proof, grow, inclusion_proof
 from tests.vectors import refused, refused_notes
 from tests.vectors.bundles import make_bundles
+from tests.vectors.controls import make_controls
 from tests.vectors.forks import make_forks
 from tests.vectors.history import (
     ACTOR,
@@ -261,6 +262,7 @@ def make_notes() -> dict[str, Any]:
 FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "bundles.json": make_bundles,
     "clocks.json": make_clocks,
+    "controls.json": make_controls,
     "drafts.json": make_drafts,
     "feeds.json": lambda: describe_history(build_history()),
     "forks.json": make_forks,

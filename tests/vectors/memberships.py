@@ -4,8 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lognode.core.access import Level
-from lognode.timeline.members import Membership
-from tests.timeline.members.nodes import World, joined, meet
+from lognode.core.clock import COUNTER_BITS
+from lognode.core.codec import encode
+from lognode.core.ids import SpanId
+from lognode.timeline.control.founding import tenant_create_data
+from lognode.timeline.members import Control, Membership
+from tests.timeline.members.nodes import NOW_MS, World, joined, meet
 
 
 def make_memberships() -> dict[str, Any]:
@@ -150,6 +154,77 @@ def _forked() -> World:
     return world
 
 
+def _fallen_electors() -> World:
+    """Votes that decide, and end the feeds of those who cast them."""
+    world = World()
+    joined(world, "a", "b")
+    for name in ("a", "b"):
+        world.nodes[name].remove("founder", [(world.founder.feed, 2)])
+    return world
+
+
+def _lost_words() -> World:
+    """Who finds given up recovery words claims a past in which they were in force; two rotations contend."""
+    world = World()
+    a, b, c = joined(world, "a", "b", "c")
+    a.declare("words")
+    meet(world.nodes.values())
+    a.declare("other words", former="words")
+    b.revoke("a", "words", [])
+    c.learn(a)
+    b.learn(a)
+    b.rotate("a by b", recovery="other words", old="a", cuts=[(a.feed, 3)])
+    c.rotate("a by c", recovery="other words", old="a", cuts=[(a.feed, 2)])
+    return world
+
+
+def _adopted_votes() -> World:
+    """A decided removal, and more of the feed that one who knows a vote gives back; a member that rotated and votes."""
+    world = World()
+    a, b, c, d = joined(world, "a", "b", "c", "d")
+    a.rotate("a 2", cuts=[(a.feed, 1)])
+    newer = world.nodes["a 2"]
+    meet(world.nodes.values())
+    b.talk(20)
+    for voter, size in ((newer, 9), (c, 8), (d, 3)):
+        voter.remove("b", [(b.feed, size)])
+    world.founder.learn(c)
+    world.founder.adopt(b.feed, 12)
+    b.remove("c")
+    return world
+
+
+def _without_founding() -> World:
+    world = World()
+    joined(world, "a")
+    world.spans = {id_: span for id_, span in world.spans.items() if span.kind != "tenant.create"}
+    return world
+
+
+def _of_unknown_kinds() -> World:
+    """Malformed data, an unknown kind, a second founding, and pasts in a circle."""
+    world = World()
+    a, b = joined(world, "a", "b")
+    hlc = 2 * NOW_MS << COUNTER_BITS
+    founder, after = world.founder, sorted(world.spans)[-1:]
+    removal = encode([after, b.keys.public, [], "circle"])
+    by_founder = removal.replace(after[0], _id(hlc, 4))
+    again = tenant_create_data(a.keys, world.tenant, bytes(16), after)
+    odd = [
+        Control(_id(hlc, 1), a.feed, 1, hlc, a.keys.public, "member.praise", encode([[_id(hlc, 3)]])),
+        Control(_id(hlc, 2), b.feed, 1, hlc, b.keys.public, "member.level", encode([[_id(hlc, 4)], 1])),
+        Control(_id(hlc, 3), a.feed, 2, hlc, a.keys.public, "tenant.create", again),
+        Control(_id(hlc, 4), a.feed, 3, hlc, a.keys.public, "member.remove", removal.replace(after[0], _id(hlc, 5))),
+        Control(_id(hlc, 5), founder.feed, 9, hlc, founder.keys.public, "member.remove", by_founder),
+    ]
+    world.spans |= {span.id: span for span in odd}
+    return world
+
+
+def _id(hlc: int, number: int) -> SpanId:
+    return SpanId(hlc.to_bytes(8, "big") + bytes([number]) * 16)
+
+
 TENANTS: Final[Mapping[str, Callable[[], World]]] = {
     "two remove each other": _quarrel,
     "more joiners at once than an invite has uses": _crowd,
@@ -158,4 +233,9 @@ TENANTS: Final[Mapping[str, Callable[[], World]]] = {
     "removed, adopted, readmitted and lowered": _return,
     "policies, two that know nothing of each other": _policy,
     "feeds with two histories": _forked,
+    "votes that end the feeds of those who cast them": _fallen_electors,
+    "recovery words that were given up, and two rotations": _lost_words,
+    "a decided removal, and an adoption that knows a vote": _adopted_votes,
+    "no founding": _without_founding,
+    "malformed, unknown and circular": _of_unknown_kinds,
 }

@@ -216,8 +216,15 @@ def _element(control: Control, place: int) -> bytes | None:
         parts = decode_any_array(control.data)
     except CallerError:
         return None
-    key = parts[place] if len(parts) > place else None
+    key = parts[place] if len(parts) > place and _is_plain(parts) else None
     return key if isinstance(key, bytes) and len(key) == KEY_BYTES else None
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value holds nothing but arrays, integers, text, byte strings and null: what any strict reader takes."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or (isinstance(value, int | str | bytes) and not isinstance(value, bool))
 
 
 def _rank(control: Control) -> tuple[int, SpanId]:

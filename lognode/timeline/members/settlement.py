@@ -18,6 +18,7 @@ from lognode.timeline.members.contest import Poll, decisions, losers, polls
 from lognode.timeline.members.cuts import Counted, Cut, Cutter
 from lognode.timeline.members.history import Act, Control, History, read_history
 from lognode.timeline.members.ruling import Invitation, Rule, Ruling
+from lognode.timeline.members.standing import union
 
 
 class Member(NamedTuple):
@@ -189,7 +190,9 @@ def _answer(ruling: Ruling) -> Membership:
     voids.update(history.faults)
     voids.update({history.acts[index].control.id: reason for index, reason in ruling.voids.items()})
     voids.update((act.control.id, ruling.void(act)) for act in history.idle)
+    decided = union(cutter.acts for cutter in ruling.counted.decisions)
     settled = [history.acts[number].control for number in ruling.counted.cutters]
+    settled += [act.control for act in history.acts if decided >> act.number & 1]
     for control in (*history.openings, *settled):
         if control.id not in voids and control.feed in cuts and control.seq >= cuts[control.feed].size:
             voids[control.id] = cuts[control.feed].reason

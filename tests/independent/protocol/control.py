@@ -168,7 +168,7 @@ def _invite(data: bytes, place: Place) -> Said:
         read_after(after),
         level=as_int(level, 1, 3),
         uses=as_int(uses, 1, USES_MAX),
-        expires_ms=as_int(expires_ms),
+        expires_ms=as_int(expires_ms, 0, 2**47 - 1),
         invite_key=as_bytes(key, 32),
         invite=invite_id(place.tenant, as_bytes(key)),
     )

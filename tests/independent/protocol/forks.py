@@ -17,6 +17,8 @@ from tests.independent.protocol.openings import read_opening
 from tests.independent.protocol.tree import check_inclusion, leaf_hash, left_of
 
 FILE_BYTES_MAX = 16_384
+NOTE_BYTES_MAX = 1_024
+HASHES_MAX = 63
 MAGIC = b"lognode.fork/v1"
 
 
@@ -56,16 +58,24 @@ def read_fork_data(data: bytes) -> tuple[list[bytes], list[bytes], int, list[Sid
     after, openings, seq, *sides = read_array(data, 5)
     return (
         [as_bytes(one, 24) for one in as_list(after)],
-        [as_bytes(one) for one in as_list(openings)],
+        _openings(openings),
         as_int(seq),
         [_side(side) for side in sides],
     )
 
 
+def _openings(value: object) -> list[bytes]:
+    found = [as_bytes(one) for one in as_list(value)]
+    need(1 <= len(found) <= 2, "not one or two openings")
+    return found
+
+
 def _side(value: object) -> Side:
     parts = as_list(value)
     need(len(parts) == 3, "not the parts of a side")
-    return Side(as_bytes(parts[0], 65), [as_bytes(step, 32) for step in as_list(parts[1])], as_bytes(parts[2]))
+    side = Side(as_bytes(parts[0], 65), [as_bytes(step, 32) for step in as_list(parts[1])], as_bytes(parts[2]))
+    need(len(side.hashes) <= HASHES_MAX and len(side.note) <= NOTE_BYTES_MAX, "a side that is too long")
+    return side
 
 
 def check_fork(openings: list[bytes], seq: int, sides: list[Side]) -> Fork:

@@ -67,7 +67,7 @@ def read_founding(data: bytes, tenant: bytes) -> Founding:
     elements = read_array(data, 7)
     after, version, nonce, node_key, certificate, witness, signature = elements
     founding = Founding(read_after(after), as_bytes(node_key, 32), as_bytes(certificate), as_bytes(witness, 32))
-    version, nonce, signature = as_int(version, 0), as_bytes(nonce, 16), as_bytes(signature, 64)
+    version, nonce, signature = as_int(version, -(2**64), 2**64), as_bytes(nonce, 16), as_bytes(signature, 64)
     bound(version == 1, "another version")
     bound(sha256(b"lognode tenant v1", founding.node_key, nonce)[:20] == tenant, "another tenant id")
     check_certificate(founding.certificate)
