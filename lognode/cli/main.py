@@ -22,6 +22,7 @@ from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
 from lognode.cli.commands.evidence.checking import check_proof, prove, verify
+from lognode.cli.commands.evidence.forks import check_fork, fork_export, fork_list, fork_show
 from lognode.cli.commands.evidence.order import relation
 from lognode.cli.commands.evidence.policy import member_policy
 from lognode.cli.commands.federation.identity import id_recovery_create, id_revoke, id_rotate
@@ -107,7 +108,17 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
     },
     "Recording": {"append": append, "import": import_file},
     "Reading": {"log": log, "tail": tail, "show": show, "why": why, "relation": relation},
-    "Checking": {"verify": verify, "prove": prove, "check-proof": check_proof, "sim": sim},
+    "Checking": {
+        "verify": verify,
+        "prove": prove,
+        "check-proof": check_proof,
+        "fork": Family(
+            "List, show or prove feeds with two histories.",
+            {"list": fork_list, "show": fork_show, "export": fork_export},
+        ),
+        "check-fork": check_fork,
+        "sim": sim,
+    },
     "Keeping": {
         "backup": Family(
             "Make, verify or restore a backup.",

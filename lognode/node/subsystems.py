@@ -16,7 +16,7 @@ from lognode import __version__
 from lognode.api.about import metrics
 from lognode.api.about import routes as about
 from lognode.api.app import create_app
-from lognode.api.evidence import bundle, order, policy
+from lognode.api.evidence import bundle, forks, order, policy
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.federation import invites, join, members, peers, sync
 from lognode.api.live import events, socket
@@ -46,6 +46,7 @@ REGISTRATIONS: Final = (
     bundle.register,
     order.register,
     policy.register,
+    forks.register,
     events.register,
     socket.register,
     invites.register,

@@ -16,7 +16,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Request, TextMessage
 
 from lognode.api.app import create_app
-from lognode.api.evidence import bundle, order
+from lognode.api.evidence import bundle, forks, order
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.live import events, socket
 from lognode.api.server.serve import serve_api
@@ -32,6 +32,7 @@ REGISTRATIONS: Final = (
     reads.register,
     bundle.register,
     order.register,
+    forks.register,
     subjects.register,
     conflicts.register,
     rebuilding.register,

@@ -25,6 +25,8 @@ _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {
     "subject": ("A subject, as spans name it; any text, percent-encoded.", None),
     "kind": ("The kind of spans.", None),
     "other": ("The id of another span.", None),
+    "feed": ("A feed's id: 26 characters of lower-case Crockford base32.", None),
+    "tip": ("The name of a history, as the list of forks shows it.", "held"),
 }
 _TEXT: Final = """Every request needs `Authorization: Bearer TOKEN` with the token from `admin.token` in the \
 data directory, save those to the four routes that say otherwise. Every error is a problem (RFC 9457) with a \

@@ -143,7 +143,7 @@ async def show_checkpoint() -> Response:
     caller = current()
     store, tenant = caller.services.store, caller.tenant
     feed = _feed(store.feeds, tenant, request.args.get("feed"))
-    since = _number(request.args.get("since"), "since", SIZE_MAX)
+    since = parse_number(request.args.get("since"), "since", SIZE_MAX)
     wanted = request.args.get("cosigned", "false")
     if wanted not in {"true", "false"} or (since is not None and wanted == "true"):
         raise CallerError("filter.invalid", "it is true or false, and true only without since", place="cosigned")
@@ -165,14 +165,14 @@ async def show_stats() -> Response:
 
 async def _walk(walk: Callable[[sqlite3.Connection, TenantRef, Feeds, SpanId, int], Walk], span_id: str) -> Response:
     caller, wanted = current(), parse_span_id(span_id)
-    limit = _number(request.args.get("limit"), "limit", WALK_SPANS_MAX) or WALK_SPANS_MAX
+    limit = parse_number(request.args.get("limit"), "limit", WALK_SPANS_MAX) or WALK_SPANS_MAX
     store = caller.services.store
     return TrioResponse(
         await store.read(_steps, caller.tenant, store.feeds, walk, wanted, limit), content_type=JSON_MEDIA
     )
 
 
-def _number(text: str | None, name: str, most: int) -> int | None:
+def parse_number(text: str | None, name: str, most: int) -> int | None:
     """A number from 1 to `most`. Raises CallerError("filter.invalid")."""
     if text is None:
         return None

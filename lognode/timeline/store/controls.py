@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import FeedId, SpanId
 from lognode.core.span import Entry, decode_body, decode_header, leaf_hashes, span_id
+from lognode.timeline.control.forks import check_feed_fork, parse_feed_fork
 from lognode.timeline.control.founding import parse_feed_open
 from lognode.timeline.members import Control
 from lognode.timeline.proof.fork import ForkProof, parse_fork
@@ -58,6 +59,24 @@ def read_evidence(conn: sqlite3.Connection, tenant: TenantRef) -> dict[FeedId, F
             found[FeedId(feed_id)] = parse_fork(proof)
         except CallerError as error:
             raise NodeFault("database.damaged", f"evidence: {error.detail}") from error
+    return found
+
+
+def read_fork_proofs(
+    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef]
+) -> dict[FeedId, ForkProof]:
+    """The proof of the smallest place of each fork that is known, found here or told. Raises NodeFault."""
+    found = read_evidence(conn, tenant)
+    told = [control for control, _ in held_controls(conn, tenant, feeds).values()]
+    for control in (*told, *foretold_controls(conn, tenant, feeds)):
+        if control.kind == "feed.fork":
+            try:
+                data = parse_feed_fork(control.data)
+                check_feed_fork(tenant.tenant_id, data)
+            except CallerError:
+                continue
+            if data.proof.feed not in found or data.seq < found[data.proof.feed].seq:
+                found[data.proof.feed] = data.proof
     return found
 
 

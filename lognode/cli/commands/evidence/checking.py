@@ -89,7 +89,7 @@ def check_proof(file: File, /, *, vkey: str | None = None, policy: File | None =
 
     if vkey is None and policy is None:
         raise CallerError("usage.invalid", "name the key or the policy by which it is checked: --vkey or --policy")
-    raw, key = _read(file), None if vkey is None else read_vkey(vkey)
+    raw, key = read_file(file), None if vkey is None else read_vkey(vkey)
     cosigned: dict[str, int] = {}
     if policy is not None:
         proof, cosigned = tlogproof.check_policy(raw, _read_policy(policy), key)
@@ -128,7 +128,7 @@ def _read_policy(file: str) -> "Policy":
     from lognode.timeline.proof.policy import parse_policy
 
     try:
-        return parse_policy(_read(file))
+        return parse_policy(read_file(file))
     except CallerError as error:
         if error.code == "policy.malformed":
             error.place = f"{file}, {error.place}" if error.place else file
@@ -140,7 +140,7 @@ def read_vkey(text: str) -> str:
     from lognode.timeline.proof.checkpoint import parse_vkey
 
     file = text[1:] if text.startswith("@") else None
-    key = (text if file is None else _read(file).decode("utf-8", "replace")).strip()
+    key = (text if file is None else read_file(file).decode("utf-8", "replace")).strip()
     try:
         parse_vkey(key)
     except CallerError as error:
@@ -231,7 +231,7 @@ def _node_public(data_dir: Path) -> bytes | None:
     return read_public(key_file) if key_file.exists() else None
 
 
-def _read(file: str) -> bytes:
+def read_file(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:

@@ -13,4 +13,12 @@ ROWS: Final[tuple[Row, ...]] = (
         "Fork proof not valid",
         "It accuses nobody. Get the proof again, from a node that says it has one ('lognode fork export').",
     ),
+    (
+        "fork.unknown",
+        "caller",
+        404,
+        False,
+        "Fork unknown",
+        "'lognode fork list' shows the feeds that fork, and their histories.",
+    ),
 )

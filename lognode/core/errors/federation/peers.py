@@ -51,7 +51,7 @@ ROWS: Final[tuple[Row, ...]] = (
         409,
         False,
         "Feed has two histories",
-        "Its author signed both, so two copies of that node are at work, or its key was stolen; remove it.",
+        "'lognode fork list' says more. Two copies of its author are at work, or its key was stolen.",
     ),
     (
         "feed.unadmitted",

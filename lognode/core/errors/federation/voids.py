@@ -29,6 +29,11 @@ VOID_REASONS: Final[Mapping[str, VoidReason]] = {
     "control.unknown": VoidReason("Kind of control span unknown", _STRANGE),
     "binding.invalid": VoidReason("Signature of a control span not valid", _LIE),
     "feed.opened": VoidReason("Feed opened in its middle", _LIE),
+    "feed.forked": VoidReason(
+        "Behind the place where the feed's author signed two histories",
+        "'lognode fork list' shows both. Two copies of that node are at work, or its key was stolen.",
+    ),
+    "fork.invalid": VoidReason("Proof of a fork that proves nothing", _LIE),
     "feed.unknown": VoidReason("Feed to be adopted not known", _LATE),
     "tenant.created": VoidReason("Tenant founded a second time", _LIE),
     "tenant.unknown": VoidReason("Written before the tenant was founded", _LIE),

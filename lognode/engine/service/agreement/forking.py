@@ -78,9 +78,11 @@ class Forks:
         state, numbers = await self._ledger.state(tenant), await self._ledger.numbers()
         await self._work.commit([Step(write, state, numbers, None, ())])
         kept.append(proof)
-        ref = self._ledger.find_feed(tenant.number, feed)
-        whose = "this node" if ref is not None and self._store.feeds[ref].own else "another node"
-        self._alerts.tell(tenant, "feed.forked", f"feed {b32encode(feed)} of {whose}, from entry {proof.seq} on")
+        if (await self._ledger.book(tenant)).members.level(self._own_key) < Level.TRUSTED:
+            # Whoever may write tells all, itself among them.
+            self._alerts.tell(
+                tenant, "feed.forked", f"feed {b32encode(feed)} of another node, from entry {proof.seq} on"
+            )
 
     async def _tell(self, tenant: TenantRef) -> None:
         book = await self._ledger.book(tenant)

@@ -4,7 +4,7 @@ import structlog
 import trio
 
 from lognode.core.errors import NodeFault
-from lognode.core.ids import b32encode
+from lognode.core.ids import FeedId, b32encode
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
 from lognode.timeline.record import TenantRef
@@ -20,6 +20,7 @@ class Telling:
         self._store = store
         self._writer = writer
         self._standings = standings
+        self._known: dict[int, dict[FeedId, int]] = {}  # forks by tenant
 
     async def run(self) -> None:
         """Write what is to be told at the start and whenever a membership changes, until cancelled."""
@@ -31,12 +32,25 @@ class Telling:
         with self._standings.telling(heed):
             for tenant in set(self._store.tenants.values()):
                 await self._tell(tenant)  # what was found before a restart
+                self._known[tenant.number] = dict(self._standings.of(tenant.number).forks)
             while True:
                 await changed.wait()
                 changed = trio.Event()
                 for tenant in set(self._store.tenants.values()):
+                    self._alert(tenant)
                     if self._standings.of(tenant.number).untold:
                         await self._tell(tenant)
+
+    def _alert(self, tenant: TenantRef) -> None:
+        """Tell the owner of forks that were not known so far."""
+        forks = self._standings.of(tenant.number).forks
+        known = self._known.get(tenant.number, {})
+        own = {feed.feed_id for feed in self._store.feeds.values() if feed.own}
+        for feed in [feed for feed, seq in forks.items() if known.get(feed) != seq]:
+            whose = "this node" if feed in own else "another node"
+            detail = f"feed {b32encode(feed)} of {whose}, from entry {forks[feed]} on"
+            self._writer.alerts.tell(tenant, "feed.forked", detail)
+        self._known[tenant.number] = dict(forks)
 
     async def _tell(self, tenant: TenantRef) -> None:
         try:
