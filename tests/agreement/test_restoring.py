@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from lognode.core.access import Level
+from lognode.core.clock import time_text
 from lognode.core.codec import encode
-from lognode.core.draft import Draft, idem_key, signing_message
+from lognode.core.draft import Draft, Origin, idem_key, signing_message
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLineKind, SpanId, logline
+from lognode.core.ids import LogLineKind, SpanId, b32encode, format_logline, logline
 from lognode.core.span import PRIVATE, PUBLIC, Body, Header, decode_body, leaf_hash
 from lognode.engine.receipt import Receipt
 from lognode.engine.service.agreement.restoring import Restorer
@@ -34,6 +35,8 @@ from lognode.timeline.state import CLONED
 from lognode.timeline.store.read.lookup import causes, effects, find_restored, find_span, find_span_or_copy
 from tests.agreement.test_doubts import admit
 from tests.engine.nodes import Engine, all_records, assert_sound, drafts, run_engine
+from tests.engine.pairs import admit as admit_writer
+from tests.engine.pairs import hand_over, two_nodes
 from tests.vectors.history import NodesOf
 
 ALICE = KeyPair(bytes(31) + b"\x01")
@@ -175,7 +178,7 @@ async def test_old_ids_and_keys_lead_to_the_copies(tmp_path: Path) -> None:
         def walk(conn: sqlite3.Connection) -> None:
             feeds = engine.store.feeds
             assert find_span_or_copy(conn, tenant, feeds, old.id) == first.record
-            assert find_restored(conn, tenant, effect.id) == second.record
+            assert find_restored(conn, tenant, engine.keys.public, effect.id) == second.record
             void = find_span(conn, tenant, feeds, old.id)
             assert void is not None
             assert void.feed == 1  # it is there still, for proofs
@@ -216,6 +219,30 @@ async def test_a_copy_that_is_stranded_again_is_copied_again_under_all_its_ids(t
                 assert find_span_or_copy(conn, engine.tenant, engine.store.feeds, name) == second.record
 
         await engine.store.read(find)
+
+
+async def test_what_another_node_says_it_restored_is_neither_lost_nor_hidden(tmp_path: Path) -> None:
+    async with two_nodes(tmp_path) as (one, other, tenant):
+        await admit_writer(one, other)
+        (old,) = await one.writer.append(one.tenant, [Draft("note", "acknowledged")])
+        await fork(one, old.seq)
+        await hand_over(one, other, one.tenant, tenant)
+        names = [b32encode(name) for name in (tenant.tenant_id, old.feed)]
+        node = format_logline(logline(LogLineKind.NODE, one.keys.public))
+        said = Origin(
+            b32encode(old.id), time_text(0), names[0], node, names[1], old.seq, actor_signed=False, way="restore"
+        )
+        await other.writer.append(tenant, [Draft("note", f"forged {n}", origin=said) for n in range(70)])
+        await hand_over(other, one, tenant, one.tenant)
+        assert await restorer(one).restore(one.tenant) == 1
+        assert await restorer(one).restore(one.tenant) == 0
+        await hand_over(one, other, one.tenant, tenant)
+        for engine in (one, other):
+            ref = one.tenant if engine is one else tenant
+            found = await engine.store.read(find_span_or_copy, ref, engine.store.feeds, old.id)
+            assert found is not None
+            assert decode_body(found.body or b"").title == "acknowledged"
+            assert engine.store.feeds[found.feed].node_key == one.keys.public
 
 
 @pytest.mark.parametrize("change", ["title", "nonce", "seq", "path", "checkpoint", "visibility", "key"])

@@ -39,7 +39,8 @@ def read_stranded(conn: sqlite3.Connection, tenant: TenantRef, feed: FeedRef, st
             break
         records.append(record)
     stop = records[-1].seq + 1 if records else start
-    lacking = [record for record in records if find_restored(conn, tenant, id_of(record, feed.feed_id)) is None]
+    key = feed.node_key
+    lacking = [record for record in records if find_restored(conn, tenant, key, id_of(record, feed.feed_id)) is None]
     return Part(_proven(conn, feed, lacking), stop)
 
 

@@ -37,7 +37,7 @@ from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import span_proof
 
 _SPANS: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
-_COPIES_LOOKED_AT: Final = 64  # of one span, for one that restores it; a node makes one
+_COPIES_LOOKED_AT: Final = 64  # of one span by its own node, for one that restores it; a node makes one
 _COPIES: Final = "FROM labels WHERE tenant = ? AND field = ?"
 
 
@@ -90,20 +90,27 @@ def find_copy(conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId) -> R
     return next(_copies(conn, tenant, span_id), None)
 
 
-def find_restored(conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId) -> Record | None:
-    """The first copy here that restores the span with this id, None where there is none."""
-    copies = islice(_copies(conn, tenant, span_id), _COPIES_LOOKED_AT)
+def find_restored(conn: sqlite3.Connection, tenant: TenantRef, node_key: bytes, span_id: SpanId) -> Record | None:
+    """The first copy here by which its node restored the span with this id, None where there is none.
+
+    What another node says is a copy of it restores nothing.
+    """
+    copies = islice(_copies(conn, tenant, span_id, node_key), _COPIES_LOOKED_AT)
     return next((copy for copy in copies if (said := origin_of(copy)) and said.way == "restore"), None)
 
 
-def _copies(conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId) -> Iterator[Record]:
-    """The copies here of a span in timeline order, those first that count."""
+def _copies(
+    conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId, node_key: bytes | None = None
+) -> Iterator[Record]:
+    """The copies here of a span, by one node or by all, in timeline order, those first that count."""
     sql = (
         f"SELECT {RECORD_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN bodies b ON b.row = s.row "
         "LEFT JOIN cuts k ON k.feed = s.feed AND k.size <= s.seq "
-        "WHERE l.tenant = ? AND l.field = ? AND l.value = ? ORDER BY k.feed IS NOT NULL, l.hlc, l.row"
+        "WHERE l.tenant = ?1 AND l.field = ?2 AND l.value = ?3 "
+        "AND (?4 IS NULL OR s.feed IN (SELECT feed FROM feeds WHERE node_key = ?4)) "
+        "ORDER BY k.feed IS NOT NULL, l.hlc, l.row"
     )
-    with closing(conn.execute(sql, (tenant.number, ORIGIN, b32encode(span_id)))) as rows:
+    with closing(conn.execute(sql, (tenant.number, ORIGIN, b32encode(span_id), node_key))) as rows:
         yield from map(Record._make, rows)
 
 
@@ -119,7 +126,8 @@ def find_span_or_copy(
         return find_copy(conn, tenant, span_id)
     sql = "SELECT 1 FROM cuts WHERE feed = ? AND size <= ?"
     is_cut_off = conn.execute(sql, (found.feed, found.seq)).fetchone() is not None
-    return (find_restored(conn, tenant, span_id) if is_cut_off else None) or found
+    node_key = feed_of(found, feeds).node_key
+    return (find_restored(conn, tenant, node_key, span_id) if is_cut_off else None) or found
 
 
 def records_at(conn: sqlite3.Connection, tenant: TenantRef, start: int, stop: int) -> list[Record]:
