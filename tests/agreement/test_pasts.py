@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,3 +170,33 @@ def test_merges_that_name_each_other_end() -> None:
     history.write(one, Claim(other, 1, root_of(other, 1)))
     place = history.write(other, Claim(one, 1, root_of(one, 1)))
     assert past_of([place], history) == {one: 1, other: 1}
+
+
+def test_a_feed_that_claims_to_know_its_own_future_knows_no_more_of_itself() -> None:
+    history = History()
+    liar = feed_id(1)
+    place = history.write(liar, Claim(liar, 2**40, bytes(32)))
+    history.write(liar)
+    assert past_of([place], history) == {liar: 1}
+
+
+class InOrder(History):
+    """Gives feeds in an order of its own."""
+
+    order: tuple[int, ...] = ()
+
+    def others(self, feed: FeedId) -> Iterable[FeedId]:
+        return sorted(super().others(feed), key=lambda other: self.order.index(other[0]))
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1)])
+def test_which_feed_is_looked_at_first_makes_no_difference(order: tuple[int, ...]) -> None:
+    """A liar's newest claim is false and small; whether something else tells as much already must not matter."""
+    history, liar, honest, told = InOrder(), feed_id(1), feed_id(2), feed_id(3)
+    history.order = order
+    for _ in range(10):
+        history.write(told)
+    history.write(honest, Claim(told, 5, root_of(told, 5)))
+    history.write(liar, Claim(told, 9, root_of(told, 9)))
+    place = history.write(liar, Claim(told, 4, bytes(32)), Claim(honest, 1, root_of(honest, 1)))
+    assert past_of([place], history) == {liar: 2, honest: 1, told: 9}

@@ -59,6 +59,8 @@ def past_of(places: Iterable[Place], knowledge: Knowledge) -> dict[FeedId, int]:
         feed = waiting.popleft()
         size = min(known[feed], knowledge.counted(feed))
         for other in knowledge.others(feed):
+            if other == feed:
+                continue  # what a feed says of itself is no news, and may reach beyond the entry that says it
             reached = _reach(knowledge, feed, size, other, known.get(other, 0))
             if reached > known.get(other, 0):
                 known[other] = reached
@@ -70,17 +72,18 @@ def past_of(places: Iterable[Place], knowledge: Knowledge) -> dict[FeedId, int]:
 def _reach(knowledge: Knowledge, feed: FeedId, size: int, other: FeedId, known: int) -> int:
     """How much of another feed the first `size` entries of a feed say was known; `known` where that is no more.
 
-    A claim whose root is not that of the tree here is false, and an older one is tried. One beyond what counts stands
-    for what counts, until more comes.
+    A claim whose root is not that of the tree here is false. One beyond what counts stands for what counts, until more
+    comes. The largest of the newest holds, so that the answer does not depend on which feed was looked at first.
     """
     counted = knowledge.counted(other)
     if counted <= known:
         return known
     for claim in islice(knowledge.claims(feed, size, other), CLAIMS_TRIED_MAX):
         # What is beyond the end here cannot be looked at. Of a fork the other branch may be meant, which begins alike.
-        is_open = claim.size > counted
-        if claim.size <= known or is_open or claim.root == knowledge.root(other, claim.size):
-            return max(known, min(claim.size, counted))
+        if claim.size > counted:
+            return counted
+        if claim.size > known and claim.root == knowledge.root(other, claim.size):
+            known = claim.size
     return known
 
 
