@@ -74,6 +74,7 @@ DOUBT_S: Final = 2  # after a start: so long a write waits for members that may 
 
 RESTORED_SPANS: Final = 1000  # copies in one commit
 RESTORED_BYTES: Final = GROUP_BYTES_MAX // 2  # of headers and bodies of what they restore
+RESTORE_OTHERS_S: Final = 20  # another copy of this node, if it runs, restores what it wrote within this time
 RESTORE_LOOK_S: Final = 10  # between looks for what a feed that ended had more of, when nothing tells of it
 
 # Time. A clock further ahead than this is taken for broken, not for fast.

@@ -1,5 +1,6 @@
 """Spans that lost their effect are recorded again: once each, saying what they said, and proving what was signed."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,7 @@ from lognode.timeline.record import (
 )
 from lognode.timeline.state import CLONED
 from lognode.timeline.store.read.lookup import causes, effects, find_restored, find_span, find_span_or_copy
+from lognode.timeline.store.read.ranges import read_range
 from tests.agreement.test_doubts import admit
 from tests.engine.nodes import Engine, all_records, assert_sound, drafts, run_engine
 from tests.engine.pairs import admit as admit_writer
@@ -276,3 +278,32 @@ async def test_a_copy_that_says_something_else_is_no_proof(tmp_path: Path, chang
         with pytest.raises(CallerError) as caught:
             check_restored(engine.tenant.tenant_id, restored, copy.header, body, visibility, key)
         assert caught.value.code == "proof.invalid"
+
+
+async def test_another_history_is_restored_as_well_where_nobody_else_does(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    async with run_engine(here) as engine:
+        await engine.writer.append(engine.tenant, drafts(3))
+    shutil.copytree(here, there)
+    async with run_engine(there) as engine:
+        lost = await engine.writer.append(
+            engine.tenant, [Draft("note", f"lost {at}", visibility=at % 3) for at in range(9)]
+        )
+        found = await engine.store.read(read_range, engine.store.feeds[1], 5)
+        assert found is not None
+    async with run_engine(here) as engine:
+        kept = await engine.writer.append(engine.tenant, drafts(2, 100))
+        await engine.writer._ledger.end_feed(engine.tenant, CLONED)
+        assert await engine.writer.forks.keep(engine.tenant, found.feed, [found]) is not None
+        work = restorer(engine)
+        assert await work.restore(engine.tenant) == 2  # the other copy may yet come and do so itself
+        work.patience_s = 0
+        assert await work.restore(engine.tenant) == 6
+        assert await work.restore(engine.tenant) == 0
+        assert await restorer(engine).restore(engine.tenant) == 0
+        made = await copies(engine)
+        told = [receipt.id for at, receipt in enumerate(lost) if at % 3 != PRIVATE]
+        assert [copy.restored.id for copy in made] == [*(receipt.id for receipt in kept), *told]
+        for copy in made:
+            check(engine, copy)
