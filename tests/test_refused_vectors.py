@@ -14,10 +14,12 @@ from lognode.core.draft import idem_key, parse_cbor_draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId, b32decode, parse_logline
 from lognode.core.span import decode_body, decode_header
+from lognode.timeline.agreement.merges import parse_merge
 from lognode.timeline.control.founding import check_feed_open, check_tenant_create, parse_feed_open, parse_tenant_create
 from lognode.timeline.proof.bundle.reader import verify_bundle
 from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint
 from lognode.timeline.proof.fork import check_fork, parse_fork
+from lognode.timeline.proof.policy import parse_policy
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import verify_consistency, verify_inclusion
 from tests.independent import bundle_checker
@@ -114,6 +116,8 @@ JUDGES: Final[Mapping[str, tuple[Judge, Judge | None]]] = {
     "checkpoints": (lambda v: verify_checkpoint(data_of(v), v["vkey"]), None),
     "bundles": (judge_bundle, lambda v: bundle_checker.check(bytes.fromhex(v["bundle"]), [NODE_KEY])),
     "forks": (lambda v: check_fork(parse_fork(v["file"].encode())), None),
+    "merges": (lambda v: parse_merge(data_of(v)), None),
+    "policies": (lambda v: parse_policy(v["text"].encode()), None),
     "proofs": (lambda v: check_proof(data_of(v), v["vkey"]), lambda v: checker.check(data_of(v), v["vkey"])),
 }
 
@@ -129,6 +133,8 @@ def refused() -> Iterator[tuple[str, Vector]]:
         "ids": load("ids")["refused"],
         "values": load("values")["refused"],
         "forks": load("forks")["refused"],
+        "merges": load("merges")["refused"],
+        "policies": load("merges")["refused_policies"],
         "bundles": load("bundles")["refused"],
         "headers": records["headers"]["refused"],
         "bodies": records["bodies"]["refused"],

@@ -15,7 +15,7 @@ from lognode.core.access import Principal, Role
 from lognode.core.draft import Draft, Origin, signed_array, signing_message
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLineKind, TenantId, b32encode, format_logline, logline
-from lognode.core.limits import DRAFT_LINE_BYTES_MAX, MAILBOX_SPANS_MAX
+from lognode.core.limits import CLOCK_AHEAD_MS_MAX, DRAFT_LINE_BYTES_MAX, MAILBOX_SPANS_MAX
 from lognode.identity.keys import KeyPair
 from tests.api.serving import (
     NDJSON,
@@ -154,6 +154,19 @@ async def test_no_client_writes_a_reserved_kind(services: Services, http: httpx.
     assert [code_of(answer) for answer in (one, two, three)] == ["kind.reserved"] * 3
     assert two.json()["line"] == 2
     assert await stored(http) == [0]
+
+
+async def test_no_span_has_a_cause_more_than_ten_minutes_ahead_of_now(
+    services: Services, http: httpx.AsyncClient
+) -> None:
+    def caused_by(ahead_ms: int) -> dict[str, str]:
+        hlc = services.world.now_ms() + ahead_ms << 16
+        return {"kind": "note.made", "caused_by": b32encode(hlc.to_bytes(8, "big") + bytes(16))}
+
+    near, far = caused_by(CLOCK_AHEAD_MS_MAX - 60_000), caused_by(CLOCK_AHEAD_MS_MAX + 60_000)
+    assert (await http.post(SPANS, json=near)).status_code == 201  # not held, which is no reason to refuse it
+    refused = [await http.post(SPANS, json=far, params=params) for params in ({}, {"dry_run": "true"})]
+    assert [(code_of(answer), answer.json()["place"]) for answer in refused] == [("clock.ahead", "caused_by")] * 2
 
 
 JSON: Final = {"Content-Type": "application/json"}

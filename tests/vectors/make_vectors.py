@@ -39,6 +39,7 @@ from tests.vectors.history import (
     signed_draft,
 )
 from tests.vectors.memberships import make_memberships
+from tests.vectors.merges import make_merges
 from tests.vectors.messages import make_messages
 from tests.vectors.refused_signatures import signatures
 
@@ -268,6 +269,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "forks.json": make_forks,
     "ids.json": make_ids,
     "keys.json": make_keys,
+    "merges.json": make_merges,
     "messages.json": make_messages,
     "memberships.json": make_memberships,
     "notes.json": make_notes,
