@@ -22,6 +22,7 @@ from lognode.sim.machines.machine import Down, Machine
 from lognode.sim.network import TIMEOUT_MS, Network
 from lognode.sim.time import Time
 from lognode.sim.verdicts.healing import Verdict, heal
+from lognode.sim.verdicts.truth import Truth, Watched
 
 START_MS: Final = 1_750_000_000_000
 NODES_MIN: Final = 2
@@ -95,6 +96,9 @@ class Simulation:
         )
         self.acknowledged: dict[SpanId, tuple[Machine, int]] = {}  # who wrote it, and for whom
         self.rewound = set[SpanId]()  # those that a disk once held and does not any longer
+        self.truth = Truth()
+        for machine in self.machines:
+            self._watch(machine)
         self.crashes = 0
         self.events = 0
         self._tell = tell
@@ -102,6 +106,10 @@ class Simulation:
         self._queue: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
         self._order = 0
         self._exchanges: list[Exchange] = []
+
+    def _watch(self, machine: Machine) -> None:
+        machine.watch = self.truth.watch(Watched(machine.name, lambda: machine.now_ms, lambda: machine.membership))
+        machine.disk.watch = machine.watch
 
     def any(self) -> Machine:
         """Some machine."""
@@ -195,6 +203,7 @@ class Simulation:
         """A machine besides another one, with all that this has."""
         twin = machine.cloned(len(self.machines), chance(self.random.randbytes(8)))
         self.machines.append(twin)
+        self._watch(twin)
         self.network.add()
         await twin.start(self.nursery)
         return twin

@@ -8,15 +8,24 @@ import sqlite3
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar, TypeVarTuple, cast
+from typing import Literal, Protocol, TypeVar, TypeVarTuple, cast
 
+from lognode.timeline.state import WritePlan
 from lognode.timeline.store.connection import Connection
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.migrate import apply_migrations
 from lognode.timeline.store.write import apply_write
 
+R = TypeVar("R")
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
+
+
+class Watch(Protocol):
+    """Somebody who sees each commit."""
+
+    def __call__(self, conn: sqlite3.Connection, plan: WritePlan, apply: Callable[[], R]) -> R:
+        """Carry the commit out by `apply`, and give what that gives."""
 
 
 class Crash(BaseException):
@@ -30,6 +39,7 @@ class Disk:
         self.conn = sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
         self.conn.deserialize(content or _empty())
         self.crashes: Literal["before", "after"] | None = None
+        self.watch: Watch | None = None
 
     def copy(self) -> "Disk":
         """A second disk with the same content."""
@@ -37,12 +47,18 @@ class Disk:
 
     async def run(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` returns."""
-        if self.crashes is None or fn is not cast("object", apply_write):
+        if fn is not cast("object", apply_write):
             return fn(self.conn, *args)
         moment, self.crashes = self.crashes, None
+        if moment == "before":
+            raise Crash
+        if self.watch is None:
+            done = fn(self.conn, *args)
+        else:
+            done = self.watch(self.conn, cast("WritePlan", args[0]), lambda: fn(self.conn, *args))
         if moment == "after":
-            fn(self.conn, *args)
-        raise Crash
+            raise Crash
+        return done
 
 
 class DiskStore(Store):

@@ -32,7 +32,7 @@ from lognode.protocol.messages import VERSIONS, Follow, Hello, Push, Pushed, Ref
 from lognode.protocol.serve import REFUSAL, Presence, answer
 from lognode.protocol.steps import Give, Keep, Look, Reply, Report, Take, Weigh, Weighed, give
 from lognode.protocol.wire import decode_request, encode_answer
-from lognode.sim.machines.disk import Crash, Disk, DiskStore
+from lognode.sim.machines.disk import Crash, Disk, DiskStore, Watch
 from lognode.timeline.agreement.continuity import Mark, judge, seal_mark
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
@@ -56,6 +56,7 @@ class Machine:
         self.disk = Disk()
         self.mark = Mark("boot 0", f"machine {name}", 1, 1, 1)
         self.skew_ms = 0
+        self.watch: Watch | None = None
         self.introduced: frozenset[bytes] = frozenset()  # whom it trusts until it knows the members
         self.tenant_id: TenantId | None = None
         self._now_ms = now_ms
@@ -93,10 +94,16 @@ class Machine:
             except Crash:
                 self.end()
 
+    @property
+    def now_ms(self) -> int:
+        """What its clock says."""
+        return self._world.now_ms()
+
     def put_back(self, disk: Disk, mark: Mark) -> None:
         """Have an older disk under the process that starts next, and other signs of where it runs."""
         self.end()
         self.disk, self.mark = disk, mark
+        disk.watch = self.watch
 
     def cloned(self, name: int, random: Random) -> "Machine":
         """A machine with the same keys and a copy of the disk, of which nothing shows that it is another one."""

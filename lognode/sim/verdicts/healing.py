@@ -5,30 +5,26 @@ Owns what "the same" means. Invariant: a verdict that says so was checked agains
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.clock import Clock
-from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
-from lognode.core.ids import SpanId
-from lognode.core.span import PRIVATE
-from lognode.engine.receipt import AppendStopped
 from lognode.protocol.summary import Summary
 from lognode.sim.machines.exchange import Exchange
 from lognode.sim.machines.machine import Down, Machine
-from lognode.timeline.members import Control, Membership, membership
-from lognode.timeline.record import RECORD_COLUMNS, Record, body_of, header_of, id_of
-from lognode.timeline.store.audit import audit
-from lognode.timeline.store.controls import foretold_controls, held_controls
+from lognode.sim.verdicts.checks import Checks, controls
+from lognode.sim.verdicts.graph import Edge, diameter, pieces
+from lognode.timeline.members import Membership, membership
 from lognode.timeline.store.read.ranges import read_clock
 
 if TYPE_CHECKING:
     from lognode.sim.simulation import Simulation
 
-Edge = tuple[int, int]
+_PHASES_MAX: Final = 12
+_IDLE_MS: Final = 2_000
+_CAUGHT_UP_MS: Final = 2 * 3_600_000  # by then no clock is ahead of what was written
 
 
 class Verdict(NamedTuple):
@@ -60,45 +56,86 @@ class _Healing:
         assert tenant_id is not None
         self._tenant_id = tenant_id
         self._members = self._find_members()
+        liar = world.liar
+        self._honest = [machine for machine in self._members if liar is None or machine.name != liar.name]
+        self._edges: list[Edge] = []
+        self._pieces: list[list[int]] = []
+        self._rounds = self._rounds_max = 0
         self._final = self._membership(self._members)
 
     async def run(self) -> Verdict:
         """Rounds, then checks."""
-        members = self._members
-        for machine in members:
+        for machine in self._members:
             if machine.tenant is None:  # it was let in, and the answer was lost
                 await machine.adopt(self._tenant_id, self._final.members)
-        liar = self._world.liar
-        honest = [machine for machine in members if liar is None or machine.name != liar.name]
-        edges = self._edges(honest)
-        pieces = _pieces(honest, edges)
-        rounds_max = max(_diameter(piece, edges) for piece in pieces) + 1 if pieces else 0
-        knows_liar = liar is not None and self._world.machines[liar.name] in members
+        self._find_edges()
+        await self._agree()
+        if self._is_one and not self._faults:
+            await self._go_quiet()
+            self._world.now_ms += _CAUGHT_UP_MS
+            await self._go_quiet()
+        if self._is_one and not self._faults:
+            checks = Checks(self._world, self._honest, self._membership(self._honest))
+            await checks.run()
+            self._faults += checks.faults
+        honest = self._honest
+        views = {(self._summary(machine)).hex() for machine in honest}
+        self._world.say(
+            f"{len(honest)} of {len(self._members)} members, {self._rounds} rounds, {sorted(views)}, {self._faults}"
+        )
+        return Verdict(
+            not self._faults, len(self._members), len(self._pieces), self._rounds, self._rounds_max,
+            min(views, default=""), tuple(self._faults),
+        )  # fmt: skip
+
+    @property
+    def _is_one(self) -> bool:
+        return len(self._pieces) == 1
+
+    def _find_edges(self) -> None:
+        self._edges = self._choose_edges()
+        names = [machine.name for machine in self._honest]
+        self._pieces = pieces(names, self._edges)
+        self._rounds_max = max(diameter(piece, self._edges) for piece in self._pieces) + 1 if self._pieces else 0
+
+    async def _agree(self) -> None:
+        """Rounds until all hold the same."""
+        liar, honest = self._world.liar, self._honest
+        knows_liar = liar is not None and self._world.machines[liar.name] in self._members
         lies = [(machine.name, liar.name) for machine in honest if liar and knows_liar and self._random.random() < 0.7]
         rounds = 0
         is_forked = liar is not None and liar.is_forking
-        while rounds < rounds_max and ((is_forked and not rounds) or not self._is_agreed(pieces)):
+        while rounds < self._rounds_max and ((is_forked and not rounds) or not self._is_agreed()):
             rounds += 1
-            if await self._round([*edges, *lies]):
+            if await self._round([*self._edges, *lies]):
                 rounds = 0  # what a liar gives away late has just begun its way
-            if len(pieces) > 1:  # those that did not know each other may do so now
-                edges = self._edges(honest)
-                pieces = _pieces(honest, edges)
-                rounds_max = 2 * len(honest)
-        if not self._is_agreed(pieces):
+            if not self._is_one:  # those that did not know each other may do so now
+                self._find_edges()
+                self._rounds_max = 2 * len(honest)
+        self._rounds = max(rounds, self._rounds)
+        if not self._is_agreed():
             self._faults.append(f"no agreement after {rounds} rounds")
-        elif len(pieces) == 1:
-            self._check(honest)
-            await self._check_writers(honest)
-        views = {(self._summary(machine)).hex() for machine in honest}
-        self._world.say(f"{len(honest)} of {len(members)} members, {rounds} rounds, {sorted(views)}, {self._faults}")
-        return Verdict(
-            not self._faults, len(members), len(pieces), rounds, rounds_max, min(views, default=""), tuple(self._faults)
-        )
+
+    async def _go_quiet(self) -> None:
+        """Let machines do what they do by themselves, until none of them does anything."""
+        for _ in range(_PHASES_MAX):
+            self._world.now_ms += _IDLE_MS
+            restored = 0
+            for machine in self._honest:
+                try:
+                    restored += await machine.restore()
+                except LognodeError as error:
+                    self._world.say(f"{machine.name} restores nothing: {error!r}")
+            merged = await self._world.merge()
+            self._world.say(f"{restored} restored, {merged} merged")
+            if not restored and not merged:
+                return
+            await self._agree()
+        self._faults.append("they never go quiet")
 
     def _membership(self, machines: Iterable[Machine]) -> Membership:
         """What the control spans of these machines come to."""
-        return membership(self._tenant_id, list(_controls(machines)))
+        return membership(self._tenant_id, list(controls(machines)))
 
     def _find_members(self) -> list[Machine]:
         """The machines that are members by what these know; who was removed may know more, and is not heard."""
@@ -110,13 +147,14 @@ class _Healing:
                 return found
             members = found
 
-    def _edges(self, honest: Sequence[Machine]) -> list[Edge]:
+    def _choose_edges(self) -> list[Edge]:
         """Who compares with whom: a random tree over those that know each other, and some more."""
+        honest = self._honest
         known = [
             (one.name, other.name)
             for at, one in enumerate(honest)
             for other in honest[at + 1 :]
-            if one.accepts(other.keys.public) and other.accepts(one.keys.public)
+            if one.accepts(other.keys.public) and other.accepts(one.keys.public) and one.keys != other.keys
         ]
         self._random.shuffle(known)
         joined = {machine.name: {machine.name} for machine in honest}
@@ -158,9 +196,10 @@ class _Healing:
         liar = self._world.liar
         return liar is not None and liar.name in pair and machine.name != liar.name
 
-    def _is_agreed(self, pieces: Sequence[Sequence[Machine]]) -> bool:
+    def _is_agreed(self) -> bool:
         """Whether those hold the same that can reach each other."""
-        return all(len({self._summary(machine) for machine in piece}) == 1 for piece in pieces)
+        summaries = {machine.name: self._summary(machine) for machine in self._honest}
+        return all(len({summaries[name] for name in piece}) == 1 for piece in self._pieces)
 
     def _summary(self, machine: Machine) -> bytes:
         """Of what a machine holds."""
@@ -169,103 +208,3 @@ class _Healing:
     def _clock(self, machine: Machine) -> Clock:
         assert machine.tenant is not None
         return read_clock(machine.disk.conn, machine.tenant)
-
-    def _check(self, honest: Sequence[Machine]) -> None:
-        """What must be so once all agree."""
-        final = self._membership(honest)
-        for machine in honest:
-            if machine.membership.common != final.common:
-                self._faults.append(f"{machine.name} has another membership")
-        liar = self._world.liar
-        held = {machine.name: _spans(machine) for machine in self._world.machines if machine.tenant}
-        for span, (author, visibility) in self._world.acknowledged.items():
-            is_rewound = liar is not None and liar.is_forking and author.name == liar.name
-            if span not in held[author.name].whole and not is_rewound and span not in self._world.rewound:
-                self._faults.append(f"{author.name} lost its span {span.hex()}")
-            is_gone = span in self._world.rewound and not any(span in held[machine.name].whole for machine in honest)
-            for machine in honest if author in honest and not is_gone else ():
-                if machine is not author and (span in held[machine.name].whole) != (visibility != PRIVATE):
-                    self._faults.append(f"{span.hex()} of {author.name} is not as it may be on {machine.name}")
-        machine = self._random.choice(honest)
-        for finding in audit(machine.disk.conn, node_public=machine.keys.public):
-            if finding.severity == "damage":
-                self._faults.append(f"{machine.name}: {finding.code} {finding.place} {finding.detail}")
-        for name, found in held.items():
-            self._faults += [f"{name}: {fault}" for fault in found.faults]
-
-    async def _check_writers(self, honest: Sequence[Machine]) -> None:
-        """Who may write writes what counts, and is not kept from it."""
-        for machine in honest:
-            if machine.membership.level(machine.keys.public) < Level.TRUSTED:
-                continue
-            try:
-                receipts = await machine.append([Draft(kind="note", visibility=1)] * 2)
-            except (AppendStopped, LognodeError, Down) as error:
-                self._faults.append(f"{machine.name} may write, and cannot: {error!r}")
-                continue
-            if receipts[0].feed in machine.membership.cuts or receipts[0].feed != receipts[1].feed:
-                self._faults.append(f"{machine.name} may write, and what it writes is void")
-
-
-class _Spans(NamedTuple):
-    """The spans on a disk at full depth, and what is wrong with any."""
-
-    whole: set[SpanId]
-    faults: list[str]
-
-
-def _spans(machine: Machine) -> _Spans:
-    conn, store = machine.disk.conn, machine.process.store
-    whole, faults = set(), []
-    sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
-    for row in conn.execute(sql):
-        record = Record(*row)
-        feed = store.feeds[record.feed]
-        if body_of(record, header_of(record)) is not None:
-            whole.add(id_of(record, feed.feed_id))
-        if record.visibility == PRIVATE and not feed.own:
-            faults.append(f"holds a private span of another, entry {record.seq}")
-    shown = "SELECT count(*) FROM inert WHERE visibility = 0 AND (length(header) <> 32 OR body IS NOT NULL)"
-    if conn.execute(shown).fetchone()[0]:
-        faults.append("holds more than the stub of a private span of another")
-    return _Spans(whole, faults)
-
-
-def _controls(machines: Iterable[Machine]) -> Iterable[Control]:
-    """Every control span that any machine knows."""
-    for machine in machines:
-        tenant = machine.tenant
-        if tenant is not None:
-            conn, feeds = machine.disk.conn, machine.process.store.feeds
-            yield from (control for control, _ in held_controls(conn, tenant, feeds).values())
-            yield from foretold_controls(conn, tenant, feeds)
-
-
-def _distances(start: int, edges: Sequence[Edge]) -> dict[int, int]:
-    """How far it is from one to all that it reaches."""
-    far = {start: 0}
-    queue = deque([start])
-    while queue:
-        name = queue.popleft()
-        for edge in edges:
-            if name in edge:
-                other = sum(edge) - name
-                if other not in far:
-                    far[other] = far[name] + 1
-                    queue.append(other)
-    return far
-
-
-def _pieces(machines: Sequence[Machine], edges: Sequence[Edge]) -> list[list[Machine]]:
-    """The machines in groups that reach each other."""
-    pieces: list[list[Machine]] = []
-    for machine in machines:
-        if not any(machine in piece for piece in pieces):
-            reached = _distances(machine.name, edges)
-            pieces.append([other for other in machines if other.name in reached])
-    return pieces
-
-
-def _diameter(machines: Sequence[Machine], edges: Sequence[Edge]) -> int:
-    """The longest of the shortest ways between two."""
-    return max(max(_distances(machine.name, edges).values()) for machine in machines)

@@ -1,0 +1,197 @@
+"""What must be so once all agree, on every disk and between them.
+
+Owns the list of promises that a world is held to. Invariant: it changes nothing, but for what it lets machines write
+in the end.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from lognode.core.access import Level
+from lognode.core.draft import Draft
+from lognode.core.errors import LognodeError
+from lognode.core.ids import SpanId
+from lognode.core.span import PRIVATE
+from lognode.engine.receipt import AppendStopped
+from lognode.sim.machines.machine import Down, Machine
+from lognode.timeline.agreement.merges import MERGE
+from lognode.timeline.members import Control, Membership
+from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, body_of, header_of, id_of
+from lognode.timeline.store.agreement.pasts import compare_spans
+from lognode.timeline.store.audit import audit
+from lognode.timeline.store.controls import foretold_controls, held_controls
+from lognode.timeline.store.read.lookup import find_restored
+
+if TYPE_CHECKING:
+    from lognode.sim.simulation import Simulation
+    from lognode.sim.verdicts.truth import Truth
+
+_QUESTIONS: Final = 8
+_COUNTED: Final = (
+    f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row JOIN kinds k ON k.kind = s.kind"
+    " LEFT JOIN cuts c ON c.feed = s.feed"
+    f" WHERE k.name NOT IN ('{MERGE}', 'feed.open') AND (c.size IS NULL OR s.seq < c.size)"
+)
+_MERGES: Final = f"SELECT count(*) FROM spans s JOIN kinds k ON k.kind = s.kind WHERE k.name = '{MERGE}'"
+
+
+class Checks:
+    """The checks of a world whose honest members are these."""
+
+    def __init__(self, world: Simulation, honest: Sequence[Machine], final: Membership) -> None:
+        self._world = world
+        self._honest = honest
+        self._final = final
+        self._random = world.random
+        self.faults: list[str] = []
+
+    async def run(self) -> None:
+        """All of them."""
+        for machine in self._honest:
+            if machine.membership.common != self._final.common:
+                self._say(machine, "has another membership")
+        self._check_spans()
+        self._check_forks()
+        self._check_merges()
+        machine = self._random.choice(self._honest)
+        for finding in audit(machine.disk.conn, node_public=machine.keys.public):
+            if finding.severity == "damage":
+                self._say(machine, f"{finding.code} {finding.place} {finding.detail}")
+        self._ask(machine)
+        await self._check_writers()
+
+    def _say(self, machine: Machine, fault: str) -> None:
+        self.faults.append(f"{machine.name}: {fault}")
+
+    def _check_spans(self) -> None:
+        """What was acknowledged is where it may be."""
+        honest, world = self._honest, self._world
+        held = {machine.name: _spans(machine) for machine in world.machines if machine.tenant}
+        for span, (author, visibility) in world.acknowledged.items():
+            is_rewound = span in world.rewound or self._is_liar(author)
+            if span not in held[author.name].whole and not is_rewound:
+                self._say(author, f"lost its span {span.hex()}")
+            is_gone = is_rewound and not any(span in held[machine.name].whole for machine in honest)
+            for machine in honest if author in honest and not is_gone else ():
+                is_held = span in held[machine.name].whole
+                if machine is author or is_held == (visibility != PRIVATE):
+                    continue
+                if not is_held and self._is_restored(machine, span):
+                    continue
+                self._say(machine, f"{span.hex()} of {author.name} is not as it may be")
+        for name, found in held.items():
+            self.faults += [f"{name}: {fault}" for fault in found.faults]
+
+    def _is_liar(self, machine: Machine) -> bool:
+        liar = self._world.liar
+        return liar is not None and liar.is_forking and machine.name == liar.name
+
+    def _is_restored(self, machine: Machine, span: SpanId) -> bool:
+        return machine.tenant is not None and find_restored(machine.disk.conn, machine.tenant, span) is not None
+
+    def _check_forks(self) -> None:
+        """Nobody forks but liars and clones; who knows both sides of a fork holds a proof."""
+        truth, world = self._world.truth, self._world
+        for feed, name in truth.forks.items():
+            machine = world.machines[name]
+            is_cloned = sum(other.keys.public == machine.keys.public for other in world.machines) > 1
+            if not is_cloned and not self._is_liar(machine):
+                self._say(machine, f"signed a second history of {feed.hex()}")
+        for feed in self._final.forks:
+            if feed not in truth.forks:
+                self.faults.append(f"a fork of {feed.hex()} is proven that nobody made")
+
+    def _check_merges(self) -> None:
+        """Merges are written for what is no merge, by each other writer once."""
+        self.faults += self._world.truth.faults
+        writers = len(set(self._world.truth.authors.values()))
+        for machine in self._honest:
+            merges = machine.disk.conn.execute(_MERGES).fetchone()[0]
+            if merges > self._world.truth.data_commits * (writers - 1):
+                self._say(machine, f"{merges} merges of {writers} for {self._world.truth.data_commits} commits")
+
+    def _ask(self, machine: Machine) -> None:
+        """Which of two spans knew the other."""
+        truth, tenant, feeds = self._world.truth, machine.tenant, machine.process.store.feeds
+        assert tenant is not None
+        records = [Record(*row) for row in machine.disk.conn.execute(_COUNTED)]
+        unsure = {feeds[number].node_key for number in _cut(machine.disk.conn)}
+        for _ in range(_QUESTIONS if len(records) > 1 else 0):
+            one, other = self._random.sample(records, 2)
+            said, lacking = compare_spans(machine.disk.conn, tenant, feeds, one, other)
+            if lacking:
+                continue
+            first, second = (feeds[one.feed], one.seq), (feeds[other.feed], other.seq)
+            wrong = _judge(truth, first, second, unsure, is_before=said == "before")
+            wrong = wrong or _judge(truth, second, first, unsure, is_before=said == "after")
+            if wrong:
+                ids = [id_of(record, feeds[record.feed].feed_id).hex() for record in (one, other)]
+                self._say(machine, f"{ids[0]} {said} {ids[1]}: {wrong}")
+
+    async def _check_writers(self) -> None:
+        """Who may write writes what counts, and is not kept from it."""
+        for machine in self._honest:
+            if machine.membership.level(machine.keys.public) < Level.TRUSTED:
+                continue
+            try:
+                receipts = await machine.append([Draft(kind="note", visibility=1)] * 2)
+            except (AppendStopped, LognodeError, Down) as error:
+                self._say(machine, f"may write, and cannot: {error!r}")
+                continue
+            if receipts[0].feed in machine.membership.cuts or receipts[0].feed != receipts[1].feed:
+                self._say(machine, "may write, and what it writes is void")
+
+
+Spot = tuple[FeedRef, int]
+
+
+def _judge(truth: Truth, one: Spot, other: Spot, unsure: set[bytes], *, is_before: bool) -> str | None:
+    """What is wrong with saying whether the author of the second span knew the first."""
+    (first, seq), (second, at) = one, other
+    if is_before and truth.most(second.feed_id, at).get(first.feed_id, 0) <= seq:
+        return "its author cannot have known it"
+    is_sure = second.node_key not in unsure and second.feed_id not in truth.forks and first.feed_id not in truth.forks
+    if is_sure and not is_before and truth.least(second.feed_id, at).get(first.feed_id, 0) > seq:
+        return "its author had it"
+    return None
+
+
+def _cut(conn: sqlite3.Connection) -> list[int]:
+    return [number for (number,) in conn.execute("SELECT feed FROM cuts")]
+
+
+class _Spans(NamedTuple):
+    """The spans on a disk at full depth, and what is wrong with any."""
+
+    whole: set[SpanId]
+    faults: list[str]
+
+
+def _spans(machine: Machine) -> _Spans:
+    conn, store = machine.disk.conn, machine.process.store
+    whole, faults = set(), []
+    sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
+    for row in conn.execute(sql):
+        record = Record(*row)
+        feed = store.feeds[record.feed]
+        if body_of(record, header_of(record)) is not None:
+            whole.add(id_of(record, feed.feed_id))
+        if record.visibility == PRIVATE and not feed.own:
+            faults.append(f"holds a private span of another, entry {record.seq}")
+    shown = "SELECT count(*) FROM inert WHERE visibility = 0 AND (length(header) <> 32 OR body IS NOT NULL)"
+    if conn.execute(shown).fetchone()[0]:
+        faults.append("holds more than the stub of a private span of another")
+    return _Spans(whole, faults)
+
+
+def controls(machines: Iterable[Machine]) -> Iterable[Control]:
+    """Every control span that any machine knows."""
+    for machine in machines:
+        tenant = machine.tenant
+        if tenant is not None:
+            conn, feeds = machine.disk.conn, machine.process.store.feeds
+            yield from (control for control, _ in held_controls(conn, tenant, feeds).values())
+            yield from foretold_controls(conn, tenant, feeds)
