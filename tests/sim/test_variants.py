@@ -10,10 +10,13 @@ from lognode.core.errors import PeerError
 from lognode.core.span import Range, leaf_hashes
 from lognode.engine.ingest import rows
 from lognode.engine.ingest.proof import Proven
+from lognode.engine.opening import NONCES_BYTES, Moment
 from lognode.engine.service.writing.openings import Openings
 from lognode.protocol import reconcile, summary
 from lognode.protocol.messages import FeedHead
+from lognode.sim.machines import machine
 from lognode.sim.simulation import Scenario
+from lognode.timeline.agreement.news import Fresh
 from lognode.timeline.proof.tree import grow
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import TenantState
@@ -89,12 +92,35 @@ def go_on_in_a_cut_feed(patch: Patch) -> None:
     patch.setattr(Openings, "state", state)
 
 
+def go_on_without_continuity(patch: Patch) -> None:
+    """A node that was put back to an earlier time writes as if nothing had happened."""
+    patch.setattr(machine, "judge", lambda _before, _now: "plain")
+
+
+def name_epochs_by_number(patch: Patch) -> None:
+    """The id of a new feed follows from how many there were, so that two copies of a node choose the same."""
+
+    def moment(openings: Openings) -> Moment:
+        own = sum(feed.own for feed in openings._store.feeds.values())
+        return Moment(openings._world.now_ms(), own.to_bytes(NONCES_BYTES, "big"))
+
+    patch.setattr(Openings, "moment", moment)
+
+
+def merge_what_is_ahead(patch: Patch) -> None:
+    """A merge names spans however far they are ahead of time."""
+    patch.setattr(Fresh, "is_sound", lambda tree, _now_ms, size_max: size_max is None or tree.size <= size_max)
+
+
 VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
     "drop the gap check": (drop_the_gap_check, [Scenario(seed, 5, "skips") for seed in range(20)]),
     "accept unproven ranges": (accept_unproven_ranges, [Scenario(seed, 5, "corrupts") for seed in range(20)]),
     "accept stubs": (accept_stubs, [Scenario(seed, 5, "censors") for seed in range(20)]),
     "skip one feed": (skip_one_feed, [Scenario(seed, 4) for seed in range(10)]),
-    "go on in a cut feed": (go_on_in_a_cut_feed, [Scenario(seed, 4) for seed in range(20)]),
+    "go on in a cut feed": (go_on_in_a_cut_feed, [Scenario(seed, 5) for seed in range(30)]),
+    "go on without continuity": (go_on_without_continuity, [Scenario(seed, 4, copies=True) for seed in range(10)]),
+    "name epochs by number": (name_epochs_by_number, [Scenario(seed, 4, copies=True) for seed in range(10)]),
+    "merge what is ahead": (merge_what_is_ahead, [Scenario(seed, 4) for seed in range(10)]),
     "compare sizes only": (compare_sizes_only, [Scenario(seed, 5, "forks") for seed in range(20)]),
 }
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, TypeVarTuple, cast
+from typing import Any, Literal, Protocol, TypeVar, TypeVarTuple, cast
 
 from lognode.timeline.state import WritePlan
 from lognode.timeline.store.connection import Connection
@@ -52,10 +52,8 @@ class Disk:
         moment, self.crashes = self.crashes, None
         if moment == "before":
             raise Crash
-        if self.watch is None:
-            done = fn(self.conn, *args)
-        else:
-            done = self.watch(self.conn, cast("WritePlan", args[0]), lambda: fn(self.conn, *args))
+        plan: WritePlan = cast("Any", args)[0]
+        done = self.watch(self.conn, plan, lambda: fn(self.conn, *args)) if self.watch else fn(self.conn, *args)
         if moment == "after":
             raise Crash
         return done

@@ -79,7 +79,7 @@ class Truth:
 
     def watch(self, watched: Watched) -> Watch:
         """What is to see each commit of a machine."""
-        return partial(self._carry_out, watched)  # type: ignore[return-value]
+        return partial(self._carry_out, watched)
 
     def _carry_out(self, watched: Watched, conn: sqlite3.Connection, plan: WritePlan, apply: Callable[[], R]) -> R:
         """Let a machine commit a plan, and remember what it wrote."""
