@@ -22,6 +22,7 @@ from lognode.sim.machines.machine import Down, Machine
 from lognode.sim.network import TIMEOUT_MS, Network
 from lognode.sim.time import Time
 from lognode.sim.verdicts.healing import Verdict, heal
+from lognode.sim.verdicts.looks import Look
 from lognode.sim.verdicts.truth import Truth, Watched
 
 START_MS: Final = 1_750_000_000_000
@@ -96,6 +97,7 @@ class Simulation:
         )
         self.acknowledged: dict[SpanId, tuple[Machine, int]] = {}  # who wrote it, and for whom
         self.rewound = set[SpanId]()  # those that a disk once held and does not any longer
+        self.looks: list[Look] = []
         self.truth = Truth()
         for machine in self.machines:
             self._watch(machine)

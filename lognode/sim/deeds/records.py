@@ -10,6 +10,7 @@ from lognode.core.ids import SpanId
 from lognode.core.span import VISIBILITIES
 from lognode.engine.receipt import Receipt
 from lognode.sim.machines.machine import Machine
+from lognode.sim.verdicts.looks import look_at
 from lognode.timeline.control.policies import LATEST, MANUAL, tenant_policy_data
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ class Records:
         dialer, answerer = self._random.sample(self._world.machines, 2)
         if dialer.keys.public != answerer.keys.public:
             await self._world.begin(dialer, answerer)
+
+    async def look(self) -> None:
+        """Somebody asks a machine what is settled."""
+        machine = self._world.honest()
+        if machine.tenant is not None:
+            self._world.looks.append(look_at(machine))
 
     async def restore(self) -> None:
         """A machine records again what of its own has no effect."""

@@ -25,6 +25,7 @@ _ODDS: Final = {
     "policy": 1,
     "run": 36,
     "restore": 3,
+    "look": 4,
     "join": 10,
     "invite": 2,
     "revoke": 1,

@@ -7,7 +7,7 @@ in the end.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lognode.core.access import Level
@@ -17,10 +17,13 @@ from lognode.core.ids import SpanId
 from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
 from lognode.sim.machines.machine import Down, Machine
+from lognode.sim.verdicts.looks import spots_until
 from lognode.timeline.agreement.merges import MERGE
 from lognode.timeline.members import Control, Membership
 from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, body_of, header_of, id_of
 from lognode.timeline.store.agreement.pasts import compare_spans
+from lognode.timeline.store.agreement.settling import settled_hlc
+from lognode.timeline.store.agreement.subjects import Registers, next_subjects
 from lognode.timeline.store.audit import audit
 from lognode.timeline.store.controls import foretold_controls, held_controls
 from lognode.timeline.store.read.lookup import find_restored
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from lognode.sim.verdicts.truth import Truth
 
 _QUESTIONS: Final = 8
+_SUBJECTS_MAX: Final = 100
 _COUNTED: Final = (
     f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row JOIN kinds k ON k.kind = s.kind"
     " LEFT JOIN cuts c ON c.feed = s.feed"
@@ -56,6 +60,8 @@ class Checks:
         self._check_spans()
         self._check_forks()
         self._check_merges()
+        self._check_state()
+        self._check_looks()
         machine = self._random.choice(self._honest)
         for finding in audit(machine.disk.conn, node_public=machine.keys.public):
             if finding.severity == "damage":
@@ -113,6 +119,26 @@ class Checks:
             if merges > self._world.truth.data_commits * (writers - 1):
                 self._say(machine, f"{merges} merges of {writers} for {self._world.truth.data_commits} commits")
 
+    def _check_state(self) -> None:
+        """Subjects come to the same everywhere."""
+        found = {machine.name: _state(machine) for machine in self._honest}
+        first = self._honest[0]
+        for machine in self._honest[1:]:
+            if found[machine.name] != found[first.name]:
+                self._say(machine, f"subjects come to something else than on {first.name}")
+
+    def _check_looks(self) -> None:
+        """What was settled stayed so, but for feeds that were cut or forked."""
+        machine = self._honest[0]
+        for look in self._world.looks:
+            if look.machine not in self._honest:
+                continue
+            changed = look.spots ^ spots_until(machine, look.hlc)
+            if wrong := sorted(spot for spot in changed if spot[0] not in self._final.cuts):
+                (feed, seq), is_new = wrong[0], wrong[0] not in look.spots
+                what = "came" if is_new else "went"
+                self._say(look.machine, f"entry {seq} of {feed.hex()} {what} before what was settled at {look.hlc:x}")
+
     def _ask(self, machine: Machine) -> None:
         """Which of two spans knew the other."""
         truth, tenant, feeds = self._world.truth, machine.tenant, machine.process.store.feeds
@@ -157,6 +183,19 @@ def _judge(truth: Truth, one: Spot, other: Spot, unsure: set[bytes], *, is_befor
     if is_sure and not is_before and truth.least(second.feed_id, at).get(first.feed_id, 0) > seq:
         return "its author had it"
     return None
+
+
+def _state(machine: Machine) -> Mapping[str, tuple[object, ...]]:
+    """What each subject comes to on a machine, and what is settled there."""
+    tenant, store, conn = machine.tenant, machine.process.store, machine.disk.conn
+    assert tenant is not None
+    registers = Registers(conn, tenant, store.feeds, machine.membership.policies)
+    found: dict[str, tuple[object, ...]] = {}
+    for subject in next_subjects(conn, tenant, "", None, _SUBJECTS_MAX):
+        fold = registers.read(subject).fold
+        if fold.heads:  # else only private spans of this node are about it
+            found[subject] = ([head.span.id for head in fold.heads], fold.value and fold.value.means.id)
+    return {**found, "settled": (settled_hlc(conn, tenant, store.feeds, machine.membership),)}
 
 
 def _cut(conn: sqlite3.Connection) -> list[int]:
