@@ -39,7 +39,7 @@ _ODDS: Final = {
     "wander": 1,
 }
 _RECOVERIES: Final = {"leave": 1, "declare": 6, "disown": 6}
-_COPIES: Final = {"back_up": 4, "put_back": 3, "clone": 0}
+_COPIES: Final = {"back_up": 4, "put_back": 3, "clone": 1}
 _FORK: Final = 0.1
 
 

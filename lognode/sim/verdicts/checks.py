@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lognode.core.access import Level
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
-from lognode.core.ids import SpanId
+from lognode.core.ids import SpanId, b32encode
 from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
 from lognode.sim.machines.machine import Down, Machine
 from lognode.sim.verdicts.looks import spots_until
 from lognode.timeline.agreement.merges import MERGE
+from lognode.timeline.agreement.restoring import STRANDING
 from lognode.timeline.members import Control, Membership
-from lognode.timeline.record import RECORD_COLUMNS, FeedRef, Record, body_of, header_of, id_of
+from lognode.timeline.record import ORIGIN, RECORD_COLUMNS, FeedRef, Record, body_of, header_of, id_of
 from lognode.timeline.store.agreement.pasts import compare_spans
 from lognode.timeline.store.agreement.settling import settled_hlc
 from lognode.timeline.store.agreement.subjects import Registers, next_subjects
 from lognode.timeline.store.audit import audit
 from lognode.timeline.store.controls import foretold_controls, held_controls
-from lognode.timeline.store.read.lookup import find_restored
+from lognode.timeline.store.read.lookup import find_restored, find_span
 
 if TYPE_CHECKING:
     from lognode.sim.simulation import Simulation
@@ -38,6 +39,10 @@ _COUNTED: Final = (
     f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row JOIN kinds k ON k.kind = s.kind"
     " LEFT JOIN cuts c ON c.feed = s.feed"
     f" WHERE k.name NOT IN ('{MERGE}', 'feed.open') AND (c.size IS NULL OR s.seq < c.size)"
+)
+_COPIES: Final = (
+    "SELECT l.value, count(*) FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN cuts c ON c.feed = s.feed"
+    f" WHERE l.field = {ORIGIN} AND (c.size IS NULL OR s.seq < c.size) GROUP BY l.value"
 )
 _MERGES: Final = f"SELECT count(*) FROM spans s JOIN kinds k ON k.kind = s.kind WHERE k.name = '{MERGE}'"
 
@@ -58,6 +63,7 @@ class Checks:
             if machine.membership.common != self._final.common:
                 self._say(machine, "has another membership")
         self._check_spans()
+        self._check_copies()
         self._check_forks()
         self._check_merges()
         self._check_state()
@@ -83,7 +89,8 @@ class Checks:
             is_gone = is_rewound and not any(span in held[machine.name].whole for machine in honest)
             for machine in honest if author in honest and not is_gone else ():
                 is_held = span in held[machine.name].whole
-                if machine is author or is_held == (visibility != PRIVATE):
+                is_own = machine.keys.public == author.keys.public and visibility == PRIVATE
+                if machine is author or is_own or is_held == (visibility != PRIVATE):
                     continue
                 if not is_held and self._is_restored(machine, span):
                     continue
@@ -97,6 +104,30 @@ class Checks:
 
     def _is_restored(self, machine: Machine, span: SpanId) -> bool:
         return machine.tenant is not None and find_restored(machine.disk.conn, machine.tenant, span) is not None
+
+    def _check_copies(self) -> None:
+        """What a fork took from an honest author counts again, once; nothing else does."""
+        machine, world = self._honest[0], self._world
+        conn, feeds = machine.disk.conn, machine.process.store.feeds
+        counted = {id_of(record, feeds[record.feed].feed_id) for record in map(Record._make, conn.execute(_COUNTED))}
+        copies: dict[str, int] = dict(conn.execute(_COPIES).fetchall())
+        for span, (author, visibility) in world.acknowledged.items():
+            if visibility == PRIVATE or author not in self._honest or span in world.rewound or self._is_liar(author):
+                continue
+            times = (span in counted) + copies.get(b32encode(span), 0)
+            is_writer = self._final.level(author.keys.public) >= Level.TRUSTED
+            if times > 1 or (not times and is_writer and self._is_stranded(author, span)):
+                self._say(author, f"its span {span.hex()} counts {times} times")
+
+    def _is_stranded(self, author: Machine, span: SpanId) -> bool:
+        """Whether a span of its author's lies beyond a fork."""
+        tenant, feeds = author.tenant, author.process.store.feeds
+        assert tenant is not None
+        record = find_span(author.disk.conn, tenant, feeds, span)
+        if record is None:
+            return True
+        cut = self._final.cuts.get(feeds[record.feed].feed_id)
+        return cut is not None and cut.reason in STRANDING and record.seq >= cut.size
 
     def _check_forks(self) -> None:
         """Nobody forks but liars and clones; who knows both sides of a fork holds a proof."""
