@@ -17,7 +17,7 @@ from lognode.core.ids import SpanId
 from lognode.sim.deeds.trouble import SKEWS_MS
 from lognode.sim.deeds.workload import Workload
 from lognode.sim.machines.exchange import Exchange
-from lognode.sim.machines.liar import STYLES, Liar
+from lognode.sim.machines.liar import FORKS, STYLES, Liar
 from lognode.sim.machines.machine import Down, Machine
 from lognode.sim.network import TIMEOUT_MS, Network
 from lognode.sim.time import Time
@@ -68,8 +68,8 @@ def scenario_of(seed: int, nodes: int | None = None) -> Scenario:
     usual = random.choice((2, 3, 4, 4, 5, 6, 7, 9))
     count = nodes or usual
     is_lied_to = random.random() < 1 / 3 and count > 3
-    liar = random.choice(sorted(STYLES)) if is_lied_to else None
-    return Scenario(seed, count, liar, random.random() < 1 / 3, random.random() < 1 / 3)
+    liar = random.choice([*sorted(STYLES), FORKS, FORKS, FORKS]) if is_lied_to else None
+    return Scenario(seed, count, liar, random.random() < 1 / 3, random.random() < 1 / 2)
 
 
 def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None) -> Outcome:

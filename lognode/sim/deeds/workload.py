@@ -38,8 +38,8 @@ _ODDS: Final = {
     "restart": 10,
     "wander": 1,
 }
-_RECOVERIES: Final = {"leave": 1, "declare": 6, "disown": 6}
-_COPIES: Final = {"back_up": 4, "put_back": 3, "clone": 1}
+_RECOVERIES: Final = {"level": 8, "leave": 1, "declare": 6, "disown": 6}
+_COPIES: Final = {"back_up": 6, "put_back": 5, "clone": 2}
 _FORK: Final = 0.1
 
 

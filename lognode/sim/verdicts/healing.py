@@ -5,12 +5,14 @@ Owns what "the same" means. Invariant: a verdict that says so was checked agains
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.clock import Clock
 from lognode.core.errors import LognodeError
+from lognode.core.ids import FeedId
 from lognode.protocol.summary import Summary
 from lognode.sim.machines.exchange import Exchange
 from lognode.sim.machines.machine import Down, Machine
@@ -22,6 +24,11 @@ from lognode.timeline.store.read.ranges import read_clock
 if TYPE_CHECKING:
     from lognode.sim.simulation import Simulation
 
+_HASH_BYTES: Final = 32
+_HISTORY: Final = """
+SELECT seq, hlc, header FROM spans JOIN feeds USING (feed) WHERE feed_id = :feed UNION ALL
+SELECT seq, hlc, header FROM inert JOIN feeds USING (feed) WHERE feed_id = :feed
+"""
 _PHASES_MAX: Final = 12
 _IDLE_MS: Final = 2_000
 _CAUGHT_UP_MS: Final = 2 * 3_600_000  # by then no clock is ahead of what was written
@@ -58,6 +65,7 @@ class _Healing:
         self._members = self._find_members()
         liar = world.liar
         self._honest = [machine for machine in self._members if liar is None or machine.name != liar.name]
+        self._met: list[tuple[Machine, FeedId]] = []  # in the last round: who met both sides of a feed's fork
         self._edges: list[Edge] = []
         self._pieces: list[list[int]] = []
         self._rounds = self._rounds_max = 0
@@ -112,6 +120,7 @@ class _Healing:
             if not self._is_one:  # those that did not know each other may do so now
                 self._find_edges()
                 self._rounds_max = 2 * len(honest)
+        self._check_proofs()
         self._rounds = max(rounds, self._rounds)
         if not self._is_agreed():
             self._faults.append(f"no agreement after {rounds} rounds")
@@ -172,6 +181,7 @@ class _Healing:
     async def _round(self, edges: Iterable[Edge]) -> bool:
         """Every pair compares once; whether a liar let others have something new."""
         is_news = False
+        new: list[tuple[Machine, FeedId]] = []
         pairs = list(edges)
         self._random.shuffle(pairs)
         for pair in pairs:
@@ -180,6 +190,7 @@ class _Healing:
             told = [machine for machine in (dialer, answerer) if self._is_beside_liar(machine, pair)]
             before = [self._summary(machine) for machine in told]
             exchange = Exchange(0, dialer, answerer, self._world.liar)
+            sides = self._sides(dialer, answerer)
             try:
                 report = await exchange.finish()
             except (LognodeError, Down) as error:
@@ -190,7 +201,27 @@ class _Healing:
             self._world.say(f"{one} with {other}: {report.state} {report.code} {codes} {len(report.wants)} wants")
             if report.state == "equal" and self._clock(dialer) != self._clock(answerer):
                 self._faults.append(f"{one} and {other} took a difference for agreement")
+            if report.state != "refused":
+                new += [(machine, feed) for machine in (dialer, answerer) if machine in self._honest for feed in sides]
+        self._check_proofs()
+        self._met = new
         return is_news
+
+    def _sides(self, one: Machine, other: Machine) -> list[FeedId]:
+        """The feeds of which two machines hold different histories."""
+        held = [[_history(machine, feed) for feed in self._world.truth.forks] for machine in (one, other)]
+        return [
+            feed
+            for feed, mine, theirs in zip(self._world.truth.forks, *held, strict=True)
+            if any(entry != theirs.get(seq, entry) for seq, entry in mine.items())
+        ]
+
+    def _check_proofs(self) -> None:
+        """Who met both sides of a fork before the last round holds a proof."""
+        for machine, feed in self._met:
+            if feed not in machine.membership.forks:
+                self._faults.append(f"{machine.name} met both sides of {feed.hex()} and proves nothing")
+        self._met = []
 
     def _is_beside_liar(self, machine: Machine, pair: Edge) -> bool:
         liar = self._world.liar
@@ -208,3 +239,9 @@ class _Healing:
     def _clock(self, machine: Machine) -> Clock:
         assert machine.tenant is not None
         return read_clock(machine.disk.conn, machine.tenant)
+
+
+def _history(machine: Machine, feed: FeedId) -> Mapping[int, tuple[int, bytes]]:
+    """Time and header's hash of each entry of a feed that a machine holds."""
+    rows = machine.disk.conn.execute(_HISTORY, {"feed": feed})
+    return {seq: (hlc, header if len(header) == _HASH_BYTES else sha256(header).digest()) for seq, hlc, header in rows}
