@@ -137,7 +137,8 @@ class Checks:
         for feed, name in truth.forks.items():
             machine = world.machines[name]
             is_cloned = sum(other.keys.public == machine.keys.public for other in world.machines) > 1
-            if not is_cloned and not self._is_liar(machine):
+            # What only a lost disk held is no history: the others vouched that they have nothing of it.
+            if feed in self._final.forks and not is_cloned and not self._is_liar(machine):
                 self._say(machine, f"signed a second history of {feed.hex()}")
         for feed in self._final.forks:
             if feed not in truth.forks:

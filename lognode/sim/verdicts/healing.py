@@ -15,10 +15,11 @@ from lognode.core.errors import LognodeError
 from lognode.core.ids import FeedId
 from lognode.protocol.summary import Summary
 from lognode.sim.machines.exchange import Exchange
-from lognode.sim.machines.machine import Down, Machine
+from lognode.sim.machines.machine import CLONED, Down, Machine
 from lognode.sim.verdicts.checks import Checks, controls
 from lognode.sim.verdicts.graph import Edge, diameter, pieces
 from lognode.timeline.members import Membership, membership
+from lognode.timeline.store.controls import read_evidence
 from lognode.timeline.store.read.ranges import read_clock
 
 if TYPE_CHECKING:
@@ -179,33 +180,41 @@ class _Healing:
         return edges
 
     async def _round(self, edges: Iterable[Edge]) -> bool:
-        """Every pair compares once; whether a liar let others have something new."""
-        is_news = False
-        new: list[tuple[Machine, FeedId]] = []
+        """Every pair compares, where somebody forked by either's wish; whether a liar let others have something new."""
         pairs = list(edges)
         self._random.shuffle(pairs)
+        is_news, new = False, list[tuple[Machine, FeedId]]()
         for pair in pairs:
-            one, other = self._random.sample(pair, 2)
-            dialer, answerer = self._world.machines[one], self._world.machines[other]
-            told = [machine for machine in (dialer, answerer) if self._is_beside_liar(machine, pair)]
-            before = [self._summary(machine) for machine in told]
-            exchange = Exchange(0, dialer, answerer, self._world.liar)
-            sides = self._sides(dialer, answerer)
-            try:
-                report = await exchange.finish()
-            except (LognodeError, Down) as error:
-                self._world.say(f"{one} with {other}: {error!r}")
-                continue
-            is_news |= before != [self._summary(machine) for machine in told]
-            codes = sorted({found.code for found in report.refusals.values()})
-            self._world.say(f"{one} with {other}: {report.state} {report.code} {codes} {len(report.wants)} wants")
-            if report.state == "equal" and self._clock(dialer) != self._clock(answerer):
-                self._faults.append(f"{one} and {other} took a difference for agreement")
-            if report.state != "refused":
-                new += [(machine, feed) for machine in (dialer, answerer) if machine in self._honest for feed in sides]
+            first, second = self._random.sample(pair, 2)
+            for one, other in ((first, second), (second, first)) if self._world.truth.forks else ((first, second),):
+                dialer, answerer = self._world.machines[one], self._world.machines[other]
+                told = [machine for machine in (dialer, answerer) if self._is_beside_liar(machine, pair)]
+                before = [self._summary(machine) for machine in told]
+                sides = self._sides(dialer, answerer)
+                if await self._compare(dialer, answerer):
+                    is_news |= before != [self._summary(machine) for machine in told]
+                    new += [(dialer, feed) for feed in sides if dialer in self._honest]
         self._check_proofs()
         self._met = new
         return is_news
+
+    async def _compare(self, dialer: Machine, answerer: Machine) -> bool:
+        """Whether one heard what the other holds; who is told that it is one of two asks again."""
+        for _ in range(2):
+            exchange = Exchange(0, dialer, answerer, self._world.liar)
+            who = f"{dialer.name} with {answerer.name}"
+            try:
+                report = await exchange.finish()
+            except (LognodeError, Down) as error:
+                self._world.say(f"{who}: {error!r}")
+                return False
+            codes = sorted({found.code for found in report.refusals.values()})
+            self._world.say(f"{who}: {report.state} {report.code} {codes} {len(report.wants)} wants")
+            if report.state == "equal" and self._clock(dialer) != self._clock(answerer):
+                self._faults.append(f"{who}: took a difference for agreement")
+            if report.code != CLONED:
+                return report.state != "refused"
+        return False
 
     def _sides(self, one: Machine, other: Machine) -> list[FeedId]:
         """The feeds of which two machines hold different histories."""
@@ -219,7 +228,8 @@ class _Healing:
     def _check_proofs(self) -> None:
         """Who met both sides of a fork before the last round holds a proof."""
         for machine, feed in self._met:
-            if feed not in machine.membership.forks:
+            assert machine.tenant is not None
+            if feed not in machine.membership.forks and feed not in read_evidence(machine.disk.conn, machine.tenant):
                 self._faults.append(f"{machine.name} met both sides of {feed.hex()} and proves nothing")
         self._met = []
 
