@@ -26,6 +26,8 @@ REGRESSIONS: Final = [
     # Feeds of nodes whose admission turned out void were held by some and refused by others, for ever.
     Scenario(28300, 9, "forks"),
     Scenario(29641, 7),
+    # A clone proved that its feed forks in that same feed, where the proof did not count; nobody came to know it.
+    Scenario(181, 7, recoveries=True, copies=True),
 ]
 
 

@@ -92,7 +92,7 @@ class Checks:
                 is_own = machine.keys.public == author.keys.public and visibility == PRIVATE
                 if machine is author or is_own or is_held == (visibility != PRIVATE):
                     continue
-                if not is_held and self._is_restored(machine, span):
+                if not is_held and self._is_restored(machine, author, span):
                     continue
                 self._say(machine, f"{span.hex()} of {author.name} is not as it may be")
         for name, found in held.items():
@@ -102,8 +102,9 @@ class Checks:
         liar = self._world.liar
         return liar is not None and liar.is_forking and machine.name == liar.name
 
-    def _is_restored(self, machine: Machine, span: SpanId) -> bool:
-        return machine.tenant is not None and find_restored(machine.disk.conn, machine.tenant, span) is not None
+    def _is_restored(self, machine: Machine, author: Machine, span: SpanId) -> bool:
+        tenant, key = machine.tenant, author.keys.public
+        return tenant is not None and find_restored(machine.disk.conn, tenant, key, span) is not None
 
     def _check_copies(self) -> None:
         """What a fork took from an honest author counts again, once; nothing else does."""

@@ -25,7 +25,7 @@ from lognode.timeline.control.forks import feed_fork_data, parse_feed_fork
 from lognode.timeline.members import Membership
 from lognode.timeline.proof.fork import ForkProof, format_fork
 from lognode.timeline.record import TenantRef
-from lognode.timeline.state import WritePlan
+from lognode.timeline.state import CLONED, DOUBT, WritePlan
 from lognode.timeline.store.controls import read_evidence
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.ranges import find_feed, read_opening_data, read_part, read_side, read_tips
@@ -90,6 +90,9 @@ class Forks:
             return
         evidence = await self._store.write(read_evidence, tenant)
         for proof in untold(book, evidence.values()):
+            state = await self._ledger.state(tenant)
+            if state.head is not None and state.head.feed.feed_id == proof.feed and state.ending in {None, DOUBT}:
+                await self._ledger.end_feed(tenant, CLONED)  # behind the fork nothing would count, the proof neither
             await self._work.append_control(tenant, Draft(kind=KIND), partial(_data, proof), [])
 
 
