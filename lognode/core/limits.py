@@ -45,6 +45,7 @@ SUBJECTS_PAGE_MAX: Final = 100  # of one list; each may be in conflict, and is f
 HEADS_SHOWN_MAX: Final = 64  # of one conflict: as many nodes that knew nothing of each other
 CONFLICTS_LOOK_S: Final = 0.25  # between two looks at what commits hint at
 CONFLICTS_STEP_SUBJECTS: Final = 64  # looked at in one read: some milliseconds
+CONFLICTS_SLOW_S: Final = 0.05  # of one read; beyond, subjects are looked at one by one where the writer would wait
 CONFLICTS_WATCHED_MAX: Final = 10_000  # of a tenant, whose coming and going is told; some 100 bytes each
 HEADS_NAMED_MAX: Final = 1024  # by one resolution, for people; some 40 bytes each
 WALK_SPANS_MAX: Final = 1000  # one answer of causes or effects

@@ -10,10 +10,12 @@ from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.draft import Draft
 from lognode.core.ids import SpanId, b32encode
+from lognode.core.span import PRIVATE
 from lognode.engine.service.agreement.conflicts import Conflicts
 from lognode.timeline.members import Membership
 from lognode.timeline.store.agreement.disputes import next_disputes
 from lognode.timeline.store.agreement.subjects import Registers, State
+from lognode.timeline.store.audit import audit
 from tests.engine.nodes import Engine, Wall, run_engine
 from tests.engine.receivers import keys_of
 from tests.timeline.pens import START_HLC, Pen, admitted
@@ -120,3 +122,29 @@ async def test_what_is_in_conflict_at_start_is_not_told_and_its_end_is(watched: 
     assert await watched.disputed() == names
     await watched.say(names[66], 2)
     assert [content["subject"] for _, content in await watched.look()] == [names[66]]
+
+
+async def test_verify_names_a_conflict_that_is_not_listed(watched: Watched) -> None:
+    await watched.say("tap", 1)
+    await watched.hear("tap", "other")
+    await watched.say("other", 1)
+    await watched.look()
+    assert await watched.engine.store.read(audit) == []
+    await watched.engine.store.write(lambda conn: conn.execute("DELETE FROM disputes"))
+    found = [(finding.code, finding.place) for finding in await watched.engine.store.read(audit)]
+    assert found == [("dispute.wrong", "disputes tenant 0 subject tap")]
+
+
+async def test_private_spans_of_the_node_itself_change_nothing_of_what_all_see(watched: Watched) -> None:
+    shared = await watched.say("tap", 1)
+    before = (await watched.read("tap")).fold
+    private = [
+        Draft(kind="tap.set", subject="tap", visibility=PRIVATE),
+        Draft(kind="span.revert", subject="tap", caused_by=shared, visibility=PRIVATE),
+        Draft(kind="conflict.resolve", subject="tap", caused_by=shared, visibility=PRIVATE),
+    ]
+    await watched.engine.writer.append(watched.engine.tenant, private)
+    state = await watched.read("tap")
+    assert state.fold == before
+    assert state.local is not None
+    assert await watched.disputed() == []

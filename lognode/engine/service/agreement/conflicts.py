@@ -13,7 +13,13 @@ import trio
 
 from lognode.core.errors import NodeFault
 from lognode.core.ids import SpanId, b32encode
-from lognode.core.limits import CONFLICTS_LOOK_S, CONFLICTS_STEP_SUBJECTS, CONFLICTS_WATCHED_MAX, HEADS_SHOWN_MAX
+from lognode.core.limits import (
+    CONFLICTS_LOOK_S,
+    CONFLICTS_SLOW_S,
+    CONFLICTS_STEP_SUBJECTS,
+    CONFLICTS_WATCHED_MAX,
+    HEADS_SHOWN_MAX,
+)
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.standings import Standings
 from lognode.timeline.record import FeedRef, TenantRef
@@ -74,14 +80,19 @@ class Conflicts:
         before, found = self._watched.get(tenant.number), dict[str, Seen]()
         policies, after = self._standings.of(tenant.number).policies, None
         while True:
+            started_s = trio.current_time()
             step = await self._store.read(_look, tenant, self._store.feeds, policies, after)
+            # Subjects with a long history that was taken back may be slow to read: the writer is not kept waiting.
+            is_slow = trio.current_time() - started_s > CONFLICTS_SLOW_S
             found.update(step.conflicts)
-            if step.over:
-                await self._store.write(settle_disputes, tenant, self._store.feeds, policies, step.over)
-                for subject in step.over:
-                    if before and subject in before:
-                        holds = await self._store.read(_holding, tenant, self._store.feeds, policies, subject)
-                        self._tell(tenant.number, "conflict.resolved", {"subject": subject, "holds": holds})
+            width = 1 if is_slow else CONFLICTS_STEP_SUBJECTS
+            for at in range(0, len(step.over), width):
+                over = step.over[at : at + width]
+                await self._store.write(settle_disputes, tenant, self._store.feeds, policies, over)
+            for subject in step.over:
+                if before and subject in before:
+                    holds = await self._store.read(_holding, tenant, self._store.feeds, policies, subject)
+                    self._tell(tenant.number, "conflict.resolved", {"subject": subject, "holds": holds})
             after = step.next
             if after is None:
                 break

@@ -188,7 +188,7 @@ class _Audit:
         trees.find_strays(walks)
         self._find_strays(walks)
         if self._version >= AGREEMENT_VERSION and self._with_bodies and not self._report.is_damaged:
-            check_subjects(self._reading)
+            check_subjects(self._reading, homes)
             check_forks(self._reading, homes)
 
     def _fill(self, trees: Trees, homes: Mapping[int, Home], span: SpanRow) -> None:
