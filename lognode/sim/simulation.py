@@ -155,6 +155,7 @@ class Simulation:
         written = 0
         for machine in self.machines:
             try:
+                await machine.tell()
                 written += await machine.merge()
             except (LognodeError, Down) as error:
                 self.say(f"{machine.name} merges nothing: {error!r}")

@@ -136,3 +136,25 @@ async def test_proof_in_the_tail_of_another_fork_is_told_again(tmp_path: Path) -
             assert len(forks_of(b)) == 2
             assert not b.standings.of(b.tenant.number).untold
             await assert_agreed(a, a2, b, c, c2)
+
+
+async def test_a_copy_that_finds_its_own_feed_forked_says_so_in_a_new_feed(tmp_path: Path) -> None:
+    """In the forked feed the proof would lie behind the fork, and count for nobody."""
+    async with run_node(tmp_path / "b", B) as b:
+        tenant = b.tenant.tenant_id
+        await admit(b, A)
+        async with run_node(tmp_path / "a", A, tenant) as a:
+            await all_meet(a, b, rounds=1)
+            await write(a, 2, "common")
+        twin = copy_node(tmp_path / "a", "a2")
+        async with run_node(twin, A, tenant) as a2:
+            await write(a2, 3, "other")
+            await meet(a2, b)
+        async with run_node(tmp_path / "a", A, tenant) as a:
+            await write(a, 2, "one")
+            await meet(a, b)
+            assert len(forks_of(a)) == 1
+            assert not a.standings.of(a.tenant.number).untold
+            await meet(a, b)
+            assert forks_of(b) == forks_of(a)
+            await assert_agreed(a, b)

@@ -225,6 +225,12 @@ class Machine:
             return False
         return await self._do(lambda: self.process.writer.merge(tenant))
 
+    async def tell(self) -> None:
+        """Tell all of forks that not all can know yet, as its task does after a start. Raises Down, LognodeError."""
+        tenant = self.tenant if self.is_up else None
+        if tenant is not None and self.disk.conn.execute("SELECT 1 FROM evidence LIMIT 1").fetchone():
+            await self._do(lambda: self.process.writer.forks.tell(tenant))
+
     async def restore(self) -> int:
         """How many own spans without effect it records again now. Raises Down, LognodeError."""
         tenant = self.tenant

@@ -38,8 +38,7 @@ class Telling:
                 changed = trio.Event()
                 for tenant in set(self._store.tenants.values()):
                     self._alert(tenant)
-                    if self._standings.of(tenant.number).untold:
-                        await self._tell(tenant)
+                    await self._tell(tenant)  # who was an observer may write now
 
     def _alert(self, tenant: TenantRef) -> None:
         """Tell the owner of forks that were not known so far."""
