@@ -42,6 +42,7 @@ from tests.vectors.memberships import make_memberships
 from tests.vectors.merges import make_merges
 from tests.vectors.messages import make_messages
 from tests.vectors.refused_signatures import signatures
+from tests.vectors.tenants import make_tenants
 
 FOLDER: Final = Path(__file__).parent
 TREE_SIZES: Final = (0, 1, 2, 3, 4, 5, 7, 8, 255, 256, 257, 600)
@@ -274,6 +275,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "memberships.json": make_memberships,
     "notes.json": make_notes,
     "records.json": make_records,
+    "tenants.json": make_tenants,
     "tree.json": make_tree,
     "values.json": make_values,
 }

@@ -1,0 +1,54 @@
+"""Whole tenants come to the same by the second implementation: void verdicts, cuts, order, state."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.independent.protocol.tenants import Tenant, read_entries
+
+TENANTS: Final = json.loads((Path(__file__).parent.parent / "vectors/tenants.json").read_text())["tenants"]
+Vector = dict[str, Any]
+
+
+@pytest.fixture(params=TENANTS, ids=lambda vector: vector["name"])
+def vector(request: pytest.FixtureRequest) -> Vector:
+    asked: Vector = request.param
+    return asked
+
+
+@pytest.fixture
+def tenant(vector: Vector) -> Tenant:
+    feeds = {}
+    for feed in vector["feeds"]:
+        rows = [
+            (hlc, visibility, bytes.fromhex(header), None if body is None else bytes.fromhex(body))
+            for hlc, visibility, header, body in feed["entries"]
+        ]
+        id_ = bytes.fromhex(feed["id"])
+        feeds[id_] = read_entries(id_, rows)
+    return Tenant(bytes.fromhex(vector["tenant"]), feeds)
+
+
+def test_the_same_is_void_for_the_same_reason(tenant: Tenant, vector: Vector) -> None:
+    assert sorted([feed.hex(), seq, why] for (feed, seq), why in tenant.voids.items()) == vector["voids"]
+    assert tenant.members.cuts == vector["cuts"]
+    assert tenant.state.hex() == vector["state"]
+
+
+def test_spans_stand_to_each_other_as_stated(tenant: Tenant, vector: Vector) -> None:
+    places = [(bytes.fromhex(feed), seq) for feed, seq, _ in vector["pasts"]]
+    for place, (_, _, past) in zip(places, vector["pasts"], strict=True):
+        found = tenant.knowledge.past(*place)
+        assert sorted([feed.hex(), size] for feed, size in found.items()) == past
+    for one, other, relation in vector["relations"]:
+        assert tenant.knowledge.relation(places[one], places[other]) == relation
+
+
+def test_subjects_come_to_the_same(tenant: Tenant, vector: Vector) -> None:
+    for stated in vector["subjects"]:
+        state = tenant.register.read(stated["subject"])
+        assert [[head.id.hex(), meant.id.hex()] for head, meant in state.heads] == stated["heads"]
+        assert (state.value.id.hex() if state.value else None) == stated["value"]
+    assert tenant.settled_hlc == vector["settled_hlc"]
