@@ -26,8 +26,8 @@ def need(holds: object, why: str) -> None:
 
 
 class _Reader:
-    def __init__(self, data: bytes, *, value: bool) -> None:
-        self.data, self.at, self.value = data, 0, value
+    def __init__(self, data: bytes, *, value: bool, booleans: bool = False) -> None:
+        self.data, self.at, self.value, self.booleans = data, 0, value, booleans
 
     def take(self, count: int) -> bytes:
         need(count <= len(self.data) - self.at, "CBOR ends early")
@@ -76,7 +76,8 @@ class _Reader:
         return found
 
     def simple(self, info: int) -> object:
-        need(self.value or info == 22, "a boolean, float or simple value")
+        is_boolean = self.booleans and info in (20, 21)
+        need(self.value or is_boolean or info == 22, "a boolean, float or simple value")
         if info in SIMPLE:
             return SIMPLE[info]
         need(info in FLOATS, "a simple value")
@@ -91,6 +92,16 @@ def read_array(data: bytes, count: int | None = None) -> list[object]:
     found = reader.item()
     need(reader.at == len(data), "bytes behind the array")
     need(isinstance(found, list) and count in (None, len(found)), "not an array of so many elements")
+    assert isinstance(found, list)
+    return found
+
+
+def read_head(data: bytes) -> list[object]:
+    """The elements of the head of a message, which may hold booleans."""
+    reader = _Reader(data, value=False, booleans=True)
+    found = reader.item()
+    need(reader.at == len(data), "bytes behind the array")
+    need(isinstance(found, list) and len(found) >= 2, "no array, or one without a type")
     assert isinstance(found, list)
     return found
 
