@@ -89,6 +89,7 @@ ROOTS_KEPT_MAX: Final = 4096  # of forked feeds where they fork, some 200 bytes 
 SEARCH_ASKS_MAX: Final = 64  # of one search for a fork: from a million entries to one it takes some twenty
 SEARCH_STEP_SPANS: Final = 1024  # the first step back of a search; each later one is four times as long
 SEARCHES_MAX: Final = 4  # of one run; the others wait for the next
+PROOFS_READ_MAX: Final = 16  # of forks in a range that is refused; each takes three signatures
 BRANCHES_MAX: Final = 8  # other histories of one feed that are kept; one is enough to prove that it forks
 BRANCH_BYTES_MAX: Final = 16 * MIB  # of one of them, which is in memory at once
 PATH_HASHES_MAX: Final = 63  # of an inclusion proof, in a tree of SIZE_MAX

@@ -140,7 +140,9 @@ class _Reconciliation:
             [
                 ControlsWant(ours.feed, ours.size, ours.foretold)
                 for ours, head in heads
-                if (ours.size == head.size and head.foretold) or (head.feed in wants and not _is_direct(wants))
+                if (ours.size == head.size and head.foretold)
+                or (head.feed in wants and not _is_direct(wants))
+                or head.size > ends[head.feed]  # it may hold proofs in a history that counts for nobody
             ]
         )
         yield from self._give_controls(

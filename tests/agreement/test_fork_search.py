@@ -18,7 +18,7 @@ from lognode.timeline.store.audit.whole import audit
 from lognode.timeline.store.controls import read_evidence
 from lognode.timeline.store.read.ranges import find_feed, read_branch, read_tips
 from tests.agreement.runs import found, ranges_changed, run
-from tests.agreement.split import tell, twin
+from tests.agreement.split import proof_of, tell, twin
 from tests.agreement.test_fork_clock import Fork, no_damage
 from tests.engine.receivers import Receiver
 from tests.engine.tenants import Founder
@@ -253,3 +253,45 @@ def test_a_flipped_bit_of_what_is_kept_is_found(seed: int) -> None:
             node.conn.execute("ROLLBACK")
     node.conn.execute("DELETE FROM branches WHERE seq = 6")
     assert "branch.wrong" in {finding.code for finding in audit(node.conn)}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_proofs_that_stand_behind_each_others_forks_are_heard(first: int) -> None:
+    """Each of two nodes knows of one fork, from the tail of the feed of which the other knows that it forks."""
+    founder = Founder()
+    p, q = founder.member(2), founder.member(3)
+    for pen in (p, q):
+        pen.write()
+    p_other, q_other = twin(p), twin(q)
+    for pen, kind in ((p, "one"), (p_other, "other"), (q, "one"), (q_other, "other")):
+        pen.write(kind)
+    tell(q, proof_of(p, p_other))
+    tell(p_other, proof_of(q, q_other))
+    x, y = node_with(founder, q), node_with(founder, p_other)
+    assert x.codes(p.range()) == [3]
+    assert y.codes(q_other.range()) == [3]
+    assert x.book.members.forks == {p.feed_id: 2}
+    assert y.book.members.forks == {q.feed_id: 2}
+    nodes = (x, y) if first else (y, x)
+    run(*nodes)
+    run(*nodes[::-1])
+    assert found(x) == {q.feed_id: 2}
+    assert found(y) == {p.feed_id: 2}
+    for node in (x, y):
+        (proof,) = read_evidence(node.conn, node.tenant).values()
+        tell(founder, proof, founder.newest)
+    for node in (x, y):
+        node.take(founder.range())
+        assert not node.book.members.untold
+        assert no_damage(node)
+    assert x.clock() == y.clock()
+
+
+def test_a_proof_in_what_is_refused_is_no_news_where_the_fork_is_known() -> None:
+    fork = Fork()
+    fork.tell()
+    node = Receiver(fork.founder.tenant)
+    node.take(fork.founder.range(), fork.one.range())
+    tell(fork.one, proof_of(fork.one, fork.other))
+    assert node.codes(fork.one.range()) == ["feed.forked"]
+    assert not found(node)

@@ -4,18 +4,23 @@ Pure. Knows no peers and no SQL. Invariant: nobody is accused but by a proof tha
 signed root proves nothing, whoever sends it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from lognode.core.errors import CallerError, PeerError
-from lognode.core.span import Entry, Range, stub_entry
+from lognode.core.ids import TenantId
+from lognode.core.limits import PROOFS_READ_MAX
+from lognode.core.span import Entry, Range, decode_body, decode_header, stub_entry
 from lognode.engine.ingest.proof import prove_range, read_control, read_opening, verify_note
+from lognode.timeline.control.forks import check_feed_fork, parse_feed_fork
 from lognode.timeline.proof.fork import ForkProof, Side, fork_proof
 from lognode.timeline.proof.tree import Border, grow, inclusion_proof, root_of
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import FeedState
 from lognode.timeline.verify.inert import named_body
+
+_KIND: Final = b"feed.fork"
 
 
 class Beside(NamedTuple):
@@ -90,6 +95,24 @@ def plan_branch(beside: Beside, ranges: Sequence[Range]) -> tuple[ForkProof, lis
         border, seq = proven.growth.border, part.stop
     tip = root_of(border)
     return weighed.proof, [value for row in rows for value in (beside.feed.number, tip, *row)]
+
+
+def proofs_in(tenant: TenantId, entries: Iterable[Entry]) -> list[ForkProof]:
+    """The proofs of forks in these entries, whoever wrote them: they prove themselves."""
+    found = []
+    for entry in entries:
+        if entry.body is None or _KIND not in entry.header:
+            continue
+        try:
+            if decode_header(entry.header).kind == "feed.fork":
+                said = parse_feed_fork(decode_body(entry.body).data)
+                check_feed_fork(tenant, said)
+                found.append(said.proof)
+        except CallerError:
+            continue
+        if len(found) >= PROOFS_READ_MAX:
+            break
+    return found
 
 
 def path_in(border: Border, leaves: Sequence[bytes], index: int) -> list[bytes]:

@@ -5,7 +5,7 @@ feed grows at its end alone, over what its author signed; nobody's feed is taken
 is written in the commit that makes it so.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lognode.core.clock import hlc_from_ms
@@ -16,6 +16,7 @@ from lognode.core.span import PRIVATE, Entry, Foretold, Range, decode_header, is
 from lognode.engine.book import Book
 from lognode.engine.commit import fold_tiles
 from lognode.engine.folding import fold_rows
+from lognode.engine.ingest.branches import proofs_in
 from lognode.engine.ingest.proof import (
     Proven,
     opened_feed,
@@ -28,6 +29,7 @@ from lognode.engine.ingest.proof import (
 from lognode.engine.ingest.rows import Shelf
 from lognode.timeline.agreement.news import Fresh
 from lognode.timeline.members import Control
+from lognode.timeline.proof.fork import ForkProof, format_fork
 from lognode.timeline.proof.tree import EMPTY, root_of
 from lognode.timeline.record import FeedRef
 from lognode.timeline.state import CLONED, CONTINUITY, DOUBT, FETCHED, FeedState, Numbers, TenantState, WritePlan
@@ -86,6 +88,7 @@ class _Batch:
         self._signers: dict[FeedId, FeedRef] = {}  # of the feeds of which some are told
         self._places: dict[tuple[FeedId, int], SpanId] = {}
         self._refused: PeerError | None = None
+        self._evidence: dict[FeedId, ForkProof] = {}
         self._rows: dict[str, list[Any]] = {}
         self._tiles: dict[tuple[int, int, int], bytes] = {}
         self._notes: dict[tuple[int, int], bytes] = {}
@@ -105,6 +108,7 @@ class _Batch:
             if (head and span.seq < head.border.size) or (span.feed, span.seq) in self._ground.book.foretold:
                 continue
             if self._is_beyond_fork(span.feed, span.seq):
+                self._read_proofs([span.entry])
                 continue
             try:
                 if span.feed not in self._signers:
@@ -138,7 +142,16 @@ class _Batch:
             self._check_author(head, proven, ranges)
             return self._accept(head, proven)
         except PeerError as error:
+            if error.code in {"feed.forked", "range.unproven"}:
+                self._read_proofs(found.entries)
             return error
+
+    def _read_proofs(self, entries: Iterable[Entry]) -> None:
+        """Keep proofs of forks in what is not taken itself: nobody may hold them in what is."""
+        forks = self._ground.book.members.forks
+        for proof in proofs_in(self._tenant.tenant_id, entries):
+            if proof.seq < forks.get(proof.feed, proof.seq + 1):
+                self._evidence[proof.feed] = min(proof, self._evidence.get(proof.feed, proof), key=lambda one: one.seq)
 
     def _is_beyond_fork(self, feed: FeedId, seq: int) -> bool:
         fork = self._ground.book.members.forks.get(feed)
@@ -229,6 +242,8 @@ class _Batch:
         if len(kept) < len(self._told):
             self._refuse_told(book)
             book = known.extended(self._controls, [control for control, _ in kept.values()])
+        for feed, proof in self._evidence.items():
+            self._add("evidence", [number, feed, proof.seq, format_fork(proof)])
         for _, span in kept.values():
             self._add("foretold", [number, span.feed, span.seq, *span.entry, span.note, b"".join(span.path)])
         verdicts = book.verdicts(number, self._find_feed)

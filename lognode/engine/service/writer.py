@@ -71,11 +71,11 @@ class Writer:
         self._ledger = Ledger(store, world, standings, keys.public)
         self.alerts = Alerts(world)  # what the owner of the node is to know
         self._doubts = Doubts(store, self._ledger, world, keys.public, beginning, self.alerts)
-        self._intake = Intake(store, self._ledger, self._mailbox, self._commit, self._doubts)
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self.news = News(store, self._ledger, world, keys)
         work = ForkWork(self._commit, self._append_control, self._take_turn)
         self.forks = Forks(store, self._ledger, self.alerts, keys.public, work)
+        self._intake = Intake(store, self._ledger, self._mailbox, self._commit, self._doubts, self.forks.tell)
         self._log_keys: dict[int, KeyPair] = {}
         self._is_broken = False
         self._is_stopping = False

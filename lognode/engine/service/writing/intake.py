@@ -32,12 +32,14 @@ class Intake:
         mailbox: Mailbox,
         commit: Callable[[Sequence[Step]], Awaitable[None]],
         doubts: Doubts,
+        tell_forks: Callable[[TenantRef], Awaitable[None]],
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._mailbox = mailbox
         self._commit = commit
         self._doubts = doubts
+        self._tell_forks = tell_forks
 
     async def take(self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold]) -> list[Outcome]:
         """The size of each range's feed once it is durable, or why it was refused. Raises NodeFault.
@@ -67,6 +69,8 @@ class Intake:
             await turn.done.wait()
             if turn.error is not None:
                 raise turn.error
+            if "evidence" in plans[0].write.rows:
+                await self._tell_forks(tenant)
             outcomes += plans[0].outcomes[: len(part)]
             refused += [outcome for outcome in plans[0].outcomes[len(part) :] if isinstance(outcome, PeerError)]
             foretold = ()
