@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Group, Parameter, Token
 
+from lognode.core.errors import CallerError
 from lognode.settings import Settings, find_data_dir, load_settings
 
 if TYPE_CHECKING:
@@ -212,7 +213,8 @@ class Which:
     text: str | None = None
     """With these words, where full text is on."""
     known_by: str | None = None
-    """What the node with this LogLine ID knew when it wrote the span of --at, or last before that."""
+    """What this node, by its LogLine ID or the beginning of its key, knew when it wrote the span of --at, or last
+    before that."""
     at: str | None = None
     """The id of a span, with --known-by."""
 
@@ -220,6 +222,8 @@ class Which:
         """The client's filter."""
         from lognode.client.filter import Filter
 
+        if (self.known_by is None) != (self.at is None):
+            raise CallerError("usage.invalid", "--known-by says which node, --at by which span: give both")
         return Filter(
             kinds=self.kind,
             tags=self.tag,

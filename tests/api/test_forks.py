@@ -132,7 +132,8 @@ async def test_commands_show_export_and_check(case: Case, tmp_path: Path, capsys
     assert "held" in shown
     assert "two copies" in shown
     assert "other 1" in await command("fork", "show", case.feed, "--branch", case.other.head[2].hex(), *there)
-    await command("fork", "export", case.feed, "-o", str(proof), *there)
+    assert "other 1" in await command("fork", "show", case.feed[:9], "--branch", case.other.head[2].hex()[:9], *there)
+    await command("fork", "export", case.feed[:9], "-o", str(proof), *there)
     assert case.feed in await command("check-fork", str(proof))
     assert '"ok":true' in await command("check-fork", str(proof), "--json")
     proof.write_bytes(proof.read_bytes().replace(b"index 2", b"index 3"))

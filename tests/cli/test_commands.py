@@ -167,6 +167,35 @@ def test_a_proof_is_checked_without_a_node_and_refused_when_a_byte_differs(logno
     assert b"[proof.invalid]" in refused.stderr
 
 
+def test_a_written_proof_names_the_command_that_prints_its_key(lognode: Lognode, tmp_path: Path) -> None:
+    told = lognode.run("prove", lognode.text(*HELLO), "-o", str(tmp_path / "proof")).stderr.decode()
+    command = told.split("'")[1].split()
+    assert command[:4] == ["lognode", "id", "show", "--vkey"]
+    key = lognode.text(*command[1:])
+    assert Lognode(tmp_path).text("check-proof", "proof", "--vkey", key).startswith("The proof holds.\n")
+
+
+def test_what_a_node_knew_takes_the_beginning_of_its_key_and_both_options(lognode: Lognode) -> None:
+    first, second = (lognode.text(*HELLO, "--subject", "known") for _ in range(2))
+    key = lognode.text("id", "show").removeprefix("logline-id://node/")
+    known = lognode.lines("log", "--subject", "known", "--known-by", key[:12], "--at", first, "--json")
+    assert [span["id"] for span in known] == [first]
+    stranger = lognode.run("log", "--known-by", "0" * 52, "--at", second)
+    assert (stranger.returncode, b"[member.unknown]" in stranger.stderr) == (1, True)
+    for half in (("--known-by", key), ("--at", first)):
+        refused = lognode.run("log", *half)
+        assert (refused.returncode, b"give both" in refused.stderr) == (2, True)
+    assert lognode.run("tail", "-f", "--known-by", key, "--at", first).returncode == 2
+
+
+def test_a_subject_is_shown_in_one_table_and_nothing_waits_where_none_contradicts(lognode: Lognode) -> None:
+    lognode.text(*HELLO, "--subject", "tap 9")
+    rows = lognode.text("subject", "tap 9").splitlines()
+    assert len({row.index(row.split(maxsplit=1)[1]) for row in rows}) == 1
+    assert lognode.text("conflict", "list") == "Nothing is in conflict."
+    assert lognode.text("conflict", "list", "--open") == "No conflict waits for a decision."
+
+
 def test_why_shows_causes_and_effects_as_a_tree(lognode: Lognode) -> None:
     first = lognode.text(*HELLO)
     second = lognode.text(*HELLO, "--caused-by", first)

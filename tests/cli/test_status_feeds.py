@@ -36,3 +36,4 @@ def test_what_has_no_effect_has_rows_of_its_own_where_there_is_any() -> None:
     )  # fmt: skip
     assert _effectless_rows(stats) == {}
     assert list(_effectless_rows({**stats, "void": 2, "withheld": 4})) == ["Void", "Withheld"]
+    assert _effectless_rows({**stats, "void": 1})["Void"].startswith("1 entry without effect;")

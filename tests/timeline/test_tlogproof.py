@@ -149,6 +149,13 @@ def test_a_checkpoint_of_another_key_feed_or_origin_is_refused() -> None:
     assert "no signature by the key" in refused(PROOF, vkey("example.com/log", LOG_KEY.public))
 
 
+def test_a_key_of_another_feed_is_told_whose_proof_it_is() -> None:
+    other = refused(PROOF, vkey(origin(TENANT, FeedId(bytes(16))), LOG_KEY.public))
+    assert other.endswith(f"; it is of {origin(TENANT, FEED)}")
+    stranger = NodeKeys.from_seed(sha256(b"stranger").digest()).log_key(FEED)
+    assert "it is of" not in refused(PROOF, vkey(origin(TENANT, FEED), stranger.public))
+
+
 def test_a_log_that_is_not_named_as_lognode_names_feeds_is_refused() -> None:
     name = "example.com/log"
     text = f"{name}\n1\n{b64encode(leaf_hash(ENTRIES[0])).decode()}\n"

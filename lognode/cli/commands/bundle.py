@@ -20,6 +20,7 @@ from lognode.cli.lines.ndjson import GZIP_MAGIC, begins_as_bundle
 from lognode.cli.lines.verdict import feed_line, node_text, verdict_json, verdict_rows
 from lognode.cli.options import ALL, HERE, File, Flag, Target, Texts, Which
 from lognode.cli.output import flush, print_json, print_rows, print_text, progress, say, told_if_stopped
+from lognode.cli.view.nodes import name_knower
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.ids import LogLineKind, parse_logline
 
@@ -104,7 +105,9 @@ def bundle_create(
     with (
         target.client() as client,
         _destination(output) as sink,
-        client.bundle(which.filter(), feed=feed, start=start, stop=stop, include_private=include_private) as chunks,
+        client.bundle(
+            name_knower(client, which.filter()), feed=feed, start=start, stop=stop, include_private=include_private
+        ) as chunks,
         progress("Bundling") as show,
     ):
         verdict = verify_bundle(_written(chunks, sink, show))

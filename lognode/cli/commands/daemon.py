@@ -225,10 +225,14 @@ def _effectless_rows(stats: "Stats") -> dict[str, str]:
     """What is held and shown nowhere."""
     rows = dict[str, str]()
     if stats["void"]:
-        rows["Void"] = f"{stats['void']:,} entries without effect; 'lognode sync status' says whose, and why"
+        rows["Void"] = f"{_entries(stats['void'])} without effect; 'lognode sync status' says whose, and why"
     if stats["withheld"]:
-        rows["Withheld"] = f"{stats['withheld']:,} entries of which this node may have no more than the hash"
+        rows["Withheld"] = f"{_entries(stats['withheld'])} of which this node may have no more than the hash"
     return rows
+
+
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number:,} entries"
 
 
 def _print_feeds(feeds: "list[Feed]") -> None:

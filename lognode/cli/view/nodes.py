@@ -4,9 +4,13 @@ Knows no output. Invariant: a beginning that fits more than one node is never ta
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lognode.core.errors import CallerError
+
+if TYPE_CHECKING:
+    from lognode.client import Client
+    from lognode.client.filter import Filter
 
 SCHEME: Final = "logline-id://node/"
 KEY_CELLS: Final = 12  # of a key: enough to tell members apart
@@ -30,6 +34,19 @@ def choose(text: str, known: Iterable[str], missing: str) -> str:
     if len(found) > 1:
         raise CallerError("usage.invalid", f"{_named(found, len(key))} begin with {key!r:.80}; write more of it")
     return found[0]
+
+
+def name_knower(client: "Client", where: "Filter") -> "Filter":
+    """The filter, with the LogLine ID of the member that --known-by names, be it by the beginning of its key.
+
+    Raises CallerError member.unknown or usage.invalid.
+    """
+    if where.known_by is None:
+        return where
+    from msgspec.structs import replace
+
+    known = choose(where.known_by, [member["node"] for member in client.members()], "member.unknown")
+    return replace(where, known_by=known)
 
 
 def _named(nodes: list[str], given: int) -> str:

@@ -144,7 +144,9 @@ def verify_note(note: bytes, vkey_text: str) -> Note:
     short = key_id(name, ED25519, public)
     ours = [line.signature for line in parsed.signatures if line.name == name and line.key_id == short]
     if not ours:
-        raise CallerError("checkpoint.invalid", f"it has no signature by the key {name}+{short.hex()}")
+        origin = parsed.text.partition("\n")[0]
+        of_other = "" if origin == name else f"; it is of {origin:.160}"
+        raise CallerError("checkpoint.invalid", f"it has no signature by the key {name}+{short.hex()}{of_other}")
     if len(ours) > 1:
         raise CallerError("checkpoint.invalid", f"it has {len(ours)} signatures by {name}+{short.hex()}, not one")
     if not verify_signature(public, parsed.text.encode(), ours[0]):

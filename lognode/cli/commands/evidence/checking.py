@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from lognode.cli.options import HERE, File, Flag, Target
 from lognode.cli.output import print_json, print_rows, print_text, progress, say, told_if_stopped
 from lognode.core.errors import CallerError
-from lognode.core.ids import b32encode
+from lognode.core.ids import FEED_ID_BYTES, b32encode
 
 if TYPE_CHECKING:
     from lognode.timeline.proof.policy import Policy
@@ -29,8 +29,8 @@ def prove(
 ) -> None:
     """Write a proof of one span that anyone can check offline.
 
-    It takes the one file and the verifier key of the feed, which 'lognode id show --vkey' prints. The proof is in C2SP
-    tlog-proof format, which checkers of others read too.
+    Checking takes this file and the verifier key of the feed, which 'lognode id show --vkey --feed ID' prints, or a
+    policy of 'lognode member policy'. The proof is in C2SP tlog-proof format, which checkers of others read too.
 
     Parameters
     ----------
@@ -50,11 +50,18 @@ def prove(
         if target.json:
             print_json({"id": span_id, "file": str(output), "bytes": len(proof)})
         else:
-            say(f"Wrote {output}; 'lognode id show --vkey' prints the key that 'lognode check-proof' takes.")
+            key = f"lognode id show --vkey --feed {_feed_of(proof)}"
+            say(f"Wrote {output}; '{key}' prints the key that 'lognode check-proof' takes.")
     elif target.json:
         print_json({"id": span_id, "proof": proof.decode()})
     else:
         sys.stdout.buffer.write(proof)
+
+
+def _feed_of(proof: bytes) -> str:
+    from lognode.timeline.proof import tlogproof
+
+    return b32encode(tlogproof.parse_proof(proof).entry[:FEED_ID_BYTES])
 
 
 def check_proof(file: File, /, *, vkey: str | None = None, policy: File | None = None, json: Flag = False) -> None:

@@ -9,10 +9,11 @@ from cyclopts import Parameter
 from lognode.cli.commands.evidence.checking import read_file
 from lognode.cli.options import HERE, File, Flag, Target
 from lognode.cli.output import print_json, print_rows, print_table, print_text, say
-from lognode.cli.view.nodes import short_key
+from lognode.cli.view.nodes import choose, short_key
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 
 if TYPE_CHECKING:
+    from lognode.client import Client
     from lognode.client.answers.agreement import BranchEntry, Fork
 
 _WHAT_NOW: Final = (
@@ -20,8 +21,9 @@ _WHAT_NOW: Final = (
     "What lies behind the fork counts for nobody; both histories stay readable."
 )
 _OWN: Final = (
-    "This node wrote it. Find the other copy and stop it: a restored backup, a copied directory, a cloned machine. Its "
-    "spans are recorded again in a new feed. If you know of no copy, somebody has your key: 'lognode id rotate'."
+    "This node wrote it. Find the other copy and stop it: a restored backup, a copied directory, a cloned machine. Or "
+    "this one was set back to an earlier time. Each copy records its own spans again, in a new feed; what only others "
+    "hold, 'lognode fork show' lists there. If nothing of that happened, somebody has your key: 'lognode id rotate'."
 )
 
 
@@ -56,9 +58,9 @@ def fork_show(feed: str, /, *, branch: str | None = None, target: Target = HERE)
     Parameters
     ----------
     feed
-        Its id, as 'lognode fork list' shows it.
+        Its id, as 'lognode fork list' shows it, or the beginning of that.
     branch
-        The name of a history, as this command shows it without the option.
+        The name of a history, as this command shows it without the option, or the beginning of that.
 
     Examples
     --------
@@ -66,11 +68,13 @@ def fork_show(feed: str, /, *, branch: str | None = None, target: Target = HERE)
     $ lognode fork show $feed --branch held
     """
     with target.client() as client:
-        fork = client.fork(feed)
+        fork = client.fork(_choose_feed(client, feed))
+        if branch is not None:
+            branch = choose(branch, [one["tip"] for one in fork["branches"]], "fork.unknown")
         entries: list[BranchEntry] = []
         start: int | None = 0
         while branch is not None and start is not None:
-            page = client.fork_entries(feed, branch, start=start)
+            page = client.fork_entries(fork["feed"], branch, start=start)
             entries += page["entries"]
             start = page["next"]
     if target.json:
@@ -105,7 +109,7 @@ def fork_export(
     Parameters
     ----------
     feed
-        Its id.
+        Its id, or the beginning of that.
     output
         The file to write; stdout by default.
 
@@ -114,6 +118,7 @@ def fork_export(
     $ lognode fork export $feed -o $feed.fork
     """
     with target.client() as client:
+        feed = _choose_feed(client, feed)
         proof = client.fork_proof(feed)
     if output is not None:
         output.write_bytes(proof)
@@ -167,6 +172,11 @@ def check_fork(file: File, /, *, json: Flag = False) -> None:
     print_rows(
         {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in fields.items()}
     )
+
+
+def _choose_feed(client: "Client", text: str) -> str:
+    """The forked feed that an id, or the beginning of one, names. Raises CallerError fork.unknown or usage.invalid."""
+    return choose(text, [fork["feed"] for fork in client.forks()], "fork.unknown")
 
 
 def _state(fork: "Fork") -> str:

@@ -85,6 +85,9 @@ def id_rotate(*, recovery: PathOption = None, data_dir: DataDir = None, json: Js
     The file node.key.former keeps the old key, by which other members know the node until they have heard. Delete it
     once 'lognode sync status' shows all of them in agreement.
 
+    Not for a copy of a node that still runs: the copy takes the membership along, and the others refuse the original.
+    A copy that is to go on is made a new node, with a data directory of its own and an invite.
+
     Exit code 5 when the node runs, or only reads a tenant, where it could not say that it has another key.
     """
     from lognode.node import real_world

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lognode.cli.commands.spans.subjects import conflict_word, show_subject
 from lognode.cli.options import HERE, Flag, Target
-from lognode.cli.output import print_json, print_rows, print_table, print_text
+from lognode.cli.output import print_json, print_rows, print_table, print_text, say
 from lognode.cli.view.nodes import choose
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ def conflict_list(*, open: Flag = False, target: Target = HERE) -> None:  # noqa
     if target.json:
         print_json({"conflicts": found})
     elif not found:
-        print_text("Nothing is in conflict.")
+        print_text("No conflict waits for a decision." if open else "Nothing is in conflict.")
     else:
         rows = [
             (each["subject"], conflict_word(each["conflict"]), each["holds"]["span"] if each["holds"] else "")
             for each in found
         ]
         print_table(("subject", "conflict", "holds"), rows)
+        say("'lognode subject SUBJECT' shows what contradicts, 'lognode conflict resolve SUBJECT ID' decides.")
 
 
 def conflict_resolve(subject: str, span_id: str, /, *, target: Target = HERE) -> None:

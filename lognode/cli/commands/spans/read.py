@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from lognode.cli.options import ALL, HERE, LOOK_GROUP, USUAL, Color, Flag, Look, Target, Which
 from lognode.cli.output import console, flush, is_terminal, print_json, print_raw, print_text, say, text_width
+from lognode.cli.view.nodes import name_knower
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import PAGE_SPANS_MAX
 
@@ -67,6 +68,7 @@ def log(
     if write is None and limit is None and is_terminal():
         limit = SCREEN_SPANS
     with target.client() as client:
+        where = name_knower(client, where)
         if limit is None:
             spans: Iterable[Span] = client.spans(where)
         else:
@@ -210,7 +212,10 @@ def tail(
     Ctrl-C ends it with exit code 130, a node that stays away with 3.
     """
     where, write = which.filter("arrival"), _writer(look, as_json=target.json)
+    if follow and where.known_by is not None:
+        raise CallerError("usage.invalid", "what a node knew then does not grow: leave out -f")
     with target.client() as client:
+        where = name_knower(client, where)
         if lines:
             page = client.page(where, limit=lines)
             spans, cursor = page["spans"][::-1], page["newer"]

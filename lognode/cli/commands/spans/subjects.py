@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LIST_MAX: Final = 100
 VALUE_CELLS: Final = 60
+SETTLED: Final = "settled: nothing can come before it any more"
+PROVISIONAL: Final = "provisional: a member that was not heard since may have said something else"
 
 
 def subject(subject: str | None = None, /, *, prefix: str = "", limit: int = LIST_MAX, target: Target = HERE) -> None:
@@ -96,14 +98,14 @@ def state_rebuild(*, target: Target = HERE) -> None:
 def show_subject(found: "Subject") -> None:
     """A subject for people: what holds, whether that is settled, what contradicts it, what is private."""
     holds, conflict, local = found["holds"], found["conflict"], found["local"]
-    print_rows({"Subject": found["subject"], "Value": _value(holds) if holds else _without_value(conflict)})
+    rows = {"Subject": found["subject"], "Value": _value(holds) if holds else _without_value(conflict)}
     if holds:
-        print_rows({"Kind": holds["kind"], "At": holds["at"], "Node": short_key(holds["node"]), "Span": holds["span"]})
+        rows |= {"Kind": holds["kind"], "At": holds["at"], "Node": short_key(holds["node"]), "Span": holds["span"]}
         if holds["resolution"]:
-            print_rows({"Chosen by": holds["resolution"]})
+            rows["Chosen by"] = holds["resolution"]
     if holds or conflict:
-        settled = "settled: nothing can come before it any more" if found["settled"] else "provisional"
-        print_rows({"State": settled})
+        rows["State"] = SETTLED if found["settled"] else PROVISIONAL
+    print_rows(rows)
     if conflict:
         print_text("")
         print_text(_conflict_text(conflict))
@@ -138,7 +140,10 @@ def _conflict_text(conflict: "Conflict") -> str:
     count = conflict["count"]
     if conflict["open"]:
         return f"{count} spans contradict each other; none holds until somebody decides ('lognode conflict resolve')."
-    return f"{count} spans contradict each other; the newest by id holds, as the policy '{conflict['policy']}' says."
+    return (
+        f"{count} spans contradict each other; the newest by id holds, as the policy '{conflict['policy']}' says, "
+        "until somebody decides otherwise ('lognode conflict resolve')."
+    )
 
 
 def _without_value(conflict: "Conflict | None") -> str:

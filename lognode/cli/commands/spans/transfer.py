@@ -13,6 +13,7 @@ from lognode.cli.lines.copies import LeftOut, copy_line, left_out, origin_of_cop
 from lognode.cli.lines.tally import Tally, progress
 from lognode.cli.options import ALL, HERE, Flag, Target, Which
 from lognode.cli.output import print_json, print_text, say
+from lognode.cli.view.nodes import name_knower
 from lognode.core.draft import origin_in
 from lognode.core.errors import CallerError, LognodeError
 from lognode.core.limits import RUN_NAME_BYTES_MAX
@@ -207,7 +208,7 @@ def newest_position(client: "Client") -> int:
 
 def spans_up_to(client: "Client", which: Which, newest: int) -> Iterator["Span"]:
     """The spans that match, by arrival, up to a position: else a timeline that grows would have no end."""
-    for span in client.spans(which.filter("arrival")):
+    for span in client.spans(name_knower(client, which.filter("arrival"))):
         if span["position"] > newest:
             return
         yield span

@@ -19,6 +19,6 @@ ROWS: Final[tuple[Row, ...]] = (
         404,
         False,
         "Fork unknown",
-        "'lognode fork list' shows the feeds that fork, and their histories.",
+        "'lognode fork list' shows the feeds that fork, 'lognode fork show FEED' the histories of one.",
     ),
 )

@@ -51,7 +51,7 @@ ROWS: Final[tuple[Row, ...]] = (
         409,
         False,
         "Another copy of this node writes",
-        "Stop one of the two, or give it a new identity: both sign with one key.",
+        "Stop one of the two for good; if it is to go on, as a new node with an invite. Do not give it a new key.",
     ),
     (
         "member.observer",
