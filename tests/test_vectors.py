@@ -46,12 +46,14 @@ from lognode.timeline.proof.checkpoint import parse_vkey, verify_checkpoint, ver
 from lognode.timeline.proof.fork import check_fork, format_fork, parse_fork
 from lognode.timeline.proof.tlogproof import check_proof
 from lognode.timeline.proof.tree import EMPTY, grow, root_of, verify_consistency, verify_inclusion
+from tests.agreement.worlds import folded, ids, model
 from tests.independent import bundle_checker
 from tests.independent import span_reader as reader
 from tests.independent import tlog_proof_checker as checker
 from tests.timeline.bundles import items_of
 from tests.vectors.make_vectors import FILES, render
 from tests.vectors.memberships import describe_result
+from tests.vectors.states import read_world
 
 FOLDER: Final = Path(__file__).parent / "vectors"
 # The reader wants the shortest heads in values as well, which their authors owe nobody.
@@ -372,3 +374,11 @@ def test_control_spans_come_to_the_membership_that_is_stated() -> None:
         ]  # fmt: skip
         result = describe_result(membership(TenantId(bytes.fromhex(vector["tenant"])), spans))
         assert result == {name: vector[name] for name in result}
+
+
+def test_spans_about_a_subject_come_to_the_state_that_is_stated() -> None:
+    for vector in load("states")["subjects"]:
+        world = read_world(vector)
+        stated = {SpanId(bytes.fromhex(head)) for head in vector["heads"]}
+        holds = SpanId(bytes.fromhex(vector["holds"])) if vector["holds"] else None
+        assert ids(folded(world, world.spans)) == model(world) == (stated, holds), vector["name"]

@@ -42,6 +42,7 @@ from tests.vectors.memberships import make_memberships
 from tests.vectors.merges import make_merges
 from tests.vectors.messages import make_messages
 from tests.vectors.refused_signatures import signatures
+from tests.vectors.states import make_states
 from tests.vectors.tenants import make_tenants
 
 FOLDER: Final = Path(__file__).parent
@@ -273,6 +274,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "merges.json": make_merges,
     "messages.json": make_messages,
     "memberships.json": make_memberships,
+    "states.json": make_states,
     "notes.json": make_notes,
     "records.json": make_records,
     "tenants.json": make_tenants,
