@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
+from lognode.core.clock import hlc_from_ms
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId
+from lognode.core.limits import CLOCK_AHEAD_MS_MAX, SIZE_MAX
 from lognode.core.span import span_id
 from lognode.timeline.query import Query
 from lognode.timeline.record import FeedRef, Record, feed_of, id_of
@@ -200,3 +202,31 @@ def test_what_lies_beyond_a_cut_tells_of_nothing() -> None:
     founder.remove(member.keys, (member, 1))
     node.take(founder.range(len(founder.entries) - 1))
     assert ask(node, known, last) == ("concurrent", [])
+
+
+def test_nobody_knew_what_was_written_long_afterwards_whatever_size_it_names() -> None:
+    founder = Founder()
+    liar = founder.member(2)
+    known = founder.write()
+    liar.merge((founder.feed_id, SIZE_MAX, bytes(32)))
+    lie = liar.write()
+    soon = founder.write(hlc=liar.next_hlc + hlc_from_ms(CLOCK_AHEAD_MS_MAX))
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), liar.range())
+    # So far it may be true: maybe there is more of it than is held.
+    assert ask(node, known, lie) == ("before", [founder.feed_id])
+
+    late = founder.write(hlc=founder.next_hlc + hlc_from_ms(1))
+    node.take(founder.range(len(founder.entries) - 1))
+    for span in (known, soon, late):
+        assert ask(node, span, lie) == ("concurrent", [])
+
+
+def test_a_feed_may_go_on_from_one_of_its_node_that_ends_in_a_time_to_come() -> None:
+    founder = Founder()
+    ahead = founder.write(hlc=founder.next_hlc + hlc_from_ms(2 * CLOCK_AHEAD_MS_MAX))
+    feed, size, root = founder.head
+    later = Pen(founder.keys, founder.tenant, [founder.newest], number=9, parent=(feed, size + 1, root))
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), later.range())
+    assert ask(node, ahead, later.opening) == ("before", [feed])

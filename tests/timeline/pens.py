@@ -50,7 +50,15 @@ _EMPTY = Body(bytes(16), None, b"", [], None, None, None, None, [], b"", b"", No
 class Pen:
     """A node that writes one feed; its entry 0 is a feed.open that nobody need believe."""
 
-    def __init__(self, keys: NodeKeys, tenant: TenantId, after: list[SpanId], *, number: int = 0) -> None:
+    def __init__(
+        self,
+        keys: NodeKeys,
+        tenant: TenantId,
+        after: list[SpanId],
+        *,
+        number: int = 0,
+        parent: tuple[FeedId, int, bytes] | None = None,
+    ) -> None:
         self.keys = keys
         self.tenant = tenant
         nonce = sha256(b"pen %d" % number).digest()[:16]
@@ -59,7 +67,7 @@ class Pen:
         self.entries: list[Entry] = []
         self.leaves: list[bytes] = []
         self._notes: dict[int, bytes] = {}
-        data = feed_open_data(keys, tenant, self.feed_id, nonce, after, None, "joining")
+        data = feed_open_data(keys, tenant, self.feed_id, nonce, after, parent, "joining")
         self.opening = self.write("feed.open", data, visibility=PUBLIC)
 
     @property

@@ -94,7 +94,7 @@ def fold(found: Collection[Head], clock_of: ClockOf, policies: Mapping[str, str]
 def _heads(found: Collection[Head], clock_of: ClockOf) -> tuple[Head, ...]:
     """The candidates that no other one knows, the greatest id first.
 
-    Of some that claim to know each other, which takes several liars, the greatest id stays.
+    Of some that claim to know each other, which takes a liar, the greatest id stays.
     """
     left = sorted(found, key=lambda head: head.span.id, reverse=True)
     at = 0

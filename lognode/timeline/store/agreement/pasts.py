@@ -6,16 +6,20 @@ Synchronous, for a reader's thread. Invariant: a past reads rows by the number o
 import sqlite3
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import islice
 from typing import Final
 
 import msgspec
 
+from lognode.core.clock import hlc_ms, is_ahead
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, b32encode
+from lognode.core.limits import CLAIMS_TRIED_MAX
 from lognode.timeline.agreement.pasts import Claim, Place, Relation, past_of, relation
 from lognode.timeline.proof.tree import border_at, root_of
 from lognode.timeline.query import Query
 from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of
+from lognode.timeline.store.agreement.news import hlc_before
 from lognode.timeline.store.read.lookup import find_span_or_copy
 from lognode.timeline.store.read.proofs import checkpoint_of, node_source
 
@@ -29,9 +33,10 @@ WITH RECURSIVE found (other) AS (
 )
 SELECT other FROM found WHERE other IS NOT NULL
 """
-_CLAIMS: Final = "SELECT other, size, root FROM merged WHERE feed = ? AND other = ? AND seq < ? ORDER BY seq DESC"
+_CLAIMS: Final = "SELECT other, size, root, seq FROM merged WHERE feed = ? AND other = ? AND seq < ? ORDER BY seq DESC"
 _HELD: Final = "SELECT coalesce(max(size), 0) FROM checkpoints WHERE feed = ?"
 _CUT: Final = "SELECT size FROM cuts WHERE feed = ?"
+_AT: Final = "SELECT hlc FROM spans WHERE feed = ? AND seq = ?"
 _NOTE: Final = "SELECT note FROM checkpoints WHERE feed = ? AND size = ?"
 
 
@@ -48,12 +53,27 @@ class HeldKnowledge:
         self.others = cache(self._find_others)
 
     def claims(self, feed: FeedId, size: int, other: FeedId) -> Iterator[Claim]:
-        """What the first `size` entries of a feed say of another, the newest first."""
-        for row in self._conn.execute(_CLAIMS, (self._feeds[feed].number, other, size)):
-            claim = Claim(*row)
+        """What the first `size` entries of a feed say of another, the newest first, without what cannot be true."""
+        rows = self._conn.execute(_CLAIMS, (self._feeds[feed].number, other, size))
+        for *said, seq in islice(rows, CLAIMS_TRIED_MAX):
+            claim = Claim(*said)
+            if claim.size > self.counted(other) and self._is_too_late(feed, seq, other):
+                continue
             if claim.size > self.held(other):
                 self.lacking.add(other)
             yield claim
+
+    def _is_too_late(self, feed: FeedId, seq: int, other: FeedId) -> bool:
+        """Whether what counts of the other feed goes on to later than anybody names in a merge as early as this one.
+
+        A node's own feeds name each other at any time.
+        """
+        one, held = self._feeds[feed], self._feeds.get(other)
+        if held is None or held.node_key == one.node_key:
+            return False
+        said = self._conn.execute(_AT, (one.number, seq)).fetchone()
+        newest = hlc_before(self._conn, held.number, self.counted(other))
+        return said is not None and is_ahead(newest, hlc_ms(said[0]))
 
     def _find_others(self, feed: FeedId) -> list[FeedId]:
         held = self._feeds.get(feed)
