@@ -33,6 +33,7 @@ from lognode.timeline.record import (
     origin_of,
 )
 from lognode.timeline.state import CLONED
+from lognode.timeline.store.agreement.subjects import Registers
 from lognode.timeline.store.read.lookup import causes, effects, find_restored, find_span, find_span_or_copy
 from lognode.timeline.store.read.ranges import read_range
 from tests.agreement.test_doubts import admit
@@ -307,3 +308,41 @@ async def test_another_history_is_restored_as_well_where_nobody_else_does(tmp_pa
         assert [copy.restored.id for copy in made] == [*(receipt.id for receipt in kept), *told]
         for copy in made:
             check(engine, copy)
+
+
+async def test_what_was_taken_back_or_chosen_stays_so_once_it_is_restored(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        tenant = engine.tenant
+
+        async def say(kind: str, title: str, subject: str, cause: SpanId | None = None) -> SpanId:
+            draft = Draft(kind, title, subject=subject, caused_by=cause)
+            (receipt,) = await engine.writer.append(tenant, [draft])
+            return receipt.id
+
+        async def holds() -> dict[str, str]:
+            def read(conn: sqlite3.Connection) -> dict[str, str]:
+                registers, found = Registers(conn, tenant, engine.store.feeds, {}), {}
+                for subject in ("taken", "given", "chosen"):
+                    value = registers.read(subject).fold.value
+                    body = registers.record(value.means).body if value else None
+                    found[subject] = decode_body(body).title or "" if body else ""
+                return found
+
+            return await engine.store.read(read)
+
+        for subject in ("taken", "given"):
+            await say("note", "first", subject)
+        wrong = await say("note", "wrong", "taken")
+        right = await say("note", "right", "given")
+        chosen = await say("note", "chosen", "chosen")
+        await say("span.revert", "", "taken", wrong)
+        await say("span.revert", "", "given", await say("span.revert", "", "given", right))
+        await say("note", "other", "chosen")
+        await say("conflict.resolve", "", "chosen", chosen)
+        before = await holds()
+        assert before == {"taken": "first", "given": "right", "chosen": "chosen"}
+        at = await engine.store.read(find_span, tenant, engine.store.feeds, wrong)
+        assert at is not None
+        await fork(engine, at.seq)
+        await restorer(engine).restore(tenant)
+        assert await holds() == before

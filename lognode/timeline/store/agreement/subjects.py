@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Final, NamedTuple
 
 from lognode.core.errors import CallerError
-from lognode.core.ids import SpanId
+from lognode.core.ids import SpanId, parse_span_id
 from lognode.core.limits import TEXT_BYTES_MAX
 from lognode.core.span import EXECUTED, PRIVATE, decode_body
 from lognode.timeline.agreement.pasts import Place, past_of
@@ -36,10 +36,11 @@ from lognode.timeline.record import (
     feed_of,
     header_of,
     id_of,
+    origin_of,
     row_of,
 )
 from lognode.timeline.store.agreement.pasts import HeldKnowledge
-from lognode.timeline.store.read.lookup import find_span
+from lognode.timeline.store.read.lookup import find_restored, find_span
 
 _NEWEST: Final = (
     f"SELECT {STUB_COLUMNS} FROM latest l JOIN spans s ON s.row = l.row"
@@ -131,13 +132,21 @@ class Registers:
             return said
         if said.caused_by is None:
             return None
-        record = find_span(self._conn, self._tenant, self._feeds, said.caused_by)
+        record = self._chosen(said.caused_by)
         if record is None or (record.visibility == PRIVATE and not with_private) or subject_of(record) != subject:
             return None
         chosen, header = self._said(record), header_of(record)
         if header.status != EXECUTED or chosen.kind == RESOLVE or not may_be_value(chosen.kind):
             return None
         return self._means(chosen, subject, with_private=with_private)
+
+    def _chosen(self, span: SpanId) -> Record | None:
+        """The span with this id; where it has no effect, the copy by which its node restored it."""
+        record = find_span(self._conn, self._tenant, self._feeds, span)
+        if record is None or self._counts(self._said(record)):
+            return record
+        node_key = feed_of(record, self._feeds).node_key
+        return find_restored(self._conn, self._tenant, node_key, span)
 
     def _is_live(self, span: SpanId, subject: str | None, *, with_private: bool) -> bool:
         if not self._has_reverts:
@@ -147,12 +156,23 @@ class Registers:
     def _reverts(self, target: SpanId, subject: str | None, *, with_private: bool) -> Sequence[SpanId]:
         """The reverts of a span that count, whether or not others take these back."""
         found = []
-        for row in self._conn.execute(_REVERTS, (self._tenant.number, target)).fetchall():
-            record = Record(*row)
-            is_seen = with_private or record.visibility != PRIVATE
-            if is_seen and self._counts(said := self._said(record)) and subject_of(record) == subject:
-                found.append(said.id)
+        for name in self._names(target):
+            for row in self._conn.execute(_REVERTS, (self._tenant.number, name)).fetchall():
+                record = Record(*row)
+                is_seen = with_private or record.visibility != PRIVATE
+                if is_seen and self._counts(said := self._said(record)) and subject_of(record) == subject:
+                    found.append(said.id)
         return found
+
+    def _names(self, span: SpanId) -> Sequence[SpanId]:
+        """The id of a span, and those that it had before it was restored: what named these names it."""
+        if not self._cuts:
+            return (span,)
+        record = find_span(self._conn, self._tenant, self._feeds, span)
+        said = origin_of(record) if record is not None else None
+        if said is None or said.way != "restore":
+            return (span,)
+        return (span, *map(parse_span_id, said.spans))
 
     def _counts(self, said: Said) -> bool:
         number = self._numbers[said.feed]
