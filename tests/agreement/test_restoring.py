@@ -346,3 +346,30 @@ async def test_what_was_taken_back_or_chosen_stays_so_once_it_is_restored(tmp_pa
         await fork(engine, at.seq)
         await restorer(engine).restore(tenant)
         assert await holds() == before
+
+
+async def test_what_is_restored_does_not_replace_what_was_said_since(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        tenant = engine.tenant
+
+        async def say(title: str) -> Receipt:
+            (receipt,) = await engine.writer.append(tenant, [Draft("note", title, subject="tap")])
+            return receipt
+
+        async def heads() -> list[str]:
+            def read(conn: sqlite3.Connection) -> list[str]:
+                registers = Registers(conn, tenant, engine.store.feeds, {})
+                found = [registers.record(head.means).body for head in registers.read("tap").fold.heads]
+                return [decode_body(body).title or "" for body in found if body]
+
+            return await engine.store.read(read)
+
+        await say("first")
+        old = await say("old")
+        await say("older")
+        await fork(engine, old.seq)
+        await say("since")
+        assert await restorer(engine).restore(tenant) == 2
+        assert await heads() == ["since", "older"]  # they knew nothing of each other
+        await say("now")
+        assert await heads() == ["now"]

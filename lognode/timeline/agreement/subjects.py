@@ -20,8 +20,16 @@ RESOLVE: Final = "conflict.resolve"
 ClockOf = Callable[[FeedId, int], Mapping[FeedId, int]]
 
 
+class Original(NamedTuple):
+    """The span that another one restores."""
+
+    id: SpanId
+    feed: FeedId
+    seq: int
+
+
 class Said(NamedTuple):
-    """A span about a subject, as far as state depends on it."""
+    """A span about a subject, as far as state depends on it. What restores another says what was said back then."""
 
     id: SpanId
     feed: FeedId
@@ -29,6 +37,12 @@ class Said(NamedTuple):
     kind: str
     caused_by: SpanId | None
     row: int
+    restores: Original | None = None
+
+    @property
+    def rank(self) -> SpanId:
+        """By which it is greater than others."""
+        return self.id if self.restores is None else min(self.id, self.restores.id)
 
 
 class Head(NamedTuple):
@@ -60,7 +74,7 @@ def candidates(
     history: Callable[[Collection[FeedId]], Iterable[Said]],
     means: Callable[[Said], Said | None],
 ) -> list[Head]:
-    """The candidate of each feed that has one.
+    """The candidate of each feed that has one, besides what restores others behind it.
 
     `newest` is the newest span of each feed, `history` all spans of the feeds that it is given, a feed's newest first;
     it is asked only where a newest one does not stand. `means` gives what a span stands for, None where it does not
@@ -70,15 +84,16 @@ def candidates(
     waiting: dict[FeedId, int] = {}
     for span in newest:
         meant = means(span)
-        if meant is None:
-            waiting[span.feed] = span.seq
-        else:
+        if meant is not None:
             found.append(Head(span, meant))
+        if meant is None or span.restores:
+            waiting[span.feed] = span.seq
     if waiting:
         for span in history(waiting.keys()):
             if span.seq < waiting.get(span.feed, 0) and (meant := means(span)) is not None:
                 found.append(Head(span, meant))
-                del waiting[span.feed]
+                if span.restores is None:
+                    del waiting[span.feed]
                 if not waiting:
                     break
     return found
@@ -96,15 +111,21 @@ def _heads(found: Collection[Head], clock_of: ClockOf) -> tuple[Head, ...]:
 
     Of some that claim to know each other, which takes a liar, the greatest id stays.
     """
-    left = sorted(found, key=lambda head: head.span.id, reverse=True)
+    left = sorted(found, key=lambda head: head.span.rank, reverse=True)
     at = 0
     while at < len(left) and len(left) > 1:
         head = left[at].span
-        known = clock_of(head.feed, head.seq)
-        before = sum(known.get(other.span.feed, 0) > other.span.seq for other in left[:at])
-        left = [other for other in left if other.span is head or known.get(other.span.feed, 0) <= other.span.seq]
+        place = head.restores or head
+        known = clock_of(place.feed, place.seq)
+        before = sum(_is_known(other.span, known) for other in left[:at])
+        left = [other for other in left if other.span is head or not _is_known(other.span, known)]
         at += 1 - before
     return tuple(left)
+
+
+def _is_known(span: Said, known: Mapping[FeedId, int]) -> bool:
+    was = span.restores
+    return known.get(span.feed, 0) > span.seq or (was is not None and known.get(was.feed, 0) > was.seq)
 
 
 def is_live(target: SpanId, reverts_of: Callable[[SpanId], Sequence[SpanId]]) -> bool:

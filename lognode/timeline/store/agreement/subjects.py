@@ -14,11 +14,13 @@ from lognode.core.ids import SpanId, parse_span_id
 from lognode.core.limits import TEXT_BYTES_MAX
 from lognode.core.span import EXECUTED, PRIVATE, decode_body
 from lognode.timeline.agreement.pasts import Place, past_of
+from lognode.timeline.agreement.restoring import read_restored
 from lognode.timeline.agreement.subjects import (
     RESOLVE,
     ClockOf,
     Fold,
     Head,
+    Original,
     Said,
     candidates,
     fold,
@@ -92,7 +94,7 @@ class Registers:
         """What a subject comes to. Raises NodeFault("database.damaged")."""
         found = fold(self._candidates(subject, private=False), self._clock_of, self._policies)
         own = self._candidates(subject, private=True)
-        return State(subject, found, max(own, key=lambda head: head.span.id, default=None))
+        return State(subject, found, max(own, key=lambda head: head.span.rank, default=None))
 
     def reverters(self, record: Record) -> list[SpanId]:
         """The spans that take a stored one back, as the document shows it: private ones for private spans alone."""
@@ -181,7 +183,22 @@ class Registers:
     def _said(self, record: Record) -> Said:
         header, feed = header_of(record), feed_of(record, self._feeds)
         row = row_of(self._tenant.number, record.position)
-        return Said(self._id(record), feed.feed_id, record.seq, header.kind, header.caused_by, row)
+        restores = self._original(feed, row) if self._cuts else None
+        return Said(self._id(record), feed.feed_id, record.seq, header.kind, header.caused_by, row, restores)
+
+    def _original(self, feed: FeedRef, row: int) -> Original | None:
+        """The span without effect that a stored one restores; None where its node wrote no such span."""
+        (raw,) = self._conn.execute("SELECT body FROM bodies WHERE row = ?", (row,)).fetchone() or (None,)
+        try:
+            restored = read_restored(decode_body(raw).annotations) if raw else None
+        except CallerError:
+            return None
+        number = self._numbers.get(restored.feed) if restored else None
+        if restored is None or number is None or self._feeds[number].node_key != feed.node_key:
+            return None
+        if restored.seq < self._cuts.get(number, restored.seq + 1):
+            return None
+        return Original(restored.id, restored.feed, restored.seq)
 
     def _id(self, record: Record) -> SpanId:
         return id_of(record, feed_of(record, self._feeds).feed_id)
