@@ -143,12 +143,15 @@ class Registers:
         return self._means(chosen, subject, with_private=with_private)
 
     def _chosen(self, span: SpanId) -> Record | None:
-        """The span with this id; where it has no effect, the copy by which its node restored it."""
+        """The span with this id; where it has no effect, the copy by which its node restored it, held or not."""
         record = find_span(self._conn, self._tenant, self._feeds, span)
-        if record is None or self._counts(self._said(record)):
+        if record is not None and self._counts(self._said(record)):
             return record
-        node_key = feed_of(record, self._feeds).node_key
-        return find_restored(self._conn, self._tenant, node_key, span)
+        for node_key in sorted({self._feeds[number].node_key for number in self._cuts}):
+            copy = find_restored(self._conn, self._tenant, node_key, span)
+            if copy is not None and self._said(copy).restores:
+                return copy
+        return None
 
     def _is_live(self, span: SpanId, subject: str | None, *, with_private: bool) -> bool:
         if not self._has_reverts:
