@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lognode.core.ids import FeedId, SpanId
-from lognode.timeline.agreement.subjects import RESOLVE, REVERT, Head, Said, fold, is_live
+from lognode.timeline.agreement.subjects import RESOLVE, REVERT, Head, Original, Said, fold, is_live
 from lognode.timeline.control.policies import MANUAL
 from tests.agreement.worlds import World, folded, ids, model
 
@@ -73,3 +73,16 @@ def test_a_chain_of_reverts_ends_with_its_last_one() -> None:
 def test_reverts_in_a_circle_end() -> None:
     circle = {a_span(1).id: [a_span(2).id], a_span(2).id: [a_span(1).id]}
     assert not is_live(a_span(1).id, circle.__getitem__)
+
+
+def test_copies_come_one_behind_the_other_in_one_history_and_not_in_two() -> None:
+    copies = [
+        a_span(10 + seq, FEEDS[0])._replace(restores=Original(SpanId(bytes([seq]) * 24), FEEDS[1], seq, root))
+        for seq, root in ((1, b"one"), (2, b"one"), (3, b"two"))
+    ]
+
+    def clock(feed: FeedId, seq: int) -> dict[FeedId, int]:
+        return {feed: seq + 1}
+
+    found = fold([Head(span, span) for span in copies], clock, {})
+    assert [head.span for head in found.heads] == [copies[2], copies[1]]

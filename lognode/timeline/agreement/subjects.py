@@ -21,11 +21,12 @@ ClockOf = Callable[[FeedId, int], Mapping[FeedId, int]]
 
 
 class Original(NamedTuple):
-    """The span that another one restores."""
+    """The span that another one restores, and the root of the history of its feed in which it is."""
 
     id: SpanId
     feed: FeedId
     seq: int
+    root: bytes
 
 
 class Said(NamedTuple):
@@ -117,15 +118,17 @@ def _heads(found: Collection[Head], clock_of: ClockOf) -> tuple[Head, ...]:
         head = left[at].span
         place = head.restores or head
         known = clock_of(place.feed, place.seq)
-        before = sum(_is_known(other.span, known) for other in left[:at])
-        left = [other for other in left if other.span is head or not _is_known(other.span, known)]
+        before = sum(_is_known(other.span, head, known) for other in left[:at])
+        left = [other for other in left if other.span is head or not _is_known(other.span, head, known)]
         at += 1 - before
     return tuple(left)
 
 
-def _is_known(span: Said, known: Mapping[FeedId, int]) -> bool:
-    was = span.restores
-    return known.get(span.feed, 0) > span.seq or (was is not None and known.get(was.feed, 0) > was.seq)
+def _is_known(span: Said, by: Said, known: Mapping[FeedId, int]) -> bool:
+    """Whether one span is in the past of another, or both restore spans of one history and it is the earlier one."""
+    was, later = span.restores, by.restores
+    is_earlier = was and later and (was.feed, was.root) == (later.feed, later.root) and was.seq < later.seq
+    return known.get(span.feed, 0) > span.seq or bool(is_earlier)
 
 
 def is_live(target: SpanId, reverts_of: Callable[[SpanId], Sequence[SpanId]]) -> bool:

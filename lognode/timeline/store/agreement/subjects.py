@@ -27,6 +27,7 @@ from lognode.timeline.agreement.subjects import (
     is_live,
     may_be_value,
 )
+from lognode.timeline.proof.checkpoint import parse_checkpoint
 from lognode.timeline.record import (
     RECORD_COLUMNS,
     STUB_COLUMNS,
@@ -194,6 +195,7 @@ class Registers:
         (raw,) = self._conn.execute("SELECT body FROM bodies WHERE row = ?", (row,)).fetchone() or (None,)
         try:
             restored = read_restored(decode_body(raw).annotations) if raw else None
+            root = parse_checkpoint(restored.checkpoint).root if restored else b""
         except CallerError:
             return None
         number = self._numbers.get(restored.feed) if restored else None
@@ -201,7 +203,7 @@ class Registers:
             return None
         if restored.seq < self._cuts.get(number, restored.seq + 1):
             return None
-        return Original(restored.id, restored.feed, restored.seq)
+        return Original(restored.id, restored.feed, restored.seq, root)
 
     def _id(self, record: Record) -> SpanId:
         return id_of(record, feed_of(record, self._feeds).feed_id)
