@@ -10,6 +10,7 @@ from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.draft import Draft
 from lognode.core.ids import SpanId, b32encode
+from lognode.core.limits import CLOCK_AHEAD_MS_MAX, SIZE_MAX
 from lognode.core.span import PRIVATE
 from lognode.engine.service.agreement.conflicts import Conflicts
 from lognode.timeline.members import Membership
@@ -24,7 +25,8 @@ from tests.timeline.pens import START_HLC, Pen, admitted
 class Watched:
     """An engine with another member, whose spans are taken in, and what the task told."""
 
-    def __init__(self, engine: Engine, pen: Pen) -> None:
+    def __init__(self, engine: Engine, pen: Pen, wall: Wall) -> None:
+        self.wall = wall
         self.engine = engine
         self.pen = pen
         self.told: list[tuple[str, Mapping[str, object]]] = []
@@ -65,14 +67,15 @@ class Watched:
 
 @pytest.fixture
 async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
-    async with run_engine(tmp_path, Wall((START_HLC >> 16) + 60_000)) as engine:
+    wall = Wall((START_HLC >> 16) + 60_000)
+    async with run_engine(tmp_path, wall) as engine:
         keys = keys_of(2)
 
         def build(_members: Membership, after: list[SpanId]) -> bytes:
             return admitted(keys, engine.keys, engine.tenant.tenant_id, after, Level.TRUSTED)
 
         receipt = await engine.writer.append_control(engine.tenant, "member.admit", build)
-        yield Watched(engine, Pen(keys, engine.tenant.tenant_id, [receipt.id]))
+        yield Watched(engine, Pen(keys, engine.tenant.tenant_id, [receipt.id]), wall)
 
 
 async def test_a_conflict_is_told_when_it_opens_and_when_a_later_span_ends_it(watched: Watched) -> None:
@@ -148,3 +151,17 @@ async def test_private_spans_of_the_node_itself_change_nothing_of_what_all_see(w
     assert state.fold == before
     assert state.local is not None
     assert await watched.disputed() == []
+
+
+async def test_a_conflict_that_a_lie_hid_is_told_when_the_lie_comes_out(watched: Watched) -> None:
+    await watched.look()
+    await watched.say("tap", 1)
+    (feed,) = watched.engine.store.feeds.values()
+    watched.pen.merge((feed.feed_id, SIZE_MAX, bytes(32)))
+    watched.pen.write("tap.set", encode("theirs"), subject="tap")
+    await watched.engine.writer.ingest(watched.engine.tenant, [watched.pen.range()])
+    assert await watched.look() == []  # it may know more than is here
+    assert await watched.disputed() == ["tap"]
+    watched.wall.ms += 2 * CLOCK_AHEAD_MS_MAX
+    await watched.say("other", 1)
+    assert [name for name, _ in await watched.look()] == ["conflict.opened"]

@@ -54,6 +54,9 @@ class Knowledge:
     def relation(self, one: tuple[bytes, int], other: tuple[bytes, int]) -> str:
         if one == other:
             return "equal"
-        if self.knows(one, other):
-            return "before"
-        return "after" if self.knows(other, one) else "concurrent"
+        if one[0] == other[0]:
+            return "before" if one[1] < other[1] else "after"
+        is_before, is_after = self.knows(one, other), self.knows(other, one)
+        if is_before == is_after:
+            return "concurrent"
+        return "before" if is_before else "after"

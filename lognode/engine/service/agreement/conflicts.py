@@ -46,6 +46,7 @@ class Step(NamedTuple):
 
     conflicts: dict[str, Seen]
     over: list[str]
+    waiting: list[str]  # in no conflict, by claims that may turn out to be false
     next: str | None
 
 
@@ -85,6 +86,7 @@ class Conflicts:
             # Subjects with a long history that was taken back may be slow to read: the writer is not kept waiting.
             is_slow = trio.current_time() - started_s > CONFLICTS_SLOW_S
             found.update(step.conflicts)
+            found.update({subject: before[subject] for subject in step.waiting if before and subject in before})
             width = 1 if is_slow else CONFLICTS_STEP_SUBJECTS
             for at in range(0, len(step.over), width):
                 over = step.over[at : at + width]
@@ -117,15 +119,17 @@ def _look(
 ) -> Step:
     registers = Registers(conn, tenant, feeds, policies)
     subjects = next_disputes(conn, tenant, after, CONFLICTS_STEP_SUBJECTS)
-    conflicts, over = {}, []
+    conflicts, over, waiting = {}, [], []
     for subject in subjects:
         fold = registers.read(subject).fold
         if fold.is_conflict:
             heads = tuple(head.span.id for head in fold.heads[:HEADS_SHOWN_MAX])
             conflicts[subject] = Seen(heads, fold.value.means.id if fold.value else None)
+        elif registers.may_change():
+            waiting.append(subject)
         else:
             over.append(subject)
-    return Step(conflicts, over, subjects[-1] if len(subjects) == CONFLICTS_STEP_SUBJECTS else None)
+    return Step(conflicts, over, waiting, subjects[-1] if len(subjects) == CONFLICTS_STEP_SUBJECTS else None)
 
 
 def _holding(

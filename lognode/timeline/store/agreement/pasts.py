@@ -59,7 +59,7 @@ class HeldKnowledge:
             claim = Claim(*said)
             if claim.size > self.counted(other) and self._is_too_late(feed, seq, other):
                 continue
-            if claim.size > self.held(other):
+            if claim.size > self.held(other) and not self._is_cut(other):
                 self.lacking.add(other)
             yield claim
 
@@ -74,6 +74,12 @@ class HeldKnowledge:
         said = self._conn.execute(_AT, (one.number, seq)).fetchone()
         newest = hlc_before(self._conn, held.number, self.counted(other))
         return said is not None and is_ahead(newest, hlc_ms(said[0]))
+
+    def _is_cut(self, feed: FeedId) -> bool:
+        """Whether all of a feed that will ever count is held."""
+        held = self._feeds.get(feed)
+        cut = self._conn.execute(_CUT, (held.number,)).fetchone() if held else None
+        return cut is not None and cut[0] <= self.held(feed)
 
     def _find_others(self, feed: FeedId) -> list[FeedId]:
         held = self._feeds.get(feed)

@@ -86,13 +86,19 @@ class Registers:
         self._feeds = feeds
         self._numbers = {feed.feed_id: number for number, feed in list(feeds.items()) if feed.tenant == tenant.number}
         self._policies = policies
-        self._clock_of = clock_of or _clock_of(conn, tenant, feeds)
+        self._knowledge = HeldKnowledge(conn, tenant, feeds)
+        self._clock_of = clock_of or _clock_of(self._knowledge)
         self._cuts: dict[int, int] = dict(conn.execute(_CUTS, (tenant.number,)).fetchall())
         has_reverts = "SELECT EXISTS (SELECT 1 FROM reverts WHERE tenant = ?)"
         self._has_reverts: int = conn.execute(has_reverts, (tenant.number,)).fetchone()[0]
 
+    def may_change(self) -> bool:
+        """Whether what was read last rests on claims of more than is held, which may turn out to be false."""
+        return bool(self._knowledge.lacking)
+
     def read(self, subject: str) -> State:
         """What a subject comes to. Raises NodeFault("database.damaged")."""
+        self._knowledge.lacking.clear()
         found = fold(self._candidates(subject, private=False), self._clock_of, self._policies)
         own = self._candidates(subject, private=True)
         return State(subject, found, max(own, key=lambda head: head.span.rank, default=None))
@@ -209,9 +215,8 @@ class Registers:
         return id_of(record, feed_of(record, self._feeds).feed_id)
 
 
-def _clock_of(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef]) -> ClockOf:
+def _clock_of(knowledge: HeldKnowledge) -> ClockOf:
     """What the authors of spans knew, as far as it is held."""
-    knowledge = HeldKnowledge(conn, tenant, feeds)
     return lambda feed, seq: past_of([Place(feed, seq)], knowledge)
 
 
@@ -251,12 +256,14 @@ def settle_disputes(
     policies: Mapping[str, str],
     subjects: Sequence[str],
 ) -> None:
-    """Let those of the subjects be disputed no more that are in no conflict.
+    """Let those of the subjects be disputed no more that are in no conflict, as far as is certain.
 
     On the writing connection: no commit comes between the look and the deed.
     """
     registers = Registers(conn, tenant, feeds, policies)
-    over = [subject for subject in subjects if not registers.read(subject).fold.is_conflict]
+    over = [
+        subject for subject in subjects if not registers.read(subject).fold.is_conflict and not registers.may_change()
+    ]
     conn.execute("BEGIN IMMEDIATE")
     try:
         sql = "DELETE FROM disputes WHERE tenant = ? AND subject = ?"
