@@ -88,12 +88,11 @@ def _reach(knowledge: Knowledge, feed: FeedId, size: int, other: FeedId, known: 
 
 
 def relation(one: Place, other: Place, one_past: Past, other_past: Past) -> Relation:
-    """How the first of two spans stands to the second; of two that know each other one lies, and neither is first."""
+    """How the first of two spans stands to the second; of one feed the earlier one is before."""
     if one == other:
         return "equal"
     if one.feed == other.feed:
         return "before" if one.seq < other.seq else "after"
-    is_before, is_after = other_past.get(one.feed, 0) > one.seq, one_past.get(other.feed, 0) > other.seq
-    if is_before == is_after:
-        return "concurrent"
-    return "before" if is_before else "after"
+    if other_past.get(one.feed, 0) > one.seq:
+        return "before"
+    return "after" if one_past.get(other.feed, 0) > other.seq else "concurrent"

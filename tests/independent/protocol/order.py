@@ -18,11 +18,15 @@ class Claim:
 
 @dataclass
 class Knowledge:
-    """What is held: claims by feed, how much of each feed counts, and the roots of that."""
+    """What is held: claims by feed, how much of each feed counts, and the roots of that.
+
+    `is_later` says whether what counts of the last feed goes on to long after an entry of the first.
+    """
 
     claims: dict[bytes, list[Claim]]
     counted: dict[bytes, int]
     root: Callable[[bytes, int], bytes]
+    is_later: Callable[[bytes, int, bytes], bool]
     pasts: dict[tuple[bytes, int], dict[bytes, int]] = field(default_factory=dict)
 
     def past(self, feed: bytes, seq: int) -> dict[bytes, int]:
@@ -44,7 +48,12 @@ class Knowledge:
         size, counted = min(size, self.counted.get(feed, 0)), self.counted.get(other, 0)
         said = [claim for claim in self.claims[feed] if claim.other == other and claim.seq < size]
         newest = sorted(said, key=lambda claim: claim.seq)[-CLAIMS_MAX:]
-        true = [claim for claim in newest if claim.size > counted or claim.root == self.root(other, claim.size)]
+        true = [
+            claim
+            for claim in newest
+            if (claim.size <= counted and claim.root == self.root(other, claim.size))
+            or (claim.size > counted and not self.is_later(feed, claim.seq, other))
+        ]
         return max((min(claim.size, counted) for claim in true), default=0)
 
     def knows(self, one: tuple[bytes, int], other: tuple[bytes, int]) -> bool:
@@ -56,7 +65,6 @@ class Knowledge:
             return "equal"
         if one[0] == other[0]:
             return "before" if one[1] < other[1] else "after"
-        is_before, is_after = self.knows(one, other), self.knows(other, one)
-        if is_before == is_after:
-            return "concurrent"
-        return "before" if is_before else "after"
+        if self.knows(one, other):
+            return "before"
+        return "after" if self.knows(other, one) else "concurrent"

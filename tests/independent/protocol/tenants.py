@@ -21,6 +21,8 @@ MERGED_MAX = 1_024
 TRUSTED = 2
 GRANTING = ("member.admit", "identity.rotate", "tenant.create")
 
+AHEAD_MS = 600_000
+
 
 @dataclass
 class Entry:
@@ -134,7 +136,14 @@ class Tenant:
     def knowledge(self) -> Knowledge:
         claims = {feed: list(self._claims(entries)) for feed, entries in self.feeds.items()}
         sizes = {feed: min(len(entries), self.cuts.get(feed, (INT63,))[0]) for feed, entries in self.feeds.items()}
-        return Knowledge(claims, sizes, self.root)
+
+        def is_later(feed: bytes, seq: int, other: bytes) -> bool:
+            if other not in self.feeds or self.authors[feed] == self.authors[other]:
+                return False
+            newest = max((entry.hlc for entry in self.feeds[other][: sizes[other]]), default=0)
+            return (newest >> 16) > (self.feeds[feed][seq].hlc >> 16) + AHEAD_MS
+
+        return Knowledge(claims, sizes, self.root, is_later)
 
     def _claims(self, entries: list[Entry]) -> Iterator[Claim]:
         for entry in entries:
