@@ -25,6 +25,7 @@ class Book(NamedTuple):
     foretold: Mapping[tuple[FeedId, int], SpanId]
     named: frozenset[SpanId]  # those that another one which counts names in its `after`
     members: Membership
+    evidence: Mapping[FeedId, int]  # where feeds fork by proofs that were found here
 
     @property
     def authors(self) -> frozenset[bytes]:
@@ -71,7 +72,7 @@ class Book(NamedTuple):
         new.update((span, control) for span, (control, _) in held.items() if span not in self.controls)
         if not new:
             return self._replace(rows=rows, foretold=places)
-        return _book(self.tenant_id, {**self.controls, **new}, rows, places)
+        return _book(self.tenant_id, {**self.controls, **new}, rows, places, self.evidence)
 
     def without(self, spans: Collection[SpanId]) -> "Book":
         """The book without foretold control spans, in whose places their ranges have none."""
@@ -79,7 +80,14 @@ class Book(NamedTuple):
             return self
         controls = {span: control for span, control in self.controls.items() if span not in spans}
         places = {place: span for place, span in self.foretold.items() if span not in spans}
-        return _book(self.tenant_id, controls, self.rows, places)
+        return _book(self.tenant_id, controls, self.rows, places, self.evidence)
+
+    def proven(self, evidence: Mapping[FeedId, int]) -> "Book":
+        """The book with more proofs of forks; of one feed the smallest place counts."""
+        news = {feed: seq for feed, seq in evidence.items() if seq < self.evidence.get(feed, seq + 1)}
+        if not news:
+            return self
+        return _book(self.tenant_id, self.controls, self.rows, self.foretold, {**self.evidence, **news})
 
     def verdicts(self, tenant: int, find_feed: Callable[[FeedId], int | None]) -> Verdicts:
         """The rows of what is void; `find_feed` gives the number of a feed of the tenant, None where it is not held."""
@@ -91,7 +99,7 @@ class Book(NamedTuple):
 
 def empty_book(tenant_id: TenantId) -> Book:
     """The book of a tenant of which nothing is known."""
-    return _book(tenant_id, {}, {}, {})
+    return _book(tenant_id, {}, {}, {}, {})
 
 
 def _book(
@@ -99,11 +107,12 @@ def _book(
     controls: Mapping[SpanId, Control],
     rows: Mapping[SpanId, int],
     places: Mapping[tuple[FeedId, int], SpanId],
+    evidence: Mapping[FeedId, int],
 ) -> Book:
-    members = membership(tenant_id, controls.values())
+    members = membership(tenant_id, controls.values(), evidence)
     counted = (control for span, control in controls.items() if span not in members.unknown)
     named = frozenset[SpanId]().union(*map(_after, counted))
-    return Book(tenant_id, controls, rows, places, named, members)
+    return Book(tenant_id, controls, rows, places, named, members, evidence)
 
 
 @lru_cache(maxsize=65_536)

@@ -9,8 +9,9 @@ from lognode.protocol.messages import Answer, Push, Pushed, Ranges, Request
 from lognode.protocol.reconcile import reconcile
 from lognode.protocol.serve import Presence, answer
 from lognode.protocol.steps import Ask, Call, Give, Keep, Look, Reply, Report, Step, Take, Weigh, Weighed, give
+from lognode.timeline.state import WritePlan
 from lognode.timeline.store.controls import read_evidence
-from lognode.timeline.store.write import apply_write
+from lognode.timeline.store.write import apply_write, load_feeds
 from tests.engine.receivers import Receiver
 
 PRESENCE = Presence(b"i" * 16, ())
@@ -45,6 +46,8 @@ def _carry_out(step: Step, dialer: Receiver, answerer: Receiver, twist: Twist) -
             if kept is None:
                 return Weighed("unproven", 0)
             apply_write(dialer.conn, kept[1])
+            numbers = {feed.feed_id: feed.number for feed in load_feeds(dialer.conn)}
+            apply_write(dialer.conn, WritePlan({}, [], [], [], verdicts=[dialer.book.verdicts(0, numbers.get)]))
             return Weighed("forked", kept[0].seq)
         case Ask(request):
             return twist(_answer(request, answerer))

@@ -87,19 +87,17 @@ async def test_what_was_found_and_not_told_before_a_crash_is_told_after_a_restar
             await meet(a, b)
 
             with monkeypatch.context() as patch:
-                patch.setattr(Forks, "tell", lambda *_: no_time())
+                patch.setattr(Forks, "_tell", lambda *_: no_time())
                 await meet(b, a2)
             assert await b.store.read(read_evidence, b.tenant)
-            assert not forks_of(b)
+            assert b.standings.of(b.tenant.number).untold == set(forks_of(b)) != set()
     async with run_node(tmp_path / "b", B) as b:
-        await all_meet(b, rounds=1)
-        with_time = forks_of(b)
         for _ in range(100):
-            if with_time:
+            if not b.standings.of(b.tenant.number).untold:
                 break
             await trio.sleep(0.05)
-            with_time = forks_of(b)
-        assert with_time
+        assert not b.standings.of(b.tenant.number).untold
+        assert len(forks_of(b)) == 1
 
 
 async def no_time() -> None:

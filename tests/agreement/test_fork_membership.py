@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lognode.core.access import Level
-from lognode.core.ids import SpanId
+from lognode.core.ids import FeedId, SpanId
 from lognode.engine.book import empty_book
 from lognode.timeline.members import Control, Cut, Membership, membership
 from lognode.timeline.members.history import _PARSERS as PARSERS
@@ -49,18 +49,18 @@ def play(world: World, deeds: Deeds) -> None:
             node.declare("words")
 
 
-def forked_world(before: Deeds, after: Deeds) -> tuple[World, Node, int]:
+def forked_world(before: Deeds, after: Deeds) -> tuple[World, Node, int, FeedId]:
     """A tenant in which the node called `fork` becomes two, called `one` and `other`; and where its feed forks."""
     world = World()
     joined(world, "fork", "a", "b")
     fork = world.nodes["fork"]
     play(world, [deed for deed in before if not {"one", "other"} & {deed[0], deed[2]}])
     one, other = fork.copy("one"), fork.copy("other")
-    seq = one.size
+    seq, feed = one.size, one.feed
     one.talk()
     other.talk(2)
     play(world, after)
-    return world, one, seq
+    return world, one, seq, feed
 
 
 def agreed(found: Membership) -> tuple[Any, ...]:
@@ -83,10 +83,9 @@ def copies_of(world: World, seq: int, feed: bytes) -> tuple[list[Control], list[
 def test_whichever_history_is_held_and_in_any_order_it_comes_to_the_same(
     before: Deeds, after: Deeds, accuser: str, chance: Any
 ) -> None:
-    world, one, seq = forked_world(before, after)
-    world.node(accuser).accuse(one, seq, one.feed)
-    told = world.founder.accuse(one, seq, one.feed)  # everybody has a proof that counts, if the founder's counts
-    feed = one.feed
+    world, one, seq, feed = forked_world(before, after)
+    world.node(accuser).accuse(one, seq, feed)
+    told = world.founder.accuse(one, seq, feed)  # everybody has a proof that counts, if the founder's counts
     spans = list(world.spans.values())
     ones, others = copies_of(world, seq, feed)
     held_by_some = [span for span in spans if span not in others]
@@ -115,10 +114,10 @@ def test_whichever_history_is_held_and_in_any_order_it_comes_to_the_same(
 def test_what_a_book_says_to_name_and_whose_feeds_to_take_does_not_depend_on_the_history_held(
     before: Deeds, after: Deeds, chance: Any
 ) -> None:
-    world, one, seq = forked_world(before, after)
-    world.founder.accuse(one, seq, one.feed)
+    world, one, seq, feed = forked_world(before, after)
+    world.founder.accuse(one, seq, feed)
     spans = list(world.spans.values())
-    ones, others = copies_of(world, seq, one.feed)
+    ones, others = copies_of(world, seq, feed)
     chance.shuffle(spans)
     books = []
     for left_out in (ones, others):
@@ -279,16 +278,27 @@ def test_a_fork_takes_from_nobody_what_led_through_its_tail(monkeypatch: pytest.
 def test_what_a_book_names_leads_to_all_that_is_known_of_any_feed_without_the_others(
     before: Deeds, after: Deeds
 ) -> None:
-    world, one, seq = forked_world(before, after)
-    world.founder.accuse(one, seq, one.feed)
+    world, one, seq, feed = forked_world(before, after)
+    world.founder.accuse(one, seq, feed)
     book = empty_book(world.tenant).extended({}, world.spans.values())
     counted = [span for id_, span in book.controls.items() if id_ not in book.members.unknown]
     own = world.founder.feed
-    for feed in (None, own):
-        named = {book.controls[id_] for id_ in book.after(feed) if id_ in book.controls}
-        for span in counted if feed else ():
+    for writing in (None, own):
+        named = {book.controls[id_] for id_ in book.after(writing) if id_ in book.controls}
+        for span in counted if writing else ():
             if span.feed == own:
                 links = PARSERS[span.kind](span.data).after if span.kind in PARSERS else []
                 named |= {book.controls[link] for link in links if link in book.controls}
         for span in counted:
-            assert span.feed == feed or any(link.feed == span.feed and link.seq >= span.seq for link in named)
+            assert span.feed == writing or any(link.feed == span.feed and link.seq >= span.seq for link in named)
+
+
+@settings(max_examples=40, deadline=None)
+@given(DEEDS, DEEDS)
+def test_a_proof_that_stands_in_no_span_yet_counts_as_one_that_a_stranger_wrote(before: Deeds, after: Deeds) -> None:
+    world, one, seq, feed = forked_world(before, after)
+    spans = list(world.spans.values())
+    alone = membership(world.tenant, spans, {feed: seq})
+    world.node("nobody").accuse(one, seq, feed)
+    assert agreed(alone) == agreed(world.result())
+    assert alone.untold == {feed}

@@ -13,7 +13,7 @@ from lognode.engine.ingest.plan import Ground, IngestPlan, plan_ingest
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import FeedState, TenantState
-from lognode.timeline.store.controls import foretold_controls, held_controls
+from lognode.timeline.store.controls import foretold_controls, held_controls, read_evidence
 from lognode.timeline.store.migrate import apply_migrations
 from lognode.timeline.store.read.ranges import read_clock
 from lognode.timeline.store.write import apply_write, load_feed, load_feeds, load_numbers, load_tenant
@@ -35,7 +35,8 @@ class Receiver:
     def book(self) -> Book:
         feeds = {feed.number: feed for feed in load_feeds(self.conn)}
         held = held_controls(self.conn, self.tenant, feeds)
-        return empty_book(self.tenant.tenant_id).extended(held, foretold_controls(self.conn, self.tenant, feeds))
+        book = empty_book(self.tenant.tenant_id).extended(held, foretold_controls(self.conn, self.tenant, feeds))
+        return book.proven({feed: proof.seq for feed, proof in read_evidence(self.conn, self.tenant).items()})
 
     def plan(self, ranges: Sequence[Range], foretold: Sequence[Foretold] = ()) -> IngestPlan:
         return plan_ingest(self.ground(load_tenant(self.conn, self.tenant)), ranges, foretold)

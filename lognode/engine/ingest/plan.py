@@ -242,6 +242,7 @@ class _Batch:
         if len(kept) < len(self._told):
             self._refuse_told(book)
             book = known.extended(self._controls, [control for control, _ in kept.values()])
+        book = book.proven({feed: proof.seq for feed, proof in self._evidence.items()})
         for feed, proof in self._evidence.items():
             self._add("evidence", [number, feed, proof.seq, format_fork(proof)])
         for _, span in kept.values():

@@ -106,9 +106,9 @@ _PARSERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
 }
 
 
-def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
+def read_history(tenant: TenantId, controls: Collection[Control], evidence: Mapping[FeedId, int]) -> History:
     """The history that these spans make, whatever their order; there are no acts before the founding is known."""
-    counted = count(tenant, controls)
+    counted = count(tenant, controls, evidence)
     spans = counted.spans
     read = {span.id: _read(tenant, span.author, span.kind, span.data) for span in spans.values()}
     founder = _founder(tenant, spans.values())
@@ -146,15 +146,16 @@ def read_history(tenant: TenantId, controls: Collection[Control]) -> History:
     return History(tenant, acts, idle, feeds, openings, faults, counted)
 
 
-def count(tenant: TenantId, controls: Collection[Control]) -> Counted:
+def count(tenant: TenantId, controls: Collection[Control], evidence: Mapping[FeedId, int]) -> Counted:
     """Which of these spans count: those of whom one of them let in, before the place where their feed forks.
 
-    The others are as if nobody knew them, but for the proofs of forks in them: a proof needs nobody's word.
+    The others are as if nobody knew them, but for the proofs of forks in them: a proof needs nobody's word. `evidence`
+    says where feeds fork by proofs that stand in no span yet.
     """
     spans = {control.id: control for control in sorted(controls, key=_rank)}
     founder = _founder(tenant, spans.values())
     proofs = [(span, found) for span in spans.values() if (found := _proof(tenant, span)) is not None]
-    first: dict[FeedId, int] = {}
+    first = dict(evidence)
     for _, found in proofs:
         first[found.feed] = min(found.seq, first.get(found.feed, found.seq))
     forks = dict(first)

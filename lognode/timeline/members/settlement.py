@@ -115,9 +115,12 @@ _RULES: Final[Mapping[str, Rule]] = {
 }
 
 
-def membership(tenant: TenantId, controls: Collection[Control]) -> Membership:
-    """What these control spans of a tenant come to; nobody is a member before its founding is among them."""
-    history, judgings = read_history(tenant, controls), Judgings()
+def membership(tenant: TenantId, controls: Collection[Control], evidence: Mapping[FeedId, int] = _NONE) -> Membership:
+    """What these control spans of a tenant come to; nobody is a member before its founding is among them.
+
+    `evidence` says where feeds fork by proofs that stand in no span yet.
+    """
+    history, judgings = read_history(tenant, controls, evidence), Judgings()
     decided: list[Cutter] = []
     while True:
         ruling = _settle(history, decided, judgings)

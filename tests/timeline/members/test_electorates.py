@@ -77,7 +77,7 @@ def test_the_electorate_of_a_member_is_itself_its_seniors_and_whom_these_let_in(
     joined(world, "c", by="a")
     joined(world, "d", by="c")
     joined(world, "e", by="b")
-    ruled = whole._settle(read_history(world.tenant, list(world.spans.values())), [], whole.Judgings())
+    ruled = whole._settle(read_history(world.tenant, list(world.spans.values()), {}), [], whole.Judgings())
     electors = contest.electorate(contest._find_roots(ruled), keys_of("c").public)
     assert electors == {keys_of(name).public for name in ("founder", "a", "b", "c", "d")}
 

@@ -194,7 +194,7 @@ def test_what_can_count_in_no_case_takes_no_place_in_pasts() -> None:
             a.revoke_invite("ticket"), a.adopt(world.founder.feed, 9), a.admit("b"),
         )
     ]  # fmt: skip
-    history = read_history(world.tenant, list(world.spans.values()))
+    history = read_history(world.tenant, list(world.spans.values()), {})
     assert (len(history.acts), len(history.idle)) == (2, len(spans))
     assert max(act.past for act in history.idle) < 1 << 2
     result = world.result()

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from lognode.core.access import Level
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
-from lognode.core.ids import FeedId, SpanId, b32encode
+from lognode.core.ids import FeedId, SpanId
 from lognode.core.limits import BRANCHES_MAX
 from lognode.core.span import Range
 from lognode.engine.book import Book
@@ -76,13 +76,10 @@ class Forks:
             return
         proof, write = found
         state, numbers = await self._ledger.state(tenant), await self._ledger.numbers()
-        await self._work.commit([Step(write, state, numbers, None, ())])
+        book = (await self._ledger.book(tenant)).proven({feed: proof.seq})
+        verdicts = book.verdicts(tenant.number, partial(self._ledger.find_feed, tenant.number))
+        await self._work.commit([Step(write._replace(verdicts=[verdicts]), state, numbers, book, ())])
         kept.append(proof)
-        if (await self._ledger.book(tenant)).members.level(self._own_key) < Level.TRUSTED:
-            # Whoever may write tells all, itself among them.
-            self._alerts.tell(
-                tenant, "feed.forked", f"feed {b32encode(feed)} of another node, from entry {proof.seq} on"
-            )
 
     async def _tell(self, tenant: TenantRef) -> None:
         book = await self._ledger.book(tenant)

@@ -21,7 +21,7 @@ from lognode.timeline.agreement.news import Fresh
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
 from lognode.timeline.store.agreement.continuity import replace_ending
-from lognode.timeline.store.controls import foretold_controls, held_controls
+from lognode.timeline.store.controls import foretold_controls, held_controls, read_evidence
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.write import find_newest_hlc, load_feed, load_numbers, load_tenant
 
@@ -75,7 +75,9 @@ class Ledger:
         if tenant.number not in self._books:
             held = await self._store.write(held_controls, tenant, self._store.feeds)
             foretold = await self._store.write(foretold_controls, tenant, self._store.feeds)
+            found = await self._store.write(read_evidence, tenant)
             book = empty_book(tenant.tenant_id).extended(held, foretold)
+            book = book.proven({feed: proof.seq for feed, proof in found.items()})
             self._keep_book(tenant.number, book)
         return self._books[tenant.number]
 

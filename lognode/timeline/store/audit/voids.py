@@ -1,8 +1,10 @@
 """What a database calls void and not common, against what its control spans come to."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
+from lognode.core.ids import FeedId
 from lognode.core.limits import TENANT_SHIFT_BITS
 from lognode.timeline.members import membership
 from lognode.timeline.store.audit.reading import Reading, as_bytes, as_text
@@ -12,6 +14,7 @@ _CUTS: Final = "SELECT feed, size, CAST(reason AS BLOB) FROM cuts"
 _VOIDS: Final = "SELECT row, CAST(reason AS BLOB) FROM voids"
 
 
+_EVIDENCE: Final = "SELECT tenant, feed_id, seq FROM evidence"
 _BOUNDS: Final = "SELECT tenant, feed_id, size FROM bounds"
 
 
@@ -20,8 +23,12 @@ def check_voids(reading: Reading, homes: Mapping[int, Home], *, with_bounds: boo
     cuts: dict[int, tuple[int, str]] = {}
     voids: dict[int, str] = {}
     shared: dict[tuple[int, bytes], int] = {}
+    evidence: dict[int, dict[FeedId, int]] = defaultdict(dict)
+    for number, feed_id, seq in reading.rows("evidence", _EVIDENCE) if with_bounds else ():
+        if isinstance(seq, int):
+            evidence[number][FeedId(as_bytes(feed_id))] = seq
     for number, home in homes.items():
-        members = membership(home.ref.tenant_id, home.controls)
+        members = membership(home.ref.tenant_id, home.controls, evidence[number])
         numbers = {walk.ref.feed_id: feed for feed, walk in home.walks.items()}
         shared.update(((number, bytes(feed)), size) for feed, size in members.bounds.items())
         cuts.update((numbers[feed], (cut.size, cut.reason)) for feed, cut in members.cuts.items() if feed in numbers)
