@@ -26,7 +26,7 @@ from lognode.engine.service.supervisor import cause_of
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import SEED_BYTES, KeyPair, NodeKeys
 from lognode.identity.store import create_key_file, find_passphrase, load_key_file, replace_key_file
-from lognode.node.continuity import begin
+from lognode.node.continuity import beginning
 from lognode.timeline.control.identities import identity_recovery_data, identity_revoke_data, identity_rotate_data
 from lognode.timeline.members import Membership, membership
 from lognode.timeline.record import FeedRef, TenantRef
@@ -152,11 +152,15 @@ async def _turn(folder: Path, world: World) -> AsyncIterator[_Turn]:
         raise CallerError("key.missing", str(path))
     async with lock_directory(folder):
         keys = NodeKeys.from_seed(load_key_file(path, find_passphrase(os.environ)))
-        async with open_store(folder / DATABASE_NAME) as store, trio.open_nursery() as nursery:
+        async with (
+            open_store(folder / DATABASE_NAME) as store,
+            beginning(store, folder / KEY_NAME) as begun,
+            trio.open_nursery() as nursery,
+        ):
             await settle_feeds(store, keys.public)
             standings = Standings()
-            beginning = (await begin(store, folder / KEY_NAME))._replace(doubt_s=0)  # nobody is asked
-            writer = Writer(store, keys, world, Heads(), Meters(CollectorRegistry()), standings, beginning)
+            impatient = begun._replace(doubt_s=0)  # nobody is asked
+            writer = Writer(store, keys, world, Heads(), Meters(CollectorRegistry()), standings, impatient)
             await nursery.start(writer.run)
             yield _Turn(folder, world, store, writer, standings, keys)
             nursery.cancel_scope.cancel()

@@ -43,7 +43,7 @@ from lognode.identity.store import (
     read_token,
     write_secret_file,
 )
-from lognode.node.continuity import begin
+from lognode.node.continuity import beginning
 from lognode.node.identity import DATABASE_NAME, KEY_NAME, check_settled, former_keys, settle_feeds
 from lognode.node.syncing import open_syncing
 from lognode.settings import Settings
@@ -105,8 +105,8 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
         async with open_store(folder / DATABASE_NAME) as store, AsyncExitStack() as closing:
             await settle_feeds(store, keys.public)
             heads, meters, standings = Heads(), _meters(), Standings()
-            beginning = await begin(store, folder / KEY_NAME)
-            writer = Writer(store, keys, world, heads, meters, standings, beginning)
+            begun = await closing.enter_async_context(beginning(store, folder / KEY_NAME))
+            writer = Writer(store, keys, world, heads, meters, standings, begun)
             if DEFAULT_TENANT not in store.tenants:
                 await writer.create_tenant(DEFAULT_TENANT)
             tenant = b32encode(store.tenants[DEFAULT_TENANT].tenant_id)

@@ -99,6 +99,9 @@ def restore(one: Node, folder: Path, way: str) -> None:
                 path.unlink()
         shutil.copytree(folder, data_dir, dirs_exist_ok=True)
         return
+    if way == "database":  # the one file, in its place
+        shutil.copyfile(folder / "lognode.db", data_dir / "lognode.db")
+        return
     shutil.rmtree(data_dir)
     if way == "backup":
         one.lognode.text("backup", "restore", str(folder), "--data-dir", str(data_dir))
@@ -120,7 +123,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
         yield one, two
 
 
-@pytest.mark.parametrize("way", ["backup", "copy", "overwritten"])
+@pytest.mark.parametrize("way", ["backup", "copy", "overwritten", "database"])
 def test_a_node_restored_from_an_earlier_time_forks_nothing_and_has_all_back(
     pair: tuple[Node, Node], tmp_path: Path, way: str
 ) -> None:

@@ -355,7 +355,8 @@ class Writer:
             self._store.feeds.setdefault(feed.number, feed)
         started_s = self._world.monotonic_s()
         try:
-            await self._store.write(apply_write, write)
+            positions = {step.state.tenant.number: step.state.position for step in steps}
+            await self._store.write(apply_write, write, partial(self._doubts.count, positions))
         except sqlite3.Error as error:
             _log.error("commit_failed", error=str(error), code=getattr(error, "sqlite_errorname", None))
             self._meters.commit_errors.inc()

@@ -51,6 +51,16 @@ def judge(before: bytes | None, now: Mark) -> Continuity:
     return "plain" if then.device == now.device else "moved"
 
 
+def look_back(found: Continuity, counted: int | None, held: int) -> Continuity:
+    """The same in view of how many spans were committed here, as was counted beside the database, and are held.
+
+    A database with fewer was set back, though its file is the same.
+    """
+    if counted is None:
+        return "restarted" if found == "plain" else found
+    return "moved" if counted > held else found
+
+
 def _read(raw: bytes) -> Mark | None:
     try:
         parts: list[Any] = decode_any_array(raw[:-_SEAL_BYTES])

@@ -6,7 +6,7 @@ statements, and the interpreter is free for other tasks meanwhile.
 """
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from lognode.core.errors import CallerError, NodeFault
@@ -55,8 +55,8 @@ _CLAUSES = {
 }
 
 
-def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
-    """Commit a plan: when this returns, it is fsynced. Any error leaves no transaction open."""
+def apply_write(conn: sqlite3.Connection, plan: WritePlan, then: Callable[[], None] | None = None) -> None:
+    """Commit a plan: when this returns, it is fsynced, and `then` was called. Any error leaves no transaction open."""
     conn.execute("BEGIN IMMEDIATE")
     try:
         for table, width in _COLUMNS.items():
@@ -84,6 +84,8 @@ def apply_write(conn: sqlite3.Connection, plan: WritePlan) -> None:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
+    if then is not None:
+        then()
 
 
 def _replace_verdicts(conn: sqlite3.Connection, verdicts: Verdicts) -> None:

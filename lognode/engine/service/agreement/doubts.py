@@ -7,7 +7,7 @@ Source: docs/protocol.md, Epochs.
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import structlog
@@ -26,6 +26,7 @@ from lognode.timeline.record import TenantRef
 from lognode.timeline.state import CLONED, CONTINUITY, DOUBT
 from lognode.timeline.store.agreement.continuity import write_mark
 from lognode.timeline.store.database import Store
+from lognode.timeline.store.write import newest_position
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +40,7 @@ class Beginning(NamedTuple):
     continuity: Continuity = "plain"
     mark: bytes | None = None
     doubt_s: float = DOUBT_S  # so long a write waits for other members
+    note: Callable[[int], None] = lambda _count: None  # told how many spans are committed
 
 
 ORDINARY: Final = Beginning()
@@ -61,12 +63,14 @@ class Doubts:
         self._vouched: dict[int, set[bytes]] = {}  # by tenant: members that answered; no entry: nothing is in doubt
         self._lifted: dict[int, trio.Event] = {}
         self._unjudged = set[int]()
+        self._positions: dict[int, int] = {}  # of the newest committed span, by tenant
         self._until = 0.0  # trio's clock
 
     async def begin(self, tenant: TenantRef) -> None:
         """Judge the open feed of a tenant at the start. Raises NodeFault, sqlite3.Error."""
         self._until = trio.current_time() + self._beginning.doubt_s
         self._unjudged.add(tenant.number)
+        self._positions[tenant.number] = await self._store.write(newest_position, tenant.number)
         await self.ensure(tenant)
 
     async def ensure(self, tenant: TenantRef) -> None:
@@ -93,13 +97,23 @@ class Doubts:
             self._vouched[tenant.number] = set()
             self._lifted[tenant.number] = trio.Event()
 
+    def count(self, positions: Mapping[int, int]) -> None:
+        """Count what is committed, now that tenants have come so far; for the writing connection's thread."""
+        self._positions.update(positions)
+        if not self._unjudged:
+            self._beginning.note(sum(self._positions.values()))
+
     async def end_beginning(self) -> None:
         """Leave the mark of this start if all tenants were judged; else the next start judges them again."""
-        if self._beginning.mark is not None and not self._unjudged:
-            try:
+        if self._unjudged:
+            return
+        try:
+            if self._beginning.mark is not None:
                 await self._store.write(write_mark, self._beginning.mark)
-            except sqlite3.Error as error:
-                _log.warning("continuity_not_stored", error=str(error))
+        except sqlite3.Error as error:
+            _log.warning("continuity_not_stored", error=str(error))
+        else:
+            self.count({})
 
     def is_in_doubt(self, tenant: TenantRef) -> bool:
         """Whether a tenant's feed is in doubt still."""
