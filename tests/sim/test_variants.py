@@ -17,6 +17,7 @@ from lognode.protocol.messages import FeedHead
 from lognode.sim.machines import machine
 from lognode.sim.simulation import Scenario
 from lognode.timeline.agreement.news import Fresh
+from lognode.timeline.members.ruling import Ruling
 from lognode.timeline.proof.tree import grow
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import TenantState
@@ -92,6 +93,11 @@ def go_on_in_a_cut_feed(patch: Patch) -> None:
     patch.setattr(Openings, "state", state)
 
 
+def cut_nothing(patch: Patch) -> None:
+    """What lies beyond a fork or a removal counts as the rest does."""
+    patch.setattr(Ruling, "cut", lambda _ruling, _feed: None)
+
+
 def go_on_without_continuity(patch: Patch) -> None:
     """A node that was put back to an earlier time writes as if nothing had happened."""
     patch.setattr(machine, "judge", lambda _before, _now: "plain")
@@ -118,6 +124,7 @@ VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
     "accept stubs": (accept_stubs, [Scenario(seed, 5, "censors") for seed in range(20)]),
     "skip one feed": (skip_one_feed, [Scenario(seed, 4) for seed in range(10)]),
     "go on in a cut feed": (go_on_in_a_cut_feed, [Scenario(seed, 6, recoveries=True) for seed in range(30)]),
+    "cut nothing": (cut_nothing, [Scenario(seed, 5, "forks") for seed in range(20)]),
     "go on without continuity": (go_on_without_continuity, [Scenario(seed, 4, copies=True) for seed in range(20)]),
     "name epochs by number": (name_epochs_by_number, [Scenario(seed, 4, copies=True) for seed in range(20)]),
     "merge what is ahead": (merge_what_is_ahead, [Scenario(seed, 4) for seed in range(10)]),

@@ -21,8 +21,9 @@ from lognode.sim.verdicts.looks import spots_until
 from lognode.timeline.agreement.merges import MERGE
 from lognode.timeline.agreement.restoring import STRANDING
 from lognode.timeline.members import Control, Membership
+from lognode.timeline.query import Query
 from lognode.timeline.record import ORIGIN, RECORD_COLUMNS, FeedRef, Record, body_of, header_of, id_of
-from lognode.timeline.store.agreement.pasts import compare_spans
+from lognode.timeline.store.agreement.pasts import compare_spans, resolved
 from lognode.timeline.store.agreement.settling import settled_hlc
 from lognode.timeline.store.agreement.subjects import Registers, next_subjects
 from lognode.timeline.store.audit import audit
@@ -84,7 +85,7 @@ class Checks:
         held = {machine.name: _spans(machine) for machine in world.machines if machine.tenant}
         for span, (author, visibility) in world.acknowledged.items():
             is_rewound = span in world.rewound or self._is_liar(author)
-            if span not in held[author.name].whole and not is_rewound:
+            if author.name in held and span not in held[author.name].whole and not is_rewound:
                 self._say(author, f"lost its span {span.hex()}")
             is_gone = is_rewound and not any(span in held[machine.name].whole for machine in honest)
             for machine in honest if author in honest and not is_gone else ():
@@ -163,12 +164,16 @@ class Checks:
                 self._say(machine, f"subjects come to something else than on {first.name}")
 
     def _check_looks(self) -> None:
-        """What was settled stayed so, but for feeds that were cut or forked."""
-        machine = self._honest[0]
+        """What was settled stayed so, but for feeds that were cut or forked, and for nodes that run twice."""
+        machine, world = self._honest[0], self._world
+        keys = [other.keys.public for other in world.machines]
+        twins = {key for key in keys if keys.count(key) > 1}
+        forked = {world.truth.authors[feed] for feed in self._final.forks}
         for look in self._world.looks:
             if look.machine not in self._honest:
                 continue
             changed = look.spots ^ spots_until(machine, look.hlc)
+            changed = {spot for spot in changed if world.truth.authors[spot[0]] not in twins | forked}
             if wrong := sorted(spot for spot in changed if spot[0] not in self._final.cuts):
                 (feed, seq), is_new = wrong[0], wrong[0] not in look.spots
                 what = "came" if is_new else "went"
@@ -191,6 +196,26 @@ class Checks:
             if wrong:
                 ids = [id_of(record, feeds[record.feed].feed_id).hex() for record in (one, other)]
                 self._say(machine, f"{ids[0]} {said} {ids[1]}: {wrong}")
+            self._ask_known(machine, other, unsure)
+
+    def _ask_known(self, machine: Machine, record: Record, unsure: set[bytes]) -> None:
+        """What some node knew as of a span."""
+        truth, tenant, feeds = self._world.truth, machine.tenant, machine.process.store.feeds
+        assert tenant is not None
+        key, place = feeds[self._random.choice(sorted(feeds))].node_key, feeds[record.feed].feed_id
+        query = Query(known_by=key, known_at=id_of(record, place))
+        known = {
+            feeds[number].feed_id: size for number, size in resolved(machine.disk.conn, tenant, feeds, query).known
+        }
+        most = truth.most(place, record.seq)
+        if any(size > most.get(feed, 0) for feed, size in known.items()):
+            self._say(machine, f"more is known as of {id_of(record, place).hex()} than anybody held")
+        for feed, size in known.items():
+            if truth.authors[feed] != key or key in unsure or feed in truth.forks:
+                continue
+            least = truth.least(feed, size - 1)
+            if any(known.get(other, 0) < held for other, held in least.items() if other not in truth.forks):
+                self._say(machine, f"less is known as of {id_of(record, place).hex()} than its node held")
 
     async def _check_writers(self) -> None:
         """Who may write writes what counts, and is not kept from it."""

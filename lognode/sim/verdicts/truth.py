@@ -23,7 +23,7 @@ _HELD: Final = (
     "SELECT f.feed, f.feed_id, f.node_key, max(c.size) FROM feeds f JOIN checkpoints c USING (feed) GROUP BY 1"
 )
 _FEED: Final = "SELECT feed_id, node_key, own FROM feeds WHERE feed = ?"
-_WRITTEN: Final = "SELECT hlc, name FROM spans JOIN kinds USING (kind) WHERE feed = ? AND seq >= ? ORDER BY seq"
+_WRITTEN: Final = "SELECT seq, hlc, name FROM spans JOIN kinds USING (kind) WHERE feed = ? AND seq >= ? ORDER BY seq"
 
 R = TypeVar("R")
 Sizes = dict[FeedId, int]
@@ -36,6 +36,7 @@ class Commit(NamedTuple):
     stop: int
     first_ms: int
     last_ms: int
+    said: int  # the end of what is no merge, 0 where all is
     least: Sizes
     most: Sizes
 
@@ -103,7 +104,7 @@ class Truth:
     def _note(self, watched: Watched, conn: sqlite3.Connection, place: Place, held: Sequence[Held]) -> None:
         number, feed, start, stop = place
         written = conn.execute(_WRITTEN, (number, start)).fetchall()
-        self.data_commits += any(kind != MERGE for _, kind in written)
+        self.data_commits += any(kind != MERGE for _, _, kind in written)
         horizon_ms = watched.now_ms() + CLOCK_AHEAD_MS_MAX
         least: Sizes = {}
         most = self.most(feed, start - 1)
@@ -118,10 +119,12 @@ class Truth:
                     and other not in members.cuts
                     and self._is_sound(other, size, horizon_ms)
                 ):
-                    least[other] = size
+                    # For merges alone no merge is written.
+                    least[other] = max((one.said for one in self.commits[other] if one.stop <= size), default=0)
             _raise(most, self.most(other, sound - 1))
-        times = [hlc_ms(hlc) for hlc, _ in written] or [0]
-        self.commits[feed].append(Commit(start, stop, times[0], times[-1], least, most))
+        times = [hlc_ms(hlc) for _, hlc, _ in written] or [0]
+        said = max((seq + 1 for seq, _, kind in written if kind != MERGE), default=0)
+        self.commits[feed].append(Commit(start, stop, times[0], times[-1], said, least, most))
 
     def _judge_merges(self, watched: Watched, node_key: bytes, plan: WritePlan) -> None:
         rows = plan.rows.get("merged", [])
