@@ -172,9 +172,12 @@ class Checks:
         for look in self._world.looks:
             if look.machine not in self._honest:
                 continue
-            changed = look.spots ^ spots_until(machine, look.hlc)
-            changed = {spot for spot in changed if world.truth.authors[spot[0]] not in twins | forked}
-            if wrong := sorted(spot for spot in changed if spot[0] not in self._final.cuts):
+            changed = [
+                (feed, seq)
+                for feed, seq in look.spots ^ spots_until(machine, look.hlc)
+                if feed not in self._final.cuts and world.truth.authors[feed] not in twins | forked
+            ]
+            if wrong := sorted(changed):
                 (feed, seq), is_new = wrong[0], wrong[0] not in look.spots
                 what = "came" if is_new else "went"
                 self._say(look.machine, f"entry {seq} of {feed.hex()} {what} before what was settled at {look.hlc:x}")
@@ -204,9 +207,8 @@ class Checks:
         assert tenant is not None
         key, place = feeds[self._random.choice(sorted(feeds))].node_key, feeds[record.feed].feed_id
         query = Query(known_by=key, known_at=id_of(record, place))
-        known = {
-            feeds[number].feed_id: size for number, size in resolved(machine.disk.conn, tenant, feeds, query).known
-        }
+        found = resolved(machine.disk.conn, tenant, feeds, query).known
+        known = {feeds[number].feed_id: size for number, size in (found or ())}
         most = truth.most(place, record.seq)
         if any(size > most.get(feed, 0) for feed, size in known.items()):
             self._say(machine, f"more is known as of {id_of(record, place).hex()} than anybody held")
