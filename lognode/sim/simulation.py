@@ -213,6 +213,7 @@ class Simulation:
 
     def note_put_back(self, machine: Machine) -> None:
         """A machine's disk is of an earlier time: what it wrote since then may be nowhere."""
+        self.looks = [look for look in self.looks if look.machine is not machine]
         self.rewound.update(span for span, (author, _) in self.acknowledged.items() if author is machine)
 
     async def begin(self, dialer: Machine, answerer: Machine) -> None:

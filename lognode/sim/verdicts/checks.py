@@ -7,13 +7,13 @@ in the end.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
-from lognode.core.ids import SpanId, b32encode
+from lognode.core.ids import FeedId, SpanId, b32encode
 from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
 from lognode.sim.machines.machine import Down, Machine
@@ -93,7 +93,7 @@ class Checks:
                 is_own = machine.keys.public == author.keys.public and visibility == PRIVATE
                 if machine is author or is_own or is_held == (visibility != PRIVATE):
                     continue
-                if not is_held and self._is_restored(machine, author, span):
+                if not is_held and self._is_void(author, span) and not self._is_owed(machine, author, span):
                     continue
                 self._say(machine, f"{span.hex()} of {author.name} is not as it may be")
         for name, found in held.items():
@@ -103,9 +103,13 @@ class Checks:
         liar = self._world.liar
         return liar is not None and liar.is_forking and machine.name == liar.name
 
-    def _is_restored(self, machine: Machine, author: Machine, span: SpanId) -> bool:
+    def _is_owed(self, machine: Machine, author: Machine, span: SpanId) -> bool:
+        """Whether a span's author was to restore it, and nothing of that is here."""
         tenant, key = machine.tenant, author.keys.public
-        return tenant is not None and find_restored(machine.disk.conn, tenant, key, span) is not None
+        assert tenant is not None
+        is_writer = self._final.level(key) >= Level.TRUSTED
+        is_lacking = find_restored(machine.disk.conn, tenant, key, span) is None
+        return is_writer and is_lacking and self._is_void(author, span, STRANDING)
 
     def _check_copies(self) -> None:
         """What a fork took from an honest author counts again, once; nothing else does."""
@@ -120,18 +124,18 @@ class Checks:
             is_writer = self._final.level(author.keys.public) >= Level.TRUSTED
             # Machines with one key know nothing of what the other restores.
             twins = sum(machine.keys.public == author.keys.public for machine in world.machines)
-            if times > twins or (not times and is_writer and self._is_stranded(author, span)):
+            if times > twins or (not times and is_writer and self._is_void(author, span, STRANDING)):
                 self._say(author, f"its span {span.hex()} counts {times} times")
 
-    def _is_stranded(self, author: Machine, span: SpanId) -> bool:
-        """Whether a span of its author's lies beyond a fork."""
+    def _is_void(self, author: Machine, span: SpanId, reasons: Collection[str] | None = None) -> bool:
+        """Whether a span lies beyond the end of its feed, for one of some reasons; or its author has it no longer."""
         tenant, feeds = author.tenant, author.process.store.feeds
         assert tenant is not None
         record = find_span(author.disk.conn, tenant, feeds, span)
         if record is None:
             return True
         cut = self._final.cuts.get(feeds[record.feed].feed_id)
-        return cut is not None and cut.reason in STRANDING and record.seq >= cut.size
+        return cut is not None and record.seq >= cut.size and (reasons is None or cut.reason in reasons)
 
     def _check_forks(self) -> None:
         """Nobody forks but liars and clones; who knows both sides of a fork holds a proof."""
@@ -175,7 +179,7 @@ class Checks:
             changed = [
                 (feed, seq)
                 for feed, seq in look.spots ^ spots_until(machine, look.hlc)
-                if feed not in self._final.cuts and world.truth.authors[feed] not in twins | forked
+                if feed not in self._final.cuts and world.truth.authors[feed] not in twins | forked | look.silent
             ]
             if wrong := sorted(changed):
                 (feed, seq), is_new = wrong[0], wrong[0] not in look.spots
@@ -215,9 +219,13 @@ class Checks:
         for feed, size in known.items():
             if truth.authors[feed] != key or key in unsure or feed in truth.forks:
                 continue
-            least = truth.least(feed, size - 1)
+            least = {other: self._counted(other, held) for other, held in truth.least(feed, size - 1).items()}
             if any(known.get(other, 0) < held for other, held in least.items() if other not in truth.forks):
                 self._say(machine, f"less is known as of {id_of(record, place).hex()} than its node held")
+
+    def _counted(self, feed: FeedId, size: int) -> int:
+        cut = self._final.cuts.get(feed)
+        return min(size, cut.size) if cut else size
 
     async def _check_writers(self) -> None:
         """Who may write writes what counts, and is not kept from it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from lognode.core.access import Level
 from lognode.core.ids import FeedId
 from lognode.core.span import PRIVATE
 from lognode.timeline.store.agreement.settling import settled_hlc
@@ -28,6 +29,7 @@ class Look(NamedTuple):
     machine: Machine
     hlc: int
     spots: Spots
+    silent: frozenset[bytes]  # who is or was a member, and may not write
 
 
 def look_at(machine: Machine) -> Look:
@@ -35,7 +37,9 @@ def look_at(machine: Machine) -> Look:
     tenant = machine.tenant
     assert tenant is not None
     hlc = settled_hlc(machine.disk.conn, tenant, machine.process.store.feeds, machine.membership)
-    return Look(machine, hlc, spots_until(machine, hlc))
+    members = machine.membership.members
+    silent = frozenset(key for key, member in members.items() if member.level < Level.TRUSTED)
+    return Look(machine, hlc, spots_until(machine, hlc), silent)
 
 
 def spots_until(machine: Machine, hlc: int) -> Spots:
