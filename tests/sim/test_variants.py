@@ -128,7 +128,7 @@ VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
     "go on without continuity": (go_on_without_continuity, [Scenario(seed, 4, copies=True) for seed in range(20)]),
     "name epochs by number": (name_epochs_by_number, [Scenario(seed, 4, copies=True) for seed in range(20)]),
     "merge what is ahead": (merge_what_is_ahead, [Scenario(seed, 4) for seed in range(10)]),
-    "compare sizes only": (compare_sizes_only, [Scenario(seed, 5, "forks") for seed in range(20)]),
+    "compare sizes only": (compare_sizes_only, [Scenario(seed, 4, "forks") for seed in range(40)]),
 }
 
 

@@ -28,6 +28,8 @@ REGRESSIONS: Final = [
     Scenario(29641, 7),
     # A clone proved that its feed forks in that same feed, where the proof did not count; nobody came to know it.
     Scenario(181, 7, recoveries=True, copies=True),
+    # A feed that was opened after a clock had run ahead began before what was settled.
+    Scenario(548, 9, "forks", copies=True),
 ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lognode.core.access import Level
+from lognode.core.clock import HLC_MAX, Clock
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
 from lognode.core.ids import FeedId, SpanId, b32encode
@@ -29,6 +30,7 @@ from lognode.timeline.store.agreement.subjects import Registers, next_subjects
 from lognode.timeline.store.audit import audit
 from lognode.timeline.store.controls import foretold_controls, held_controls
 from lognode.timeline.store.read.lookup import find_restored, find_span
+from lognode.timeline.store.read.ranges import read_clock
 
 if TYPE_CHECKING:
     from lognode.sim.simulation import Simulation
@@ -44,6 +46,10 @@ _COUNTED: Final = (
 _COPIES: Final = (
     "SELECT l.value, count(*) FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN cuts c ON c.feed = s.feed"
     f" WHERE l.field = {ORIGIN} AND (c.size IS NULL OR s.seq < c.size) GROUP BY l.value"
+)
+_ENDED_COPIES: Final = (
+    "SELECT value FROM labels l JOIN spans s USING (row) JOIN cuts c USING (feed)"
+    f" WHERE field = {ORIGIN} AND seq >= size"
 )
 _MERGES: Final = f"SELECT count(*) FROM spans s JOIN kinds k ON k.kind = s.kind WHERE k.name = '{MERGE}'"
 
@@ -63,6 +69,10 @@ class Checks:
         for machine in self._honest:
             if machine.membership.common != self._final.common:
                 self._say(machine, "has another membership")
+            if _clock(machine) != _clock(self._honest[0]):
+                self._say(machine, "has another clock")
+            if spots_until(machine, HLC_MAX) != spots_until(self._honest[0], HLC_MAX):
+                self._say(machine, "has another order")
         self._check_spans()
         self._check_copies()
         self._check_forks()
@@ -117,6 +127,7 @@ class Checks:
         conn, feeds = machine.disk.conn, machine.process.store.feeds
         counted = {id_of(record, feeds[record.feed].feed_id) for record in map(Record._make, conn.execute(_COUNTED))}
         copies: dict[str, int] = dict(conn.execute(_COPIES).fetchall())
+        ended = {name for (name,) in conn.execute(_ENDED_COPIES)}  # which were cut in their turn
         for span, (author, visibility) in world.acknowledged.items():
             if visibility == PRIVATE or author not in self._honest or span in world.rewound or self._is_liar(author):
                 continue
@@ -124,7 +135,8 @@ class Checks:
             is_writer = self._final.level(author.keys.public) >= Level.TRUSTED
             # Machines with one key know nothing of what the other restores.
             twins = sum(machine.keys.public == author.keys.public for machine in world.machines)
-            if times > twins or (not times and is_writer and self._is_void(author, span, STRANDING)):
+            is_owed = is_writer and b32encode(span) not in ended and self._is_void(author, span, STRANDING)
+            if times > twins or (not times and is_owed):
                 self._say(author, f"its span {span.hex()} counts {times} times")
 
     def _is_void(self, author: Machine, span: SpanId, reasons: Collection[str] | None = None) -> bool:
@@ -266,6 +278,11 @@ def _state(machine: Machine) -> Mapping[str, tuple[object, ...]]:
         if fold.heads:  # else only private spans of this node are about it
             found[subject] = ([head.span.id for head in fold.heads], fold.value and fold.value.means.id)
     return {**found, "settled": (settled_hlc(conn, tenant, store.feeds, machine.membership),)}
+
+
+def _clock(machine: Machine) -> Clock:
+    assert machine.tenant is not None
+    return read_clock(machine.disk.conn, machine.tenant)
 
 
 def _cut(conn: sqlite3.Connection) -> list[int]:

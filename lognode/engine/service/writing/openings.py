@@ -67,8 +67,8 @@ class Openings:
         """The tenant's state in a new feed of this node."""
         now_ms = self._world.now_ms()
         beyond = hlc_from_ms(now_ms + CLOCK_AHEAD_MS_MAX)
-        # After a clock that ran ahead the new feed starts at now; else it goes on from what is known to be sound.
-        hlc = 0 if reason == "clock" else await self._store.write(find_newest_hlc, state.tenant.number, beyond)
+        # It goes on from what is known to be sound, so that nothing comes before what others have seen settled.
+        hlc = await self._store.write(find_newest_hlc, state.tenant.number, beyond)
         book, numbers = await self._ledger.book(state.tenant), await self._ledger.numbers()
         plan = plan_feed(self._keys, state._replace(hlc=hlc), numbers, book.after(None), reason, self.moment())
         await self._commit([self.step(plan, book)])
