@@ -180,10 +180,14 @@ class Checks:
                 self._say(machine, f"subjects come to something else than on {first.name}")
 
     def _check_looks(self) -> None:
-        """What was settled stayed so, but for feeds that were cut or forked, and for nodes that run twice."""
+        """What was settled stayed so, but for feeds that were cut or forked, and for nodes that run twice.
+
+        Nor does it hold for one that forgot how late it had been, and whose clock is behind.
+        """
         machine, world = self._honest[0], self._world
         keys = [other.keys.public for other in world.machines]
-        twins = {key for key in keys if keys.count(key) > 1}
+        unsure = {key for key in keys if keys.count(key) > 1}
+        unsure |= {other.keys.public for other in world.machines if other.skew_ms < 0} & world.put_back
         forked = {world.truth.authors[feed] for feed in self._final.forks}
         for look in self._world.looks:
             if look.machine not in self._honest:
@@ -191,7 +195,7 @@ class Checks:
             changed = [
                 (feed, seq)
                 for feed, seq in look.spots ^ spots_until(machine, look.hlc)
-                if feed not in self._final.cuts and world.truth.authors[feed] not in twins | forked | look.silent
+                if feed not in self._final.cuts and world.truth.authors[feed] not in unsure | forked | look.silent
             ]
             if wrong := sorted(changed):
                 (feed, seq), is_new = wrong[0], wrong[0] not in look.spots

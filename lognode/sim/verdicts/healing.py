@@ -70,6 +70,7 @@ class _Healing:
         self._edges: list[Edge] = []
         self._pieces: list[list[int]] = []
         self._rounds = self._rounds_max = 0
+        self._is_refused = False
         self._final = self._membership(self._members)
 
     async def run(self) -> Verdict:
@@ -118,7 +119,8 @@ class _Healing:
             rounds += 1
             if await self._round([*self._edges, *lies]):
                 rounds = 0  # what a liar gives away late has just begun its way
-            if not self._is_one:  # those that did not know each other may do so now
+            if not self._is_one or self._is_refused:  # who knows whom has changed
+                self._is_refused = False
                 self._find_edges()
                 self._rounds_max = 2 * len(honest)
         self._check_proofs()
@@ -213,6 +215,7 @@ class _Healing:
             if report.state == "equal" and self._clock(dialer) != self._clock(answerer):
                 self._faults.append(f"{who}: took a difference for agreement")
             if report.code != CLONED:
+                self._is_refused |= report.state == "refused"
                 return report.state != "refused"
         return False
 
