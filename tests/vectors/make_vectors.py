@@ -38,10 +38,12 @@ from tests.vectors.history import (
     root_at,
     signed_draft,
 )
+from tests.vectors.joining import make_invites
 from tests.vectors.memberships import make_memberships
 from tests.vectors.merges import make_merges
 from tests.vectors.messages import make_messages
 from tests.vectors.refused_signatures import signatures
+from tests.vectors.restored import make_restored
 from tests.vectors.states import make_states
 from tests.vectors.tenants import make_tenants
 
@@ -270,6 +272,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "feeds.json": lambda: describe_history(build_history()),
     "forks.json": make_forks,
     "ids.json": make_ids,
+    "invites.json": make_invites,
     "keys.json": make_keys,
     "merges.json": make_merges,
     "messages.json": make_messages,
@@ -277,6 +280,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "states.json": make_states,
     "notes.json": make_notes,
     "records.json": make_records,
+    "restored.json": make_restored,
     "tenants.json": make_tenants,
     "tree.json": make_tree,
     "values.json": make_values,
