@@ -8,12 +8,14 @@ from typing import Any, Final
 import pytest
 from mnemonic import Mnemonic
 
+from tests.independent import bundle_checker
 from tests.independent.protocol.cbor import Refused
 from tests.independent.protocol.fields import signed_by
 from tests.independent.protocol.joining import check_request, join_words, read_answer, read_invitation
 from tests.independent.protocol.notes import cosigned, read_checkpoint, witness_key
 from tests.independent.protocol.restored import check_restored
 from tests.independent.protocol.witnesses import read_merge, read_policy
+from tests.independent.tlog_proof_checker import Rejected
 
 VECTORS: Final = Path(__file__).parent.parent / "vectors"
 Vector = dict[str, Any]
@@ -115,3 +117,28 @@ def test_joiner_and_server_show_the_same_words_and_read_each_other() -> None:
 def test_other_requests_are_refused(vector: Vector) -> None:
     with pytest.raises(Refused):
         check_request(bytes.fromhex(vector["hex"]), bytes.fromhex(INVITES["request"]["invite_key"]))
+
+
+BUNDLES: Final = vectors("bundles")
+NODE_KEY: Final = bytes.fromhex(vectors("keys")["nodes"][0]["node_key"])
+
+
+def test_bundles_hold_what_is_stated() -> None:
+    for vector in BUNDLES["accepted"]:
+        accepted = bundle_checker.check(bytes.fromhex(vector["bundle"]), [NODE_KEY])
+        assert (accepted.ids, accepted.stubs, accepted.query) == (vector["spans"], vector["stubs"], vector["query"])
+        assert [(feed.feed_id.hex(), feed.size) for feed in accepted.feeds] == [
+            (feed["id"], feed["size"]) for feed in vector["feeds"]
+        ]
+
+
+@refused(BUNDLES["refused"])
+def test_other_bundles_are_refused(vector: Vector) -> None:
+    with pytest.raises(Rejected):
+        bundle_checker.check(bytes.fromhex(vector["bundle"]), [NODE_KEY])
+
+
+def test_every_file_of_vectors_is_read_here() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_second_*.py"))
+    missed = [path.stem for path in VECTORS.glob("*.json") if f'"{path.stem}"' not in tests]
+    assert [name for name in missed if f"vectors/{name}.json" not in tests] == []

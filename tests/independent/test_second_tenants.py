@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.independent.protocol.order import Knowledge
+from tests.independent.protocol.subjects import Register, Span
 from tests.independent.protocol.tenants import Tenant, read_entries
 
 TENANTS: Final = json.loads((Path(__file__).parent.parent / "vectors/tenants.json").read_text())["tenants"]
@@ -52,3 +54,24 @@ def test_subjects_come_to_the_same(tenant: Tenant, vector: Vector) -> None:
         assert [[head.id.hex(), meant.id.hex()] for head, meant in state.heads] == stated["heads"]
         assert (state.value.id.hex() if state.value else None) == stated["value"]
     assert tenant.settled_hlc == vector["settled_hlc"]
+
+
+STATES: Final = json.loads((Path(__file__).parent.parent / "vectors/states.json").read_text())["subjects"]
+
+
+@pytest.mark.parametrize("stated", STATES, ids=lambda stated: stated["name"])
+def test_what_is_said_of_a_subject_comes_to_what_is_stated(stated: Vector) -> None:
+    counted = {bytes.fromhex(feed): size for feed, size in stated["counted"]}
+    knowledge = Knowledge({}, counted, lambda _feed, _size: b"")
+    spans = []
+    for each in stated["spans"]:
+        id_, feed = bytes.fromhex(each["id"]), bytes.fromhex(each["feed"])
+        caused_by = bytes.fromhex(each["caused_by"]) if each["caused_by"] else None
+        hlc = int.from_bytes(id_[:8], "big")
+        knowledge.pasts[feed, each["seq"]] = {bytes.fromhex(other): size for other, size in each["past"]}
+        if each["seq"] < counted[feed]:
+            said = Span(id_, feed, each["seq"], hlc, each["kind"], caused_by, "s", is_executed=True, is_private=False)
+            spans.append(said)
+    state = Register(spans, knowledge, dict(stated["policies"])).read("s")
+    assert sorted(head.id.hex() for head, _ in state.heads) == stated["heads"]
+    assert (state.heads[0][0].id.hex() if state.value else None) == stated["holds"]
