@@ -62,7 +62,7 @@ STATES: Final = json.loads((Path(__file__).parent.parent / "vectors/states.json"
 @pytest.mark.parametrize("stated", STATES, ids=lambda stated: stated["name"])
 def test_what_is_said_of_a_subject_comes_to_what_is_stated(stated: Vector) -> None:
     counted = {bytes.fromhex(feed): size for feed, size in stated["counted"]}
-    knowledge = Knowledge({}, counted, lambda _feed, _size: b"")
+    knowledge = Knowledge({}, counted, lambda _feed, _size: b"", lambda _feed, _seq, _other: False)
     spans = []
     for each in stated["spans"]:
         id_, feed = bytes.fromhex(each["id"]), bytes.fromhex(each["feed"])
