@@ -114,11 +114,9 @@ class Truth:
             else:
                 sound = self._sound(other, size, horizon_ms)
                 members = watched.membership()
-                if (
-                    node_key in members.members
-                    and other not in members.cuts
-                    and self._is_sound(other, size, horizon_ms)
-                ):
+                is_plain = node_key in members.members and other not in members.cuts
+                # A feed's opening comes before all merges in it.
+                if start and is_plain and self._is_sound(other, size, horizon_ms):
                     # For merges alone no merge is written.
                     least[other] = max((one.said for one in self.commits[other] if one.stop <= size), default=0)
             _raise(most, self.most(other, sound - 1))
