@@ -45,7 +45,7 @@ def test_subjects_are_listed_and_nothing_is_in_conflict_on_one_node(lognode: Log
     assert [each["subject"] for each in listed["subjects"]] == ["list a", "list b"]
     assert "list a" in lognode.text("subject", "--prefix", "list ", "--limit", "1")
     assert lognode.json("conflict", "list") == {"conflicts": []}
-    assert lognode.text("conflict", "list", "--open").strip() == "Nothing is in conflict."
+    assert lognode.text("conflict", "list", "--open").strip() == "No conflict waits for a decision."
     span = lognode.json("subject", "list a")["holds"]["span"]
     assert b"conflict.none" in lognode.run("conflict", "resolve", "list a", span).stderr
 

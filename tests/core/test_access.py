@@ -41,7 +41,10 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
                 Action.BUNDLE_CREATE,
             },
         ),
-        (Role.OWNER, set(Action) - {Action.NODE_READ, Action.METRICS_READ, Action.NODE_JOIN}),
+        (
+            Role.OWNER,
+            set(Action) - {Action.NODE_READ, Action.METRICS_READ, Action.NODE_JOIN, Action.STATE_REBUILD},
+        ),
     ],
 )
 def test_a_role_counts_in_its_tenant_alone(role: Role, allowed: set[Action]) -> None:

@@ -20,7 +20,7 @@ from lognode.core.draft import (
 )
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32encode
-from lognode.core.limits import BODY_BYTES_MAX, ORIGIN_VIA_MAX, RUN_NAME_BYTES_MAX
+from lognode.core.limits import BODY_BYTES_MAX, ORIGIN_BYTES_MAX, ORIGIN_VIA_MAX, RUN_NAME_BYTES_MAX
 
 TEXTS = st.none() | st.text(min_size=1, max_size=20)
 DRAFTS = st.builds(
@@ -213,7 +213,7 @@ def test_every_span_leaves_room_for_the_longest_origin_of_its_copies() -> None:
         return True
 
     largest = next(size for size in range(BODY_BYTES_MAX, 0, -16) if is_taken(size))
-    assert largest > BODY_BYTES_MAX - 2048
+    assert largest > BODY_BYTES_MAX - ORIGIN_BYTES_MAX - 1024
     assert is_taken(largest, origin=LONGEST)
 
 
