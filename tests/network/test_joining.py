@@ -88,9 +88,16 @@ def six_commands(alice: Shell, bob: Shell, flags: Sequence[str], other_flags: Se
 
         bob.ask("append", "--kind", "note.back", "--title", "and back")
         assert alice.wait_log("note.back")
-        states = {json.loads(shell.ask("status", "--json"))["tenant"]["state"] for shell in (alice, bob)}
-        assert len(states) == 1
+        wait_equal(alice, bob)
         return bob.peers()
+
+
+def wait_equal(*shells: Shell) -> None:
+    """Return once all hold the same; each writes a merge a second after what it took in."""
+    deadline = time.monotonic() + PATIENCE_S
+    while len({json.loads(shell.ask("status", "--json"))["tenant"]["state"] for shell in shells}) > 1:
+        assert time.monotonic() < deadline, [shell.ask("sync", "status", "--json") for shell in shells]
+        time.sleep(0.1)
 
 
 def test_a_span_goes_from_nothing_to_another_machine_in_six_commands(shells: tuple[Shell, Shell]) -> None:

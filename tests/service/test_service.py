@@ -23,7 +23,8 @@ from tests.test_hostile_settings import HOSTILE_VALUES
 
 INTERVAL_S: Final = WATCHDOG_USEC / 1_000_000 / 3
 PINGS: Final = 4
-BASIC: Final = {"api", "discovery", "listeners", "sync"}  # parts that every node has
+# Parts that every node has.
+BASIC: Final = {"api", "conflicts", "discovery", "forks", "listeners", "merging", "restoring", "sync"}
 DRAFT: Final = {"kind": "note.made"}
 
 
@@ -163,7 +164,7 @@ def test_the_journal_gets_json_with_priorities(tmp_path: Path) -> None:
         managed.stop()
 
         priorities = {entry["event"]: entry["priority"] for entry in entries(managed)}
-        assert priorities == {"reloaded": 6, "reload_failed": 3}
+        assert priorities == {"reloaded": 6, "reload_failed": 3, "node_stopping": 6}
 
 
 def test_clients_of_the_activated_sockets_wait_while_it_starts_and_starts_again(tmp_path: Path) -> None:
