@@ -13,7 +13,7 @@ from lognode.core.errors import ERRORS
 from lognode.core.limits import KIB
 from tests.cli.lognode_command import Lognode
 from tests.faults.failing_disk import SmallDisk, failing, may_mount, no_file_may_grow, small_disk
-from tests.faults.load import SPANS
+from tests.faults.load import SPANS, Unexpected
 from tests.faults.processes import HinderedDaemon, refused
 from tests.faults.trial import Broken, Trial
 
@@ -104,11 +104,12 @@ def test_a_node_that_does_not_hear_of_a_failed_commit_is_found(tmp_path: Path) -
     with HinderedDaemon(tmp_path / "node", patch="deaf") as daemon:
         daemon.start()
         trial = Trial(daemon, SEED, TOLERATED)
-        with trial.load():
-            time.sleep(LOAD_S)
-            with failing(daemon.pid, "fsync,fdatasync", "EIO"):
-                time.sleep(FAULT_S)
-        with pytest.raises(Broken, match=r"acknowledged spans of .* are lost"):
+        # A stream finds it itself when its receipts are read back from a store that does not have the spans.
+        with pytest.raises((Broken, Unexpected), match=r"acknowledged spans of .* are lost|lines and has \d+ receipts"):
+            with trial.load():
+                time.sleep(LOAD_S)
+                with failing(daemon.pid, "fsync,fdatasync", "EIO"):
+                    time.sleep(FAULT_S)
             trial.check()
 
 
