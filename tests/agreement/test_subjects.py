@@ -86,3 +86,11 @@ def test_copies_come_one_behind_the_other_in_one_history_and_not_in_two() -> Non
 
     found = fold([Head(span, span) for span in copies], clock, {})
     assert [head.span for head in found.heads] == [copies[2], copies[1]]
+
+
+@given(st.permutations(range(3)))
+def test_copies_of_one_span_that_clones_made_have_one_order(order: list[int]) -> None:
+    original = Original(SpanId(bytes(24)), FEEDS[3], 0, b"one")
+    copies = [a_span(10 + at, FEEDS[at])._replace(restores=original) for at in range(3)]
+    found = fold([Head(copies[at], copies[at]) for at in order], lambda feed, seq: {feed: seq + 1}, {})
+    assert [head.span for head in found.heads] == copies[::-1]

@@ -41,9 +41,9 @@ class Said(NamedTuple):
     restores: Original | None = None
 
     @property
-    def rank(self) -> SpanId:
-        """By which it is greater than others."""
-        return self.id if self.restores is None else min(self.id, self.restores.id)
+    def rank(self) -> tuple[SpanId, SpanId]:
+        """By which it is greater than others; two copies of one span, which clones make, differ in their own ids."""
+        return (self.id if self.restores is None else min(self.id, self.restores.id), self.id)
 
 
 class Head(NamedTuple):
