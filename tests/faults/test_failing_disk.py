@@ -106,11 +106,15 @@ def test_a_node_that_does_not_hear_of_a_failed_commit_is_found(tmp_path: Path) -
         trial = Trial(daemon, SEED, TOLERATED)
         # A stream finds it itself when its receipts are read back from a store that does not have the spans.
         with pytest.raises((Broken, Unexpected), match=r"acknowledged spans of .* are lost|lines and has \d+ receipts"):
-            with trial.load():
-                time.sleep(LOAD_S)
-                with failing(daemon.pid, "fsync,fdatasync", "EIO"):
-                    time.sleep(FAULT_S)
-            trial.check()
+            load_and_check(trial, daemon.pid)
+
+
+def load_and_check(trial: Trial, pid: int) -> None:
+    with trial.load():
+        time.sleep(LOAD_S)
+        with failing(pid, "fsync,fdatasync", "EIO"):
+            time.sleep(FAULT_S)
+    trial.check()
 
 
 def test_a_node_whose_files_may_not_grow_recovers_when_they_may(tmp_path: Path) -> None:
