@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from lognode.core.clock import time_text
 from lognode.core.errors import ERRORS
-from lognode.engine.service.agreement.alerts import Alert
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.federation.discovery.service import Discovery
@@ -22,6 +21,7 @@ from lognode.federation.transport.dialer import Dialer
 from lognode.federation.transport.tls import TlsIdentity
 from lognode.identity.keys import NodeKeys
 from lognode.protocol.messages import INSTANCE_BYTES
+from lognode.timeline.agreement.alerts import Alert
 from lognode.timeline.record import TenantRef
 
 

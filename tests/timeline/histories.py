@@ -63,6 +63,7 @@ async def _write(folder: Path, spans: int) -> None:
         # A clock that is set back far opens a new feed, which follows the old one by `parent`.
         wall.ms -= 2 * CLOCK_AHEAD_MS_MAX
         await engine.writer.append(engine.tenant, [_draft(engine.tenant, spans + n, causes) for n in range(20)])
+        await engine.writer.alerts.tell(second, "identity.copied", "other files")
         # As in a copy that somebody may restore.
         await engine.store.write(end_open_feeds, RESTORED)
 

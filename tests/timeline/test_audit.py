@@ -78,6 +78,7 @@ DAMAGES: Final = {
     "UPDATE feeds SET feed_id = zeroblob(16) WHERE feed = 1": ("feed.wrong", "feeds feed 1 feed_id"),
     "INSERT INTO feeds VALUES (9, 0, zeroblob(16), zeroblob(32), zeroblob(32), 0)": ("feed.wrong", "feeds feed 9"),
     "INSERT INTO endings VALUES (zeroblob(16), 'restore')": ("ending.wrong", f"endings feed_id {'00' * 16}"),
+    "INSERT INTO alerts VALUES (0, 'feed.forked', zeroblob(40))": ("alert.wrong", "alerts tenant 0 code feed.forked"),
     "UPDATE kinds SET name = 'order.pald' WHERE kind = 5": ("dictionary.wrong", "kinds kind 5"),
     "INSERT INTO kinds VALUES (99, 0, 'unused')": ("dictionary.wrong", "kinds kind 99"),
     "INSERT INTO actors VALUES (99, 0, zeroblob(33))": ("dictionary.wrong", "actors actor 99"),

@@ -12,8 +12,8 @@ from lognode.core.errors import ERRORS
 from lognode.core.errors.federation.voids import VOID_REASONS, VoidReason
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX, FINDINGS_SHOWN_MAX
-from lognode.engine.service.agreement.alerts import Alert
 from lognode.federation.sync.findings import Finding
+from lognode.timeline.agreement.alerts import Alert
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.read.voids import Ahead, Voided, read_ahead, read_voided
 

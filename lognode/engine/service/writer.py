@@ -69,7 +69,7 @@ class Writer:
         self._mailbox = Mailbox()
         self.seals = Seals(keys)
         self._ledger = Ledger(store, world, standings, keys.public)
-        self.alerts = Alerts(world)  # what the owner of the node is to know
+        self.alerts = Alerts(store, world)  # what the owner of the node is to know
         self._doubts = Doubts(store, self._ledger, world, keys.public, beginning, self.alerts)
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self.news = News(store, self._ledger, world, keys)
@@ -201,6 +201,7 @@ class Writer:
         try:
             # A killed daemon may have left a commit whose fsync had failed: seen by now, but not on the disk.
             await self._recover()
+            await self.alerts.load()
         except sqlite3.Error as error:
             _log.warning("start_not_durable", error=str(error))  # it is to be read all the same
             self._is_broken = True

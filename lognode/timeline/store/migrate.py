@@ -25,6 +25,7 @@ ENDINGS_VERSION: Final = 3  # the schema that first had the table of endings
 FEDERATION_VERSION: Final = 4  # and that first had those of what other nodes write
 AGREEMENT_VERSION: Final = 6  # and that first had those of what nodes agree on
 KEPT_VERSION: Final = 7  # and in which checkpoints that are kept name each other
+ALERTS_VERSION: Final = 8  # and that first had what the owner was told
 
 
 @cache

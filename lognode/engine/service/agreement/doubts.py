@@ -84,9 +84,10 @@ class Doubts:
         if state.head is None or state.ending not in {None, DOUBT}:
             return
         if self._beginning.continuity == "moved":
-            await self._ledger.end_feed(tenant, CONTINUITY)
             feed = b32encode(state.head.feed.feed_id)
-            self._alerts.tell(tenant, "identity.copied", f"other files than at the last start; feed {feed} ends")
+            # First, since a start that finds the feed ended tells nothing.
+            await self._alerts.tell(tenant, "identity.copied", f"other files than at the last start; feed {feed} ends")
+            await self._ledger.end_feed(tenant, CONTINUITY)
             return
         others = _others(members, self._own_key)
         is_suspect = self._beginning.continuity != "plain" or is_ahead(state.head.hlc, self._world.now_ms())
@@ -160,21 +161,21 @@ class Doubts:
         state = await self._ledger.state(tenant)
         if state.head is not None and state.ending in {None, DOUBT} and state.head.feed.feed_id not in self._opened:
             await self._ledger.end_feed(tenant, CLONED)
-        self._alerts.tell(tenant, "identity.cloned", detail)
+        await self._alerts.tell(tenant, "identity.cloned", detail)
 
-    def judge_taken(
+    async def judge_taken(
         self, tenant: TenantRef, before: str | None, after: str | None, opened: Iterable[FeedOpened]
     ) -> None:
         """Tell the owner what own feeds that came from others show: the open feed ended by them, or some are new."""
         if after == CLONED != before:
-            self._alerts.tell(tenant, "identity.cloned", "the feed that this node writes goes on elsewhere")
+            await self._alerts.tell(tenant, "identity.cloned", "the feed that this node writes goes on elsewhere")
             return
         if after == CONTINUITY != before:
-            self._alerts.tell(tenant, "identity.copied", "others hold more of what this node wrote than it does")
+            await self._alerts.tell(tenant, "identity.copied", "others hold more of what this node wrote than it does")
         for feed, hlc in opened:
             if hlc_ms(hlc) > self._begun_ms:
                 detail = f"feed {b32encode(feed)} was opened elsewhere while this process ran"
-                self._alerts.tell(tenant, "identity.cloned", detail)
+                await self._alerts.tell(tenant, "identity.cloned", detail)
 
     def settle(self, tenant: TenantRef) -> None:
         """Wait for nobody any longer: the doubt is lifted, or a new feed makes it no matter."""

@@ -106,7 +106,7 @@ class Restorer:
             self._done[name] = cut, start
         if restored:
             detail = f"{restored:,} spans of feed {b32encode(feed.feed_id)} from entry {cut} on"
-            self._writer.alerts.tell(tenant, "feed.restored", detail, restored)
+            await self._writer.alerts.tell(tenant, "feed.restored", detail, restored)
         return restored
 
     async def _append(self, tenant: TenantRef, drafts: list[Draft]) -> int:

@@ -37,10 +37,10 @@ class Telling:
                 await changed.wait()
                 changed = trio.Event()
                 for tenant in set(self._store.tenants.values()):
-                    self._alert(tenant)
+                    await self._alert(tenant)
                     await self._tell(tenant)  # who was an observer may write now
 
-    def _alert(self, tenant: TenantRef) -> None:
+    async def _alert(self, tenant: TenantRef) -> None:
         """Tell the owner of forks that were not known so far."""
         forks = self._standings.of(tenant.number).forks
         known = self._known.get(tenant.number, {})
@@ -48,7 +48,7 @@ class Telling:
         for feed in [feed for feed, seq in forks.items() if known.get(feed) != seq]:
             whose = "this node" if feed in own else "another node"
             detail = f"feed {b32encode(feed)} of {whose}, from entry {forks[feed]} on"
-            self._writer.alerts.tell(tenant, "feed.forked", detail)
+            await self._writer.alerts.tell(tenant, "feed.forked", detail)
         self._known[tenant.number] = dict(forks)
 
     async def _tell(self, tenant: TenantRef) -> None:

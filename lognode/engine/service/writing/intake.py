@@ -94,7 +94,7 @@ class Intake:
             await self._commit([Step(plan.write, plan.state, plan.numbers, plan.book, plan.feeds, plan.news)])
             own = {head.feed.feed_id for head in plan.feeds if head.feed.own}
             opened = [(found.feed, found.entries[0].hlc) for found in ranges if found.feed in own and not found.start]
-            self._doubts.judge_taken(tenant, ground.state.ending, plan.state.ending, opened)
+            await self._doubts.judge_taken(tenant, ground.state.ending, plan.state.ending, opened)
         plans.append(plan)
 
 

@@ -1,4 +1,4 @@
-"""The mark of the last start, how much was committed since, and why own feeds end.
+"""The mark of the last start, how much was committed since, why own feeds end, and what the owner was told.
 
 Synchronous functions for the writing connection's thread.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lognode.core.ids import FeedId
+from lognode.timeline.agreement.alerts import Alert, read_alert, seal_alert
 from lognode.timeline.store.database import file_fault
 from lognode.timeline.store.write import newest_position
 
@@ -25,6 +26,19 @@ def read_mark(conn: sqlite3.Connection) -> bytes | None:
 def write_mark(conn: sqlite3.Connection, mark: bytes) -> None:
     """Put a mark in the place of the one before."""
     conn.execute("INSERT OR REPLACE INTO continuity VALUES (1, ?)", (mark,))
+
+
+def load_alerts(conn: sqlite3.Connection) -> list[tuple[int, Alert]]:
+    """What the owner was told, each with the number of its tenant; without those that are damaged."""
+    rows = conn.execute("SELECT tenant, code, said FROM alerts").fetchall()
+    found = [(tenant, read_alert(tenant, code, said)) for tenant, code, said in rows]
+    return [(tenant, alert) for tenant, alert in found if alert is not None]
+
+
+def save_alert(conn: sqlite3.Connection, tenant: int, alert: Alert) -> None:
+    """Put an alert in the place of the one of its code before."""
+    said = seal_alert(tenant, alert)
+    conn.execute("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)", (tenant, alert.code, said))
 
 
 def count_spans(conn: sqlite3.Connection) -> int:

@@ -15,6 +15,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.limits import MIB, TENANT_SHIFT_BITS
 from lognode.core.span import Body, decode_body
+from lognode.timeline.agreement.alerts import read_alert
 from lognode.timeline.agreement.continuity import is_sealed
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.state import ENDING_REASONS
@@ -27,6 +28,7 @@ from lognode.timeline.store.audit.trees import Trees
 from lognode.timeline.store.audit.voids import check_voids
 from lognode.timeline.store.migrate import (
     AGREEMENT_VERSION,
+    ALERTS_VERSION,
     ENDINGS_VERSION,
     FEDERATION_VERSION,
     KEPT_VERSION,
@@ -53,6 +55,7 @@ _SAID: Final = f"SELECT feed, {_TENANT}, hlc, row, body FROM spans JOIN bodies U
 _LABELS: Final = "SELECT tenant, field, CAST(value AS BLOB), hlc, coalesce(CAST(row AS INTEGER), -1) FROM labels"
 _IDEMS: Final = "SELECT tenant, idem, coalesce(CAST(row AS INTEGER), -1) FROM idems"
 _CONTINUITY: Final = "SELECT mark FROM continuity"
+_ALERTS: Final = "SELECT tenant, CAST(code AS BLOB), said FROM alerts"
 _ENDINGS: Final = "SELECT feed_id, CAST(reason AS BLOB) FROM endings"
 
 _ROW_MIN, _ROW_MAX = -(2**63), 2**63 - 1
@@ -329,6 +332,10 @@ class _Audit:
         for (mark,) in self._reading.rows("continuity", _CONTINUITY) if self._version >= AGREEMENT_VERSION else ():
             if not is_sealed(as_bytes(mark)):
                 self._report.add("continuity.wrong", None, "continuity mark", "it is not as it was written")
+        for tenant, code, said in self._reading.rows("alerts", _ALERTS) if self._version >= ALERTS_VERSION else ():
+            if not isinstance(tenant, int) or read_alert(tenant, as_text(code), as_bytes(said)) is None:
+                place = f"alerts tenant {tenant} code {as_text(code)}"
+                self._report.add("alert.wrong", None, place, "it is not as it was written")
         for feed_id, reason in self._reading.rows("endings", _ENDINGS) if self._version >= ENDINGS_VERSION else ():
             if feed_id not in own or as_text(reason) not in ENDING_REASONS:
                 place = f"endings feed_id {as_bytes(feed_id).hex()}"
