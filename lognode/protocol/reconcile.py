@@ -42,7 +42,7 @@ from lognode.protocol.messages import (
     Welcome,
 )
 from lognode.protocol.queue import Queue
-from lognode.protocol.search import search
+from lognode.protocol.search import hear_others, search
 from lognode.protocol.serve import Parcel
 from lognode.protocol.steps import Ask, Call, Give, Look, Refusal, Reply, Report, Step, Take, Taken, Want
 from lognode.protocol.summary import Summary, View, nothing_of
@@ -51,7 +51,8 @@ A = TypeVar("A")
 T = TypeVar("T")
 Run = Generator[Step, Reply, T]
 _PREFIX_DIGITS_MAX: Final = 2 * FEED_ID_BYTES - 1
-_PARTED: Final = frozenset({"feed.forked", "range.unproven"})  # what another history looks like, and what is made up
+_FORKED: Final = "feed.forked"
+_PARTED: Final = frozenset({_FORKED, "range.unproven"})  # what another history looks like, and what is made up
 _UNADMITTED: Final = "feed.unadmitted"  # it may be admitted by a span that is still to come
 
 
@@ -128,7 +129,7 @@ class _Reconciliation:
         heads = [(mine.head(head.feed), head) for head in theirs if head.feed not in self.refusals]
         forked = [(ours, head) for ours, head in heads if ours.size == head.size and ours.root != head.root]
         for _, head in forked:
-            self._refuse(head.feed, "feed.forked", f"two roots at {head.size}", here=True)
+            self._refuse(head.feed, _FORKED, f"two roots at {head.size}", here=True)
         heads = [pair for pair in heads if pair[1].feed not in self.refusals]
         # Beyond where a feed is known to fork there is nothing to want, and no agreement to come to.
         ends = {head.feed: min(head.size, view.bounds.get(head.feed, head.size)) for head in theirs}
@@ -259,14 +260,19 @@ class _Reconciliation:
         suspects = [
             feed
             for feed, refusal in self.refusals.items()
-            if refusal.code in _PARTED and shared.get(feed) and feed not in self.searched
+            if refusal.code in _PARTED and feed in shared and feed not in self.searched
         ]
         if not suspects:
             return
         bounds = (yield from _look()).bounds
         for feed in suspects[:SEARCHES_MAX]:
             self.searched.add(feed)
-            if shared[feed] <= bounds.get(feed, shared[feed]):  # else what came meanwhile said where it forks
+            if shared[feed] > bounds.get(feed, shared[feed]):
+                continue  # what came meanwhile said where it forks
+            found = None
+            if self.refusals[feed].code == _FORKED and not self.refusals[feed].here:
+                found = yield from hear_others(feed, shared[feed], self._pull_from)
+            if found is None and shared[feed]:
                 yield from search(feed, shared[feed], self._pull_from)
 
     def _pull_from(self, feed: FeedId, start: int) -> Run[Sequence[Range]]:

@@ -51,6 +51,35 @@ def search(feed: FeedId, differs: int, pull: PullFrom) -> Search:
     return None
 
 
+def hear_others(feed: FeedId, start: int, pull: PullFrom) -> Search:
+    """The place where the histories of a feed part that a peer says forks at `start`, once its proof is kept.
+
+    None where what the peer gives from there on is no other history than the one held.
+    """
+    ranges = yield from pull(feed, start)
+    for at, part in enumerate(ranges):
+        weighed = (yield Weigh(part)) if part.start == start else None
+        if isinstance(weighed, Weighed) and weighed.verdict == "forked":
+            return (yield from _kept(_following(ranges[at:])))
+    return None
+
+
+def _kept(ranges: Sequence[Range]) -> Search:
+    kept = yield Keep(ranges)
+    assert isinstance(kept, Weighed)
+    return kept if kept.verdict == "forked" else None
+
+
+def _following(ranges: Sequence[Range]) -> Sequence[Range]:
+    """The first of these ranges, and those that follow it one by one."""
+    found = list(ranges[:1])
+    for part in ranges[1:]:
+        if part.start != found[-1].stop:
+            break
+        found.append(part)
+    return found
+
+
 def _walk(ranges: Sequence[Range], at: int) -> Generator[Step, Reply, Weighed | None]:
     """How the last of these ranges that says something compares; None where there is none that fits."""
     found: Weighed | None = None
@@ -77,6 +106,4 @@ def _keep(ranges: Sequence[Range], seq: int, pull: PullFrom) -> Search:
             break
         found += more
         size += sum(map(weight_of, more))
-    kept = yield Keep(found)
-    assert isinstance(kept, Weighed)
-    return kept if kept.verdict == "forked" else None
+    return (yield from _kept(found))

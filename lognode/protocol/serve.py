@@ -5,7 +5,7 @@ Invariant: an answer is bounded, whatever is asked.
 Source: docs/protocol.md, Between nodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, Protocol, assert_never
 
 from lognode.core.ids import FeedId
@@ -49,6 +49,9 @@ class Holdings(Protocol):
 
         None where nothing is held from there on.
         """
+
+    def others(self, feed: FeedId, start: int) -> Iterable[Range]:
+        """The histories of a feed that part at `start` from the one held, each as ranges that follow one another."""
 
     def foretold(self, feed: FeedId, start: int, *, spans_max: int) -> Sequence[Foretold]:
         """The control spans from entry `start` on by seq, at most `spans_max`, of held entries and beyond."""
@@ -118,10 +121,18 @@ def _welcome(hello: Hello, holdings: Holdings, presence: Presence, versions: Seq
 
 
 def collect_ranges(holdings: Holdings, wants: Sequence[RangeWant], room: Room) -> list[Range]:
-    """Ranges of wanted feeds in their order, each feed to its end, until the message is full."""
+    """Ranges of wanted feeds in their order, each feed to its end, until the message is full.
+
+    Where another history begins that is held besides, it goes first: who asks there asks why nothing counts behind it.
+    """
     found: list[Range] = []
     left = room.size_bytes
     for feed, start in wants:
+        for other in holdings.others(feed, start):
+            left -= weight_of(other)
+            if found and (left < 0 or len(found) == room.items):
+                return found
+            found.append(other)
         at = start
         while len(found) < room.items and left > 0:
             part = holdings.range(feed, at, spans_max=RANGE_SPANS_MAX, bytes_max=left)

@@ -60,6 +60,36 @@ def test_whoever_dials_finds_the_first_entry_that_differs(data: st.DataObject) -
     assert no_damage(answerer)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_who_knows_a_fork_and_may_not_tell_hands_the_other_history_to_who_dials(data: st.DataObject) -> None:
+    """Such as an observer, which has no feed: its clock ends at the fork, and that of the others does not."""
+    fork = Fork(data.draw(st.integers(1, 12)), data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12))))
+    cuts = [data.draw(st.sets(st.integers(1, 24), max_size=4)) for _ in range(2)]
+    observer, liar = (node_with(fork.founder, pen, cut) for pen, cut in zip((fork.one, fork.other), cuts, strict=True))
+    run(observer, liar)
+    writer = node_with(fork.founder, data.draw(st.sampled_from((fork.one, fork.other))))
+    run(writer, observer)
+    assert found(writer) == {fork.one.feed_id: fork.common}
+    assert run(writer, observer).state == "equal"
+    assert writer.clock() == observer.clock()
+    assert no_damage(writer)
+
+
+def test_who_says_that_a_feed_forks_and_shows_nothing_accuses_nobody() -> None:
+    fork = Fork(5, (4, 9))
+    observer, liar = node_with(fork.founder, fork.one), node_with(fork.founder, fork.other)
+    run(observer, liar)
+    writer = node_with(fork.founder, fork.one)
+
+    def flipped(part: Range) -> Range:
+        return part._replace(entries=[entry._replace(hlc=entry.hlc + 1) for entry in part.entries])
+
+    run(writer, observer, ranges_changed(lambda said: Ranges(tuple(flipped(part) for part in said.ranges))))
+    run(writer, observer, ranges_changed(lambda _: Ranges(())))
+    assert not found(writer)
+
+
 def test_the_other_history_is_kept_whole_and_readable() -> None:
     fork = Fork(5, (4, 9))
     node, other = node_with(fork.founder, fork.one), node_with(fork.founder, fork.other, (6, 9))

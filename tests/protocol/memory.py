@@ -91,6 +91,9 @@ class Node:
                 stop = end
         return truth.range(start, stop)
 
+    def others(self, _feed: FeedId, _start: int) -> Sequence[Range]:
+        return ()
+
     def foretold(self, feed: FeedId, start: int, *, spans_max: int) -> Sequence[Foretold]:
         truth = self.truths[feed]
         seqs = {seq for seq in truth.controls if seq < self.size(feed)} | self.known.get(feed, set())

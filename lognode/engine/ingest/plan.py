@@ -164,7 +164,9 @@ class _Batch:
             head = FeedState(read_opening(self._tenant, found.feed, found.entries[0]), EMPTY, {})
         if head is None or found.start > head.border.size:
             raise PeerError("range.gap", f"it begins at entry {found.start}")
-        if found.stop > head.border.size and self._is_beyond_fork(found.feed, head.border.size):
+        if self._is_beyond_fork(found.feed, min(found.start, head.border.size)) or (
+            found.stop > head.border.size and self._is_beyond_fork(found.feed, head.border.size)
+        ):
             raise PeerError("feed.forked", "nothing of it counts from here on")
         return head
 

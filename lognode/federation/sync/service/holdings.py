@@ -7,7 +7,7 @@ tenant has one at most.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import TypeVar, TypeVarTuple
@@ -23,9 +23,16 @@ from lognode.protocol.messages import Answer, ControlsWanted, Expand, Hello, Pul
 from lognode.protocol.serve import Parcel, Presence, Room, answer, collect_ranges
 from lognode.protocol.steps import Give, Weigh, Weighed, give
 from lognode.protocol.summary import Summary, View
-from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.read.ranges import read_bounds, read_clock, read_foretold, read_range
+from lognode.timeline.store.read.ranges import (
+    find_feed,
+    read_bounds,
+    read_clock,
+    read_foretold,
+    read_other_ranges,
+    read_range,
+)
 
 Readable = Hello | Expand | ControlsWanted | Pull
 T = TypeVar("T")
@@ -94,11 +101,13 @@ class Snapshot:
 
     def range(self, feed: FeedId, start: int, *, spans_max: int, bytes_max: int) -> Range | None:
         """The entries from `start` to a kept checkpoint; None where nothing is held from there on."""
-        sql = "SELECT feed, tenant, feed_id, node_key, log_key, own FROM feeds WHERE tenant = ? AND feed_id = ?"
-        row = self._conn.execute(sql, (self._tenant.number, feed)).fetchone()
-        if row is None:
-            return None
-        return read_range(self._conn, FeedRef(*row), start, spans_max=spans_max, bytes_max=bytes_max)
+        held = find_feed(self._conn, self._tenant, feed)
+        return None if held is None else read_range(self._conn, held, start, spans_max=spans_max, bytes_max=bytes_max)
+
+    def others(self, feed: FeedId, start: int) -> Iterable[Range]:
+        """The histories of a feed that part at `start` from the one held."""
+        held = find_feed(self._conn, self._tenant, feed)
+        return () if held is None else read_other_ranges(self._conn, held, start)
 
     def foretold(self, feed: FeedId, start: int, *, spans_max: int) -> Sequence[Foretold]:
         """The control spans from entry `start` on by seq, at most `spans_max`."""

@@ -312,3 +312,14 @@ def read_branch(conn: sqlite3.Connection, feed: FeedRef, tip: bytes) -> Iterator
     sql = "SELECT seq, hlc, visibility, header, body, note FROM branches WHERE feed = ? AND tip = ? ORDER BY seq"
     for seq, *depths, note in conn.execute(sql, (feed.number, tip)):
         yield seq, Entry(*depths), note
+
+
+def read_other_ranges(conn: sqlite3.Connection, feed: FeedRef, start: int) -> Iterator[Range]:
+    """The other histories that part at `start` from the one that is held, each as ranges that follow one another."""
+    for tip in [tip for tip, (first, _) in read_tips(conn, feed).items() if first == start]:
+        entries: list[Entry] = []
+        for seq, entry, note in read_branch(conn, feed, tip):
+            entries.append(entry)
+            if note is not None:
+                yield Range(feed.feed_id, seq + 1 - len(entries), entries, note)
+                entries = []
