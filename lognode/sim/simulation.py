@@ -3,7 +3,8 @@
 Owns time, chance and the order of events. Invariant: one seed has one trace, in any process.
 """
 
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
@@ -28,6 +29,7 @@ from lognode.sim.verdicts.truth import Truth, Watched
 START_MS: Final = 1_750_000_000_000
 NODES_MIN: Final = 2
 NODES_MAX: Final = 20
+QUESTIONS: Final = 8
 _STEP_MS_MAX: Final = 300
 _RUNS_MAX: Final = 8  # under way at once
 
@@ -54,6 +56,7 @@ class Outcome(NamedTuple):
     events: int
     spans: int
     crashes: int
+    answers: Mapping[str, int]  # about causal order, how often each, where what really happened leaves one alone
     verdict: Verdict
 
 
@@ -72,9 +75,9 @@ def scenario_of(seed: int, nodes: int | None = None) -> Scenario:
     return Scenario(seed, count, liar, random.random() < 1 / 3, random.random() < 1 / 2)
 
 
-def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None) -> Outcome:
-    """What comes of a world; `tell` gets its trace line by line."""
-    world = Simulation(scenario, tell)
+def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None, *, questions: int = QUESTIONS) -> Outcome:
+    """What comes of a world, in which so many spans are asked about; `tell` gets its trace line by line."""
+    world = Simulation(scenario, tell, questions)
     with capture_logs():  # what its nodes say of themselves is nobody's log
         return trio.run(world.run, clock=Time(lambda: world.now_ms))
 
@@ -82,8 +85,10 @@ def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None) -> O
 class Simulation:
     """A world while it runs."""
 
-    def __init__(self, scenario: Scenario, tell: Callable[[str], None] | None) -> None:
+    def __init__(self, scenario: Scenario, tell: Callable[[str], None] | None, questions: int) -> None:
         self.scenario = scenario
+        self.questions = questions
+        self.answers = Counter[str]()
         self.random = chance(scenario.seed)
         self.now_ms = START_MS
         self.machines = [
@@ -149,7 +154,7 @@ class Simulation:
             verdict = await heal(self)
             spans = len(self.acknowledged)
             self.nursery.cancel_scope.cancel()
-        return Outcome(self.scenario, self._trace.hexdigest(), self.events, spans, self.crashes, verdict)
+        return Outcome(self.scenario, self._trace.hexdigest(), self.events, spans, self.crashes, self.answers, verdict)
 
     async def merge(self) -> int:
         """How many machines write a merge that is due."""

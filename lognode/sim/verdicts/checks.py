@@ -14,17 +14,16 @@ from lognode.core.access import Level
 from lognode.core.clock import HLC_MAX, Clock
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
-from lognode.core.ids import FeedId, SpanId, b32encode
+from lognode.core.ids import SpanId, b32encode
 from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
 from lognode.sim.machines.machine import Down, Machine
 from lognode.sim.verdicts.looks import spots_until
+from lognode.sim.verdicts.questions import COUNTED, Questions
 from lognode.timeline.agreement.merges import MERGE
 from lognode.timeline.agreement.restoring import STRANDING
 from lognode.timeline.members import Control, Membership
-from lognode.timeline.query import Query
-from lognode.timeline.record import ORIGIN, RECORD_COLUMNS, FeedRef, Record, body_of, header_of, id_of
-from lognode.timeline.store.agreement.pasts import compare_spans, resolved
+from lognode.timeline.record import ORIGIN, RECORD_COLUMNS, Record, body_of, header_of, id_of
 from lognode.timeline.store.agreement.settling import settled_hlc
 from lognode.timeline.store.agreement.subjects import Registers, next_subjects
 from lognode.timeline.store.audit import audit
@@ -34,15 +33,8 @@ from lognode.timeline.store.read.ranges import read_clock
 
 if TYPE_CHECKING:
     from lognode.sim.simulation import Simulation
-    from lognode.sim.verdicts.truth import Truth
 
-_QUESTIONS: Final = 8
 _SUBJECTS_MAX: Final = 100
-_COUNTED: Final = (
-    f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row JOIN kinds k ON k.kind = s.kind"
-    " LEFT JOIN cuts c ON c.feed = s.feed"
-    f" WHERE k.name NOT IN ('{MERGE}', 'feed.open') AND (c.size IS NULL OR s.seq < c.size)"
-)
 _COPIES: Final = (
     "SELECT l.value, count(*) FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN cuts c ON c.feed = s.feed"
     f" WHERE l.field = {ORIGIN} AND (c.size IS NULL OR s.seq < c.size) GROUP BY l.value"
@@ -83,7 +75,8 @@ class Checks:
         for finding in audit(machine.disk.conn, node_public=machine.keys.public):
             if finding.severity == "damage":
                 self._say(machine, f"{finding.code} {finding.place} {finding.detail}")
-        self._ask(machine)
+        questions = Questions(world=self._world, machine=machine, cuts=self._final.cuts)
+        self.faults += questions.ask()
         await self._check_writers()
 
     def _say(self, machine: Machine, fault: str) -> None:
@@ -125,7 +118,7 @@ class Checks:
         """What a fork took from an honest author counts again, once; nothing else does."""
         machine, world = self._honest[0], self._world
         conn, feeds = machine.disk.conn, machine.process.store.feeds
-        counted = {id_of(record, feeds[record.feed].feed_id) for record in map(Record._make, conn.execute(_COUNTED))}
+        counted = {id_of(record, feeds[record.feed].feed_id) for record in map(Record._make, conn.execute(COUNTED))}
         copies: dict[str, int] = dict(conn.execute(_COPIES).fetchall())
         ended = {name for (name,) in conn.execute(_ENDED_COPIES)}  # which were cut in their turn
         for span, (author, visibility) in world.acknowledged.items():
@@ -202,47 +195,6 @@ class Checks:
                 what = "came" if is_new else "went"
                 self._say(look.machine, f"entry {seq} of {feed.hex()} {what} before what was settled at {look.hlc:x}")
 
-    def _ask(self, machine: Machine) -> None:
-        """Which of two spans knew the other."""
-        truth, tenant, feeds = self._world.truth, machine.tenant, machine.process.store.feeds
-        assert tenant is not None
-        records = [Record(*row) for row in machine.disk.conn.execute(_COUNTED)]
-        unsure = {feeds[number].node_key for number in _cut(machine.disk.conn)}
-        for _ in range(_QUESTIONS if len(records) > 1 else 0):
-            one, other = self._random.sample(records, 2)
-            said, lacking = compare_spans(machine.disk.conn, tenant, feeds, one, other)
-            if lacking:
-                continue
-            first, second = (feeds[one.feed], one.seq), (feeds[other.feed], other.seq)
-            wrong = _judge(truth, first, second, unsure, is_before=said == "before")
-            wrong = wrong or _judge(truth, second, first, unsure, is_before=said == "after")
-            if wrong:
-                ids = [id_of(record, feeds[record.feed].feed_id).hex() for record in (one, other)]
-                self._say(machine, f"{ids[0]} {said} {ids[1]}: {wrong}")
-            self._ask_known(machine, other, unsure)
-
-    def _ask_known(self, machine: Machine, record: Record, unsure: set[bytes]) -> None:
-        """What some node knew as of a span."""
-        truth, tenant, feeds = self._world.truth, machine.tenant, machine.process.store.feeds
-        assert tenant is not None
-        key, place = feeds[self._random.choice(sorted(feeds))].node_key, feeds[record.feed].feed_id
-        query = Query(known_by=key, known_at=id_of(record, place))
-        found = resolved(machine.disk.conn, tenant, feeds, query).known
-        known = {feeds[number].feed_id: size for number, size in (found or ())}
-        most = truth.most(place, record.seq)
-        if any(size > most.get(feed, 0) for feed, size in known.items()):
-            self._say(machine, f"more is known as of {id_of(record, place).hex()} than anybody held")
-        for feed, size in known.items():
-            if truth.authors[feed] != key or key in unsure or feed in truth.forks:
-                continue
-            least = {other: self._counted(other, held) for other, held in truth.least(feed, size - 1).items()}
-            if any(known.get(other, 0) < held for other, held in least.items() if other not in truth.forks):
-                self._say(machine, f"less is known as of {id_of(record, place).hex()} than its node held")
-
-    def _counted(self, feed: FeedId, size: int) -> int:
-        cut = self._final.cuts.get(feed)
-        return min(size, cut.size) if cut else size
-
     async def _check_writers(self) -> None:
         """Who may write writes what counts, and is not kept from it."""
         for machine in self._honest:
@@ -255,20 +207,6 @@ class Checks:
                 continue
             if receipts[0].feed in machine.membership.cuts or receipts[0].feed != receipts[1].feed:
                 self._say(machine, "may write, and what it writes is void")
-
-
-Spot = tuple[FeedRef, int]
-
-
-def _judge(truth: Truth, one: Spot, other: Spot, unsure: set[bytes], *, is_before: bool) -> str | None:
-    """What is wrong with saying whether the author of the second span knew the first."""
-    (first, seq), (second, at) = one, other
-    if is_before and truth.most(second.feed_id, at).get(first.feed_id, 0) <= seq:
-        return "its author cannot have known it"
-    is_sure = second.node_key not in unsure and second.feed_id not in truth.forks and first.feed_id not in truth.forks
-    if is_sure and not is_before and truth.least(second.feed_id, at).get(first.feed_id, 0) > seq:
-        return "its author had it"
-    return None
 
 
 def _state(machine: Machine) -> Mapping[str, tuple[object, ...]]:

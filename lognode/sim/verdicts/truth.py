@@ -119,7 +119,7 @@ class Truth:
                 if start and is_plain and self._is_sound(other, size, horizon_ms):
                     # For merges alone no merge is written.
                     least[other] = max((one.said for one in self.commits[other] if one.stop <= size), default=0)
-            _raise(most, self.most(other, sound - 1))
+            raise_sizes(most, self.most(other, sound - 1))
         times = [hlc_ms(hlc) for _, hlc, _ in written] or [0]
         said = max((seq + 1 for seq, _, kind in written if kind != MERGE), default=0)
         self.commits[feed].append(Commit(start, stop, times[0], times[-1], said, least, most))
@@ -144,7 +144,7 @@ class Truth:
         known: Sizes = {feed: seq + 1} if seq >= 0 else {}
         for commit in reversed(self.commits[feed]):
             if commit.start <= seq:
-                _raise(known, {other: size for other, size in commit.most.items() if other != feed})
+                raise_sizes(known, {other: size for other, size in commit.most.items() if other != feed})
                 if feed not in self.forks:
                     break
         return known
@@ -155,7 +155,8 @@ class Truth:
         return {**held, feed: seq + 1}
 
 
-def _raise(known: Sizes, more: Mapping[FeedId, int]) -> None:
+def raise_sizes(known: Sizes, more: Mapping[FeedId, int]) -> None:
+    """Have `known` hold what either knows."""
     for feed, size in more.items():
         if size > known.get(feed, 0):
             known[feed] = size
