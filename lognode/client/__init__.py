@@ -12,7 +12,7 @@ and errors of `lognode.core`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lognode.client.answers import Appended, Arrival, Node, Page, Receipt, Span, Stats, Walk
+from lognode.client.answers import Appended, Arrival, Node, Page, Proven, Receipt, Span, Stats, Walk
 from lognode.client.draft import Draft
 from lognode.client.filter import Filter
 from lognode.client.sync.client import Client, connect
@@ -41,6 +41,7 @@ __all__ = [
     "Node",
     "NodeFault",
     "Page",
+    "Proven",
     "Receipt",
     "Span",
     "Stats",

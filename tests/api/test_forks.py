@@ -1,5 +1,6 @@
 """Feeds with two histories over HTTP, in the client and in commands: what is shown, proven and readable."""
 
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -139,3 +140,31 @@ async def test_commands_show_export_and_check(case: Case, tmp_path: Path, capsys
     proof.write_bytes(proof.read_bytes().replace(b"index 2", b"index 3"))
     assert await trio.to_thread.run_sync(partial(run, ["check-fork", str(proof)])) == 1
     assert "fork.invalid" in capsys.readouterr().err
+
+
+async def test_the_proof_of_a_void_span_says_why_it_is_void(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = tmp_path / "token"
+    token.write_bytes(case.services.admin_token)
+    token.chmod(0o600)
+    there = ["--url", case.url, "--token-file", str(token)]
+    (common,) = (await case.http.get("/v1/tenants/default/spans", params={"kind": "order.placed"})).json()["spans"]
+    (stranded, *_) = (await case.http.get(f"{FORKS}/{case.feed}/branches/held")).json()["entries"]
+    path = ""
+    for span, reason in ((common["id"], None), (stranded["id"], "feed.forked")):
+        path = f"/v1/tenants/default/spans/{span}/proof"
+        answer = await case.http.get(path)
+        assert answer.headers.get("lognode-void") == reason
+        said = (await case.http.get(path, params={"void": "true"})).json()
+        assert said == {"proof": answer.text, "void": reason}
+        async with AsyncClient(Address(url=case.url, token_file=token)) as client:
+            assert await client.proven(span) == said
+            assert (await client.proof(span)).decode() == said["proof"]
+        assert await trio.to_thread.run_sync(partial(run, ["prove", span, *there])) == 0
+        printed = capsys.readouterr()
+        assert printed.out == said["proof"]
+        assert ("void [feed.forked]: Behind the place" in printed.err) is (reason is not None)
+        assert await trio.to_thread.run_sync(partial(run, ["prove", span, "--json", *there])) == 0
+        assert json.loads(capsys.readouterr().out)["void"] == reason
+    assert code_of(await case.http.get(path, params={"void": "yes"})) == "filter.invalid"

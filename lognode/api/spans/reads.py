@@ -14,7 +14,7 @@ from quart_trio.wrappers import TrioResponse
 from lognode.api.app import ApiApp, Docs, Media, Parameter, current
 from lognode.api.evidence.policy import voices_of
 from lognode.api.spans.filters import FILTERS, url_parameters
-from lognode.api.spans.wire import GrowthJson, OneSpanJson, PageJson, StatsJson, WalkJson
+from lognode.api.spans.wire import GrowthJson, OneSpanJson, PageJson, ProofJson, StatsJson, WalkJson
 from lognode.core.access import Action
 from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId, b32encode, parse_feed_id, parse_span_id
@@ -59,23 +59,24 @@ def register(app: ApiApp) -> None:
     """Add the routes that read."""
     tenant = "/v1/tenants/<tenant>"
     span = f"{tenant}/spans/<span_id>"
-    for rule, handler, action, query, media, shape in (
-        (f"{tenant}/spans", list_spans, Action.SPAN_READ, (*FILTERS, *PAGE), JSON_MEDIA, PageJson),
-        (span, show_span, Action.SPAN_READ, (), JSON_MEDIA, OneSpanJson),
-        (f"{span}/proof", prove_span, Action.PROOF_READ, (), TEXT_MEDIA, {"type": "string"}),
-        (f"{span}/causes", list_causes, Action.SPAN_READ, (WALK,), JSON_MEDIA, WalkJson),
-        (f"{span}/effects", list_effects, Action.SPAN_READ, (WALK,), JSON_MEDIA, WalkJson),
-        (f"{tenant}/stats", show_stats, Action.STATS_READ, (), JSON_MEDIA, StatsJson),
+    text: Media = {TEXT_MEDIA: {"type": "string"}}
+    for rule, handler, action, query, media in (
+        (f"{tenant}/spans", list_spans, Action.SPAN_READ, (*FILTERS, *PAGE), {JSON_MEDIA: PageJson}),
+        (span, show_span, Action.SPAN_READ, (), {JSON_MEDIA: OneSpanJson}),
+        (f"{span}/proof", prove_span, Action.PROOF_READ, (VOID,), {**text, JSON_MEDIA: ProofJson}),
+        (f"{span}/causes", list_causes, Action.SPAN_READ, (WALK,), {JSON_MEDIA: WalkJson}),
+        (f"{span}/effects", list_effects, Action.SPAN_READ, (WALK,), {JSON_MEDIA: WalkJson}),
+        (f"{tenant}/stats", show_stats, Action.STATS_READ, (), {JSON_MEDIA: StatsJson}),
     ):
-        docs = Docs(query=query, answers={200: {media: shape}})
+        docs = Docs(query=query, answers={200: media})
         app.register_route(rule, handler, action=action, docs=docs)
-    both: Media = {TEXT_MEDIA: {"type": "string"}, JSON_MEDIA: GrowthJson}
-    docs = Docs(query=(FEED, SINCE, COSIGNED), answers={200: both})
+    docs = Docs(query=(FEED, SINCE, COSIGNED), answers={200: {**text, JSON_MEDIA: GrowthJson}})
     app.register_route(f"{tenant}/checkpoints/latest", show_checkpoint, action=Action.PROOF_READ, docs=docs)
 
 
 WALK: Final = Parameter("limit", f"How many spans at most: 1 to {WALK_SPANS_MAX}, which is the default", int)
 SINCE: Final = Parameter("since", "The size of an earlier checkpoint of the feed, to be proven its beginning", int)
+VOID: Final = Parameter("void", "true for a JSON object with the proof, and why its span is void", bool)
 COSIGNED: Final = Parameter("cosigned", "true for the checkpoint that most other nodes have cosigned", bool)
 FEED: Final = Parameter("feed", "A feed's id; by default the one that this node writes now")
 
@@ -112,11 +113,18 @@ async def prove_span(span_id: str) -> Response:
 
     The checkpoint is the one with most cosignatures of other nodes, the newest of several; where nobody has cosigned
     yet, the newest. A copy is proven under its own id only.
+
+    A proof holds whether or not its span has an effect. Where it has none, the header Lognode-Void says why; with
+    `void=true` a JSON object does, which holds the proof.
     """
     caller, wanted = current(), parse_span_id(span_id)
-    store = caller.services.store
-    proof = await store.read(_proof, caller.tenant, store.feeds, wanted, voices_of(caller))
-    return TrioResponse(proof, content_type=TEXT_MEDIA)
+    store, form = caller.services.store, request.args.get("void", "false")
+    if form not in {"true", "false"}:
+        raise CallerError("filter.invalid", "it is true or false", place="void")
+    proof, reason = await store.read(_proof, caller.tenant, store.feeds, wanted, voices_of(caller))
+    if form == "true":
+        return TrioResponse(_encode(ProofJson(proof.decode(), reason)), content_type=JSON_MEDIA)
+    return TrioResponse(proof, content_type=TEXT_MEDIA, headers={"Lognode-Void": reason} if reason else {})
 
 
 async def list_causes(span_id: str) -> Response:
@@ -267,13 +275,16 @@ def _checkpoint(conn: sqlite3.Connection, feed: FeedRef, voices: Voices | None) 
     return cosigned or latest_note(conn, feed)
 
 
-def _proof(conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId, voices: Voices) -> bytes:
+def _proof(
+    conn: sqlite3.Connection, tenant: TenantRef, feeds: Feeds, span_id: SpanId, voices: Voices
+) -> tuple[bytes, str | None]:
+    """The proof of a span, and why that is void."""
     record = find_span(conn, tenant, feeds, span_id)
     if record is None:
         copy = find_copy(conn, tenant, span_id)
         copied = f"; its copy here is {b32encode(id_of(copy, feed_of(copy, feeds).feed_id))}" if copy else ""
         raise CallerError("span.unknown", b32encode(span_id) + copied)
-    return span_proof(conn, feeds, record, voices)
+    return span_proof(conn, feeds, record, voices), void_reason(conn, tenant, record)
 
 
 def _steps(

@@ -110,6 +110,13 @@ class GrowthJson(msgspec.Struct, frozen=True):
     consistency: list[str]
 
 
+class ProofJson(msgspec.Struct, frozen=True):
+    """A proof as text, and why its span has no effect all the same: `void` is null for all others."""
+
+    proof: str
+    void: str | None
+
+
 class PageJson(msgspec.Struct, frozen=True):
     """Spans in the order asked for, and cursors to go on with.
 

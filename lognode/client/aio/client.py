@@ -21,7 +21,7 @@ from lognode.client.aio.session import AsyncSession, Params
 from lognode.client.aio.spans import AsyncSpans
 from lognode.client.aio.state import AsyncState
 from lognode.client.aio.tail import AsyncTail
-from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, parse_answer
+from lognode.client.answers import Appended, Node, Page, Proven, Receipt, Span, Stats, Walk, parse_answer
 from lognode.client.batch import AsyncLines, Batcher, Each, Line, encoded, renumber
 from lognode.client.draft import Draft
 from lognode.client.filter import Filter
@@ -190,6 +190,10 @@ class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState):
     async def proof(self, span_id: str) -> bytes:
         """A C2SP tlog-proof of one span, as text that anyone can check offline. Raises CallerError("span.unknown")."""
         return await self._session.request("GET", self._span_path(span_id) + "/proof")
+
+    async def proven(self, span_id: str) -> Proven:
+        """The same proof, with the reason why the span has no effect, where it has none."""
+        return cast("Proven", await self._get(self._span_path(span_id) + "/proof", [("void", "true")]))
 
     async def checkpoint(self, feed: str | None = None, *, cosigned: bool = False) -> bytes:
         """The newest signed checkpoint of a feed, by default the tenant's open one: a C2SP signed note, as text.

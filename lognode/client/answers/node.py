@@ -96,6 +96,13 @@ class Receipt(TypedDict):
     duplicate: bool
 
 
+class Proven(TypedDict):
+    """A proof of a span as text, and why the span is `void` all the same."""
+
+    proof: str
+    void: str | None
+
+
 class Span(TypedDict):
     """A recorded action. Where the body is not held or malformed, `body` says so and its fields are left out.
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, parse_answer
+from lognode.client.answers import Appended, Node, Page, Proven, Receipt, Span, Stats, Walk, parse_answer
 from lognode.client.batch import Batcher, Line, Lines, encoded, renumber
 from lognode.client.draft import Draft
 from lognode.client.filter import Filter
@@ -191,6 +191,10 @@ class Client(Federation, Agreement, State):
     def proof(self, span_id: str) -> bytes:
         """A C2SP tlog-proof of one span, as text that anyone can check offline. Raises CallerError("span.unknown")."""
         return self._session.request("GET", self._span_path(span_id) + "/proof")
+
+    def proven(self, span_id: str) -> Proven:
+        """The same proof, with the reason why the span has no effect, where it has none."""
+        return cast("Proven", self._get(self._span_path(span_id) + "/proof", [("void", "true")]))
 
     def checkpoint(self, feed: str | None = None, *, cosigned: bool = False) -> bytes:
         """The newest signed checkpoint of a feed, by default the tenant's open one: a C2SP signed note, as text.

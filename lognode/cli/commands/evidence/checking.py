@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from lognode.cli.options import HERE, File, Flag, Target
 from lognode.cli.output import print_json, print_rows, print_text, progress, say, told_if_stopped
 from lognode.core.errors import CallerError
+from lognode.core.errors.federation.voids import VOID_REASONS
 from lognode.core.ids import FEED_ID_BYTES, b32encode
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def prove(
     Checking takes this file and the verifier key of the feed, which 'lognode id show --vkey --feed ID' prints, or a
     policy of 'lognode member policy'. The proof is in C2SP tlog-proof format, which checkers of others read too.
 
+    It shows what was signed, which holds for a span without effect too. Whether it has one is said here, not by the
+    proof: where a span is void, stderr tells why, and "void" with --json.
+
     Parameters
     ----------
     span_id
@@ -44,16 +48,20 @@ def prove(
     $ lognode prove 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0 -o order.tlog-proof
     """
     with target.client() as client:
-        proof = client.proof(span_id)
+        found = client.proven(span_id)
+    proof, reason = found["proof"].encode(), found["void"]
+    if reason is not None and not target.json:
+        title = VOID_REASONS[reason].title if reason in VOID_REASONS else "it has no effect"
+        say(f"Note: this span is void [{reason}]: {title}. The proof shows what was signed all the same.")
     if output is not None:
         output.write_bytes(proof)
         if target.json:
-            print_json({"id": span_id, "file": str(output), "bytes": len(proof)})
+            print_json({"id": span_id, "file": str(output), "bytes": len(proof), "void": reason})
         else:
             key = f"lognode id show --vkey --feed {_feed_of(proof)}"
             say(f"Wrote {output}; '{key}' prints the key that 'lognode check-proof' takes.")
     elif target.json:
-        print_json({"id": span_id, "proof": proof.decode()})
+        print_json({"id": span_id, "proof": proof.decode(), "void": reason})
     else:
         sys.stdout.buffer.write(proof)
 
@@ -89,7 +97,8 @@ def check_proof(file: File, /, *, vkey: str | None = None, policy: File | None =
 
     Notes
     -----
-    Exit code 0 when it holds, 1 when it does not.
+    Exit code 0 when it holds, 1 when it does not. It shows what was signed, not that it counts: a member's node knows
+    whether the span is void ('lognode show').
     """
     from lognode.core.clock import hlc_ms, time_text
     from lognode.timeline.proof import tlogproof
