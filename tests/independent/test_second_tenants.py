@@ -6,9 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.independent.protocol.order import Knowledge
 from tests.independent.protocol.subjects import Register, Span
-from tests.independent.protocol.tenants import Tenant, read_entries
+from tests.independent.protocol.tenants import Tenant, read_entry
 
 TENANTS: Final = json.loads((Path(__file__).parent.parent / "vectors/tenants.json").read_text())["tenants"]
 Vector = dict[str, Any]
@@ -24,12 +23,11 @@ def vector(request: pytest.FixtureRequest) -> Vector:
 def tenant(vector: Vector) -> Tenant:
     feeds = {}
     for feed in vector["feeds"]:
-        rows = [
-            (hlc, visibility, bytes.fromhex(header), None if body is None else bytes.fromhex(body))
-            for hlc, visibility, header, body in feed["entries"]
-        ]
         id_ = bytes.fromhex(feed["id"])
-        feeds[id_] = read_entries(id_, rows)
+        feeds[id_] = [
+            read_entry((id_, seq), hlc, visibility, bytes.fromhex(header), bytes.fromhex(body) if body else None)
+            for seq, (hlc, visibility, header, body) in enumerate(feed["entries"])
+        ]
     return Tenant(bytes.fromhex(vector["tenant"]), feeds)
 
 
@@ -42,10 +40,10 @@ def test_the_same_is_void_for_the_same_reason(tenant: Tenant, vector: Vector) ->
 def test_spans_stand_to_each_other_as_stated(tenant: Tenant, vector: Vector) -> None:
     places = [(bytes.fromhex(feed), seq) for feed, seq, _ in vector["pasts"]]
     for place, (_, _, past) in zip(places, vector["pasts"], strict=True):
-        found = tenant.knowledge.past(*place)
+        found = tenant.order.past(place)
         assert sorted([feed.hex(), size] for feed, size in found.items()) == past
     for one, other, relation in vector["relations"]:
-        assert tenant.knowledge.relation(places[one], places[other]) == relation
+        assert tenant.order.relation(places[one], places[other]) == relation
 
 
 def test_subjects_come_to_the_same(tenant: Tenant, vector: Vector) -> None:
@@ -62,16 +60,14 @@ STATES: Final = json.loads((Path(__file__).parent.parent / "vectors/states.json"
 @pytest.mark.parametrize("stated", STATES, ids=lambda stated: stated["name"])
 def test_what_is_said_of_a_subject_comes_to_what_is_stated(stated: Vector) -> None:
     counted = {bytes.fromhex(feed): size for feed, size in stated["counted"]}
-    knowledge = Knowledge({}, counted, lambda _feed, _size: b"", lambda _feed, _seq, _other: False)
-    spans = []
+    spans, pasts = [], {}
     for each in stated["spans"]:
-        id_, feed = bytes.fromhex(each["id"]), bytes.fromhex(each["feed"])
         caused_by = bytes.fromhex(each["caused_by"]) if each["caused_by"] else None
-        hlc = int.from_bytes(id_[:8], "big")
-        knowledge.pasts[feed, each["seq"]] = {bytes.fromhex(other): size for other, size in each["past"]}
-        if each["seq"] < counted[feed]:
-            said = Span(id_, feed, each["seq"], hlc, each["kind"], caused_by, "s", is_executed=True, is_private=False)
-            spans.append(said)
-    state = Register(spans, knowledge, dict(stated["policies"])).read("s")
+        place = bytes.fromhex(each["feed"]), each["seq"]
+        pasts[place] = {bytes.fromhex(other): size for other, size in each["past"]}
+        if each["seq"] < counted[place[0]]:
+            id_ = bytes.fromhex(each["id"])
+            spans.append(Span(id_, *place, each["kind"], caused_by, "s"))
+    state = Register(spans, pasts.__getitem__, dict(stated["policies"])).read("s")
     assert sorted(head.id.hex() for head, _ in state.heads) == stated["heads"]
     assert (state.heads[0][0].id.hex() if state.value else None) == stated["holds"]

@@ -20,6 +20,7 @@ from tests.independent.protocol.forks import Fork, check_fork, read_fork_data
 from tests.independent.protocol.openings import bound, check_certificate, read_after, read_founding, read_opening
 
 RESERVED = frozenset("feed tenant member invite identity quorum timeline span rule conflict lease task".split())
+CONTROL = frozenset("feed tenant member invite identity quorum".split())
 CUTS_MAX = 10_000
 REASON_BYTES_MAX = 4_096
 USES_MAX = 10_000

@@ -103,7 +103,7 @@ def check_origin(origin: object) -> None:
         "feed": lambda one: unbase32(as_text(one), 16),
         "seq": as_int,
         "actor_signed": lambda one: need(isinstance(one, bool), "neither true nor false"),
-        "as": lambda one: WAYS.index(as_text(one)),
+        "as": lambda one: _place(WAYS, one),
     }
     for name, check in checks.items():
         need(name in origin, f"no {name}")

@@ -1,70 +1,75 @@
-"""Which span knew of which. From docs/protocol.md, Causal order."""
+"""What the author of a span could know of other feeds when it wrote it. From docs/protocol.md, Causal order."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tests.independent.protocol.tree import root_of
+
 CLAIMS_MAX = 16
+LATER_MS = 600_000
+Place = tuple[bytes, int]
+Past = dict[bytes, int]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """At its entry `seq` a feed claims of another: so many entries, whose tree has this root."""
+    """At `seq` of its own feed, at `hlc`: so many entries of another feed, whose tree had this root."""
 
     seq: int
-    other: bytes
+    hlc: int
+    feed: bytes
     size: int
     root: bytes
 
 
 @dataclass
-class Knowledge:
-    """What is held: claims by feed, how much of each feed counts, and the roots of that.
+class Counted:
+    """The entries of a feed that are held and count."""
 
-    `is_later` says whether what counts of the last feed goes on to long after an entry of the first.
-    """
+    node: bytes
+    leaves: list[bytes]
+    hlcs: list[int]
+    claims: list[Claim] = field(default_factory=list)
 
-    claims: dict[bytes, list[Claim]]
-    counted: dict[bytes, int]
-    root: Callable[[bytes, int], bytes]
-    is_later: Callable[[bytes, int, bytes], bool]
-    pasts: dict[tuple[bytes, int], dict[bytes, int]] = field(default_factory=dict)
 
-    def past(self, feed: bytes, seq: int) -> dict[bytes, int]:
-        if (feed, seq) not in self.pasts:
-            self.pasts[feed, seq] = self._past(feed, seq)
-        return self.pasts[feed, seq]
+class Order:
+    def __init__(self, feeds: Mapping[bytes, Counted]) -> None:
+        self.feeds = feeds
 
-    def _past(self, feed: bytes, seq: int) -> dict[bytes, int]:
-        past, grew = {feed: seq + 1}, True
-        while grew:
-            before = dict(past)
-            for one, size in before.items():
-                for other in {claim.other for claim in self.claims.get(one, [])} - {one}:
-                    past[other] = max(past.get(other, 0), self._reached(one, size, other))
-            grew = past != before
-        return {one: size for one, size in past.items() if size}
+    def past(self, place: Place) -> Past:
+        past, larger = Past(), {place[0]: place[1] + 1}
+        while larger:
+            feed, size = larger.popitem()
+            past[feed] = size
+            for other, known in self._known(feed, size):
+                if known > max(past.get(other, 0), larger.get(other, 0)):
+                    larger[other] = known
+        return past
 
-    def _reached(self, feed: bytes, size: int, other: bytes) -> int:
-        size, counted = min(size, self.counted.get(feed, 0)), self.counted.get(other, 0)
-        said = [claim for claim in self.claims[feed] if claim.other == other and claim.seq < size]
-        newest = sorted(said, key=lambda claim: claim.seq)[-CLAIMS_MAX:]
-        true = [
-            claim
-            for claim in newest
-            if (claim.size <= counted and claim.root == self.root(other, claim.size))
-            or (claim.size > counted and not self.is_later(feed, claim.seq, other))
-        ]
-        return max((min(claim.size, counted) for claim in true), default=0)
+    def _known(self, feed: bytes, size: int) -> Iterable[Place]:
+        mine = self.feeds[feed]
+        claims = [claim for claim in mine.claims if claim.seq < min(size, len(mine.leaves)) and claim.feed != feed]
+        for other in {claim.feed for claim in claims} & self.feeds.keys():
+            newest = sorted((claim for claim in claims if claim.feed == other), key=lambda claim: claim.seq)
+            yield other, max(self._holding(claim, mine, self.feeds[other]) for claim in newest[-CLAIMS_MAX:])
 
-    def knows(self, one: tuple[bytes, int], other: tuple[bytes, int]) -> bool:
-        """Whether the first span is in the past of the other."""
-        return self.past(*other).get(one[0], 0) > one[1]
+    def _holding(self, claim: Claim, mine: Counted, other: Counted) -> int:
+        """How many entries of the other feed a claim puts into the past."""
+        count = len(other.leaves)
+        if claim.size <= count:
+            return claim.size if root_of(other.leaves[: claim.size]) == claim.root else 0
+        is_late = (max(other.hlcs, default=0) >> 16) - (claim.hlc >> 16) > LATER_MS
+        return 0 if mine.node != other.node and is_late else count
 
-    def relation(self, one: tuple[bytes, int], other: tuple[bytes, int]) -> str:
+    def relation(self, one: Place, other: Place) -> str:
         if one == other:
             return "equal"
         if one[0] == other[0]:
             return "before" if one[1] < other[1] else "after"
-        if self.knows(one, other):
+        if holds(self.past(other), one):
             return "before"
-        return "after" if self.knows(other, one) else "concurrent"
+        return "after" if holds(self.past(one), other) else "concurrent"
+
+
+def holds(past: Past, place: Place) -> bool:
+    return past.get(place[0], 0) > place[1]

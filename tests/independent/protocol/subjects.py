@@ -1,90 +1,118 @@
-"""What subjects come to. From docs/protocol.md, State."""
+"""What spans about a subject come to. From docs/protocol.md, State."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.independent.protocol.control import RESERVED
-from tests.independent.protocol.order import Knowledge
+from tests.independent.protocol.order import Past, Place, holds
 
-SUBJECT_CHARS_MAX = 4_096
-REVERT, RESOLVE = "span.revert", "conflict.resolve"
+
+@dataclass(frozen=True)
+class Original:
+    """The span, beyond the cut of a feed of the same node, that a copy restores."""
+
+    id: bytes
+    place: Place
+    root: bytes
 
 
 @dataclass(frozen=True)
 class Span:
-    """A span that is held with its body, as far as state depends on it."""
+    """A span that is not void; `subject` is None where it is about none. `names`: ids that its restored span had."""
 
     id: bytes
     feed: bytes
     seq: int
-    hlc: int
     kind: str
     caused_by: bytes | None
     subject: str | None
-    is_executed: bool
-    is_private: bool
+    is_executed: bool = True
+    is_private: bool = False
+    node: bytes = b""
+    original: Original | None = None
+    names: frozenset[bytes] = frozenset()
 
     @property
-    def place(self) -> tuple[bytes, int]:
+    def place(self) -> Place:
         return self.feed, self.seq
 
     @property
-    def about(self) -> str | None:
-        return self.subject if self.subject and len(self.subject) <= SUBJECT_CHARS_MAX else None
+    def rank(self) -> tuple[bytes, bytes]:
+        """The id that counts where ids are compared, then its own."""
+        return (min(self.id, self.original.id) if self.original else self.id), self.id
 
 
 @dataclass(frozen=True)
 class State:
-    heads: list[tuple[Span, Span]]  # the greatest id first, each with the span that it stands for
+    """Heads with the spans for whose content they stand, the greatest id first; and which of these holds."""
+
+    heads: list[tuple[Span, Span]]
     value: Span | None
 
 
 class Register:
-    """The subjects of a tenant. `spans` are those that are not void."""
+    """`spans` are those that are not void; `past` says what the author at a place knew."""
 
-    def __init__(self, spans: list[Span], knowledge: Knowledge, policies: Mapping[str, str]) -> None:
-        self.spans = [span for span in spans if span.is_executed and not span.is_private]
-        self.by_id = {span.id: span for span in self.spans}
-        self.knowledge = knowledge
-        self.policies = policies
+    def __init__(self, spans: Sequence[Span], past: Callable[[Place], Past], policies: Mapping[str, str]) -> None:
+        self.spans, self.past, self.policies = spans, past, policies
+        self.pasts: dict[Place, Past] = {}
 
     def read(self, subject: str) -> State:
-        candidates: dict[bytes, tuple[Span, Span]] = {}
-        for span in sorted(self.spans, key=lambda one: one.seq):
-            meant = self.meaning(span) if span.about == subject else None
-            if meant:
-                candidates[span.feed] = (span, meant)
-        heads = self.heads(sorted(candidates.values(), key=lambda head: head[0].id, reverse=True))
-        manual = any(self.policies.get(meant.kind) == "manual" for _, meant in heads)
-        is_open = not heads or (len(heads) > 1 and manual)
-        return State(heads, None if is_open else heads[0][1])
+        feeds: dict[bytes, list[Span]] = {}
+        for span in sorted(self.spans, key=lambda span: span.seq):
+            if span.subject == subject and self._meant(span):
+                feeds.setdefault(span.feed, []).append(span)
+        candidates = [span for feed in feeds.values() for span in _candidates(feed)]
+        heads = sorted(candidates, key=lambda head: head.rank, reverse=True)
+        for span in list(heads):
+            if span in heads:
+                heads = [head for head in heads if not self._knows(span, head)]
+        meant = [meant for head in heads if (meant := self._meant(head))]
+        is_open = len(heads) > 1 and any(self.policies.get(one.kind) == "manual" for one in meant)
+        return State(list(zip(heads, meant, strict=True)), meant[0] if meant and not is_open else None)
 
-    def heads(self, candidates: list[tuple[Span, Span]]) -> list[tuple[Span, Span]]:
-        """Those that no other one knows; of some that know each other the greatest id."""
-        knows = self.knowledge.knows
-        found: list[tuple[Span, Span]] = []
-        for at, (span, meant) in enumerate(candidates):
-            newer = [other for other, _ in candidates if other is not span and knows(span.place, other.place)]
-            greater = [other for other, _ in candidates[:at]]
-            if all(knows(other.place, span.place) and other not in greater for other in newer):
-                found.append((span, meant))
-        return found
-
-    def meaning(self, span: Span) -> Span | None:
-        """What a span stands for; None where it does not stand."""
-        if self.is_taken_back(span):
+    def _meant(self, span: Span) -> Span | None:
+        """The span for whose content this one stands, if it stands."""
+        if not span.is_executed or span.is_private or not span.subject or self._is_taken_back(span):
             return None
-        if span.kind != RESOLVE:
-            return None if is_reserved(span.kind) else span
-        chosen = self.by_id.get(span.caused_by or b"")
-        if chosen is None or chosen.about != span.about or is_reserved(chosen.kind) or self.is_taken_back(chosen):
+        if not _is_reserved(span):
+            return span
+        if span.kind != "conflict.resolve":
             return None
-        return chosen
+        chosen = self._named(span.caused_by)
+        return self._meant(chosen) if chosen and chosen.subject == span.subject and not _is_reserved(chosen) else None
 
-    def is_taken_back(self, span: Span) -> bool:
-        reverts = [one for one in self.spans if one.kind == REVERT and one.caused_by == span.id]
-        return any(one.about == span.about and not self.is_taken_back(one) for one in reverts)
+    def _named(self, id_: bytes | None) -> Span | None:
+        """The span with this id, or the copy that restores it."""
+        copies = sorted((span for span in self.spans if id_ in span.names), key=lambda span: (span.node, span.id))
+        return next((span for span in self.spans if span.id == id_), copies[0] if copies else None)
+
+    def _is_taken_back(self, span: Span) -> bool:
+        return any(
+            revert.kind == "span.revert" and revert.caused_by in {span.id, *span.names}
+            and revert.subject == span.subject and revert.is_executed and not revert.is_private
+            and not self._is_taken_back(revert)
+            for revert in self.spans
+        )  # fmt: skip
+
+    def _knows(self, span: Span, other: Span) -> bool:
+        """Whether the other span, another one, is in the past of the first, or an earlier one of the same history."""
+        if span == other:
+            return False
+        one, was = span.original, other.original
+        if one and was and (one.root, one.place[0]) == (was.root, was.place[0]) and one.place > was.place:
+            return True
+        place = one.place if one else span.place
+        if place not in self.pasts:
+            self.pasts[place] = self.past(place)
+        return holds(self.pasts[place], other.place)
 
 
-def is_reserved(kind: str) -> bool:
-    return kind.partition(".")[0] in RESERVED
+def _candidates(feed: list[Span]) -> list[Span]:
+    """The newest span of a feed; of copies also what is before them, up to the newest that restores nothing."""
+    first = max((at for at, span in enumerate(feed) if not span.original), default=0)
+    return feed[first:]
+
+
+def _is_reserved(span: Span) -> bool:
+    return span.kind.partition(".")[0] in RESERVED

@@ -1,212 +1,211 @@
-"""What all entries of a tenant come to: what is void, cuts, pasts and subjects. From docs/protocol.md."""
+"""What all entries of a tenant come to: what is void, cuts, pasts, subjects. From docs/protocol.md."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
-from tests.independent.protocol.cbor import Refused, need, read_array
-from tests.independent.protocol.control import Place as ControlPlace
-from tests.independent.protocol.control import read_control
-from tests.independent.protocol.fields import INT63, as_bytes, as_int, as_list, as_rising, sha256
+from tests.independent.protocol.cbor import Refused, read_array
+from tests.independent.protocol.control import CONTROL
+from tests.independent.protocol.fields import as_bytes, sha256
+from tests.independent.protocol.membership.links import forks_of, founding_of, read_span, taken_in
 from tests.independent.protocol.membership.membership import Membership, membership
 from tests.independent.protocol.openings import read_opening
-from tests.independent.protocol.order import Claim, Knowledge
+from tests.independent.protocol.order import Claim, Counted, Order, Place
 from tests.independent.protocol.records import Body, Header, entry_of, read_body, read_header, state_hash
-from tests.independent.protocol.subjects import Register, Span
+from tests.independent.protocol.restored import named_before, read_restored
+from tests.independent.protocol.subjects import Original, Register, Span
 from tests.independent.protocol.tree import leaf_hash, root_of
+from tests.independent.protocol.witnesses import read_merge
 
-CONTROL = frozenset("feed tenant member invite identity quorum".split())
-MERGE = "timeline.merge"
-MERGED_MAX = 1_024
+GRANTS = ("tenant.create", "member.admit", "identity.rotate")
 TRUSTED = 2
-GRANTING = ("member.admit", "identity.rotate", "tenant.create")
-
-AHEAD_MS = 600_000
+SUBJECT_CHARS_MAX = 4_096
 
 
-@dataclass
+@dataclass(frozen=True)
 class Entry:
-    """An entry of a feed. `fault` says why its stub or header is no span's; a stub that is withheld has no header."""
+    """An entry as it is held; of a stub, and of what is malformed, header or body are None."""
 
-    feed: bytes
-    seq: int
+    place: Place
     hlc: int
     visibility: int
     leaf: bytes
-    header: Header | None = None
-    body: Body | None = None
-    fault: str | None = None
+    is_stub: bool
+    header: Header | None
+    body: Body | None
 
     @property
     def id(self) -> bytes:
         return self.hlc.to_bytes(8, "big") + self.leaf[:16]
 
     @property
-    def is_control(self) -> bool:
-        return self.header is not None and self.header.kind.partition(".")[0] in CONTROL
-
-
-def read_entries(feed: bytes, rows: list[tuple[int, int, bytes, bytes | None]]) -> list[Entry]:
-    """The entries of a feed, from HLC, visibility, header and body."""
-    found: list[Entry] = []
-    newest = -1
-    for seq, (hlc, visibility, header, body) in enumerate(rows):
-        is_withheld = visibility == 0 and len(header) == 32
-        digest = header if is_withheld else sha256(header)
-        entry = Entry(feed, seq, hlc, visibility, leaf_hash(entry_of(feed, seq, hlc, visibility, digest)))
-        if hlc <= newest:
-            entry.fault = "hlc.not_rising"
-        elif visibility > 2:
-            entry.fault = "visibility.unknown"
-        elif not is_withheld:
-            _read(entry, header, body)
-        newest = max(newest, hlc)
-        found.append(entry)
-    return found
-
-
-def _read(entry: Entry, header: bytes, body: bytes | None) -> None:
-    try:
-        entry.header = read_header(header)
-    except Refused:
-        entry.fault = "header.malformed"
-        return
-    if body is not None:
-        need((len(body), sha256(body)) == (entry.header.body_len, entry.header.body_sha256), "another body")
-        try:
-            entry.body = read_body(body)
-        except Refused:
-            entry.body = None
-
-
-@dataclass
-class Tenant:
-    id: bytes
-    feeds: dict[bytes, list[Entry]]
-    authors: dict[bytes, bytes] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for feed, entries in self.feeds.items():
-            assert entries[0].body
-            self.authors[feed] = read_opening(entries[0].body.data, self.id, feed).node_key
+    def kind(self) -> str:
+        return self.header.kind if self.header else ""
 
     @property
-    def entries(self) -> Iterator[Entry]:
-        return (entry for entries in self.feeds.values() for entry in entries)
+    def data(self) -> bytes:
+        return self.body.data if self.body else b""
+
+    @property
+    def is_control(self) -> bool:
+        return self.kind.partition(".")[0] in CONTROL and self.visibility > 0
+
+
+def read_entry(place: Place, hlc: int, visibility: int, header: bytes, body: bytes | None) -> Entry:
+    is_stub = visibility == 0 and body is None and len(header) == 32
+    leaf = leaf_hash(entry_of(*place, hlc, visibility, header if is_stub else sha256(header)))
+    try:
+        said = None if is_stub or visibility > 2 else read_header(header)
+    except Refused:
+        said = None
+    try:
+        content = None if said is None or body is None else read_body(body)
+    except Refused:
+        content = None
+    return Entry(place, hlc, visibility, leaf, is_stub, said, content)
+
+
+class Tenant:
+    def __init__(self, tenant: bytes, feeds: dict[bytes, list[Entry]]) -> None:
+        self.tenant, self.feeds = tenant, feeds
+        self.openings = {feed: read_opening(entries[0].data, tenant, feed) for feed, entries in feeds.items()}
+        self.entries = [entry for entries in feeds.values() for entry in entries]
+        self.faults = {entry.place: fault for entries in feeds.values() for entry, fault in _faults(entries)}
+
+    @cached_property
+    def controls(self) -> list[dict[str, object]]:
+        return [
+            {
+                "id": entry.id.hex(),
+                "feed": entry.place[0].hex(),
+                "seq": entry.place[1],
+                "hlc": entry.hlc,
+                "author": self.openings[entry.place[0]].node_key.hex(),
+                "kind": entry.kind,
+                "data": entry.data.hex(),
+            }
+            for entry in self.entries
+            if entry.is_control and entry.place not in self.faults
+        ]
 
     @cached_property
     def members(self) -> Membership:
-        rows = [
-            {
-                "id": entry.id.hex(), "feed": entry.feed.hex(), "seq": entry.seq, "hlc": entry.hlc,
-                "author": self.authors[entry.feed].hex(), "kind": entry.header.kind,
-                "data": (entry.body.data if entry.body else b"").hex(),
-            }
-            for entry in self.entries
-            if entry.is_control and entry.header
-        ]  # fmt: skip
-        return membership(self.id, rows)
+        return membership(self.tenant, self.controls)
 
     @cached_property
     def cuts(self) -> dict[bytes, tuple[int, str]]:
-        return {bytes.fromhex(str(feed)): (int(str(size)), str(why)) for feed, size, why in self.members.cuts}
+        return {bytes.fromhex(feed): (size, why) for feed, size, why in self.members.cuts}
 
     @cached_property
-    def voids(self) -> dict[tuple[bytes, int], str]:
-        by_members = {bytes.fromhex(str(id_)): str(why) for id_, why in self.members.voids}
-        found = {}
+    def voids(self) -> dict[Place, str]:
+        judged = {bytes.fromhex(id_): why for id_, why in self.members.voids}
+        found = dict(self.faults)
         for entry in self.entries:
-            size, reason = self.cuts.get(entry.feed, (entry.seq + 1, ""))
-            why = entry.fault or by_members.get(entry.id) or (reason if entry.seq >= size else None)
+            size, beyond = self.cuts.get(entry.place[0], (entry.place[1] + 1, ""))
+            why = judged.get(entry.id) or (beyond if entry.place[1] >= size else None)
             if why:
-                found[entry.feed, entry.seq] = why
+                found.setdefault(entry.place, why)
         return found
 
-    @property
+    @cached_property
     def state(self) -> bytes:
-        """The state hash: of a forked feed only what is one counts for the clock."""
-        forks = {bytes.fromhex(str(feed)): int(str(seq)) for feed, seq in self.members.forks}
-        sizes = {feed: min(len(entries), forks.get(feed, len(entries))) for feed, entries in self.feeds.items()}
-        return state_hash((feed, size, self.root(feed, size)) for feed, size in sizes.items())
+        spans = [read_span(self.tenant, row) for row in self.controls]
+        founding = founding_of(spans)
+        forks = forks_of(spans, founding)
+        kept = [span for span in spans if span.seq < forks.get(span.feed, span.seq + 1)]
+        keys = taken_in(kept, founding) if founding else set()
+        sizes = {
+            feed: min(len(entries), forks.get(feed, len(entries)))
+            for feed, entries in self.feeds.items()
+            if self.openings[feed].node_key in keys
+        }
+        return state_hash((feed, n, root_of([one.leaf for one in self.feeds[feed][:n]])) for feed, n in sizes.items())
 
-    def root(self, feed: bytes, size: int) -> bytes:
-        return root_of([entry.leaf for entry in self.feeds[feed][:size]])
+    def counted(self, feed: bytes) -> Counted:
+        entries = self.feeds[feed][: self.cuts[feed][0] if feed in self.cuts else None]
+        claims = [claim for entry in entries if entry.place not in self.voids for claim in self._claims(entry)]
+        leaves, hlcs = [entry.leaf for entry in entries], [entry.hlc for entry in entries]
+        return Counted(self.openings[feed].node_key, leaves, hlcs, claims)
+
+    def _claims(self, entry: Entry) -> list[Claim]:
+        feed, seq = entry.place
+        if entry.kind == "feed.open":
+            parent = self.openings[feed].parent
+            return [Claim(seq, entry.hlc, *parent)] if parent else []
+        is_merge = entry.header and entry.kind == "timeline.merge" and entry.visibility == 2 and not entry.header.status
+        if not entry.header or not is_merge or entry.header.actor:
+            return []
+        try:
+            return [Claim(seq, entry.hlc, one.feed, one.size, one.root) for one in read_merge(entry.data)]
+        except Refused:
+            return []
 
     @cached_property
-    def knowledge(self) -> Knowledge:
-        claims = {feed: list(self._claims(entries)) for feed, entries in self.feeds.items()}
-        sizes = {feed: min(len(entries), self.cuts.get(feed, (INT63,))[0]) for feed, entries in self.feeds.items()}
-
-        def is_later(feed: bytes, seq: int, other: bytes) -> bool:
-            if other not in self.feeds or self.authors[feed] == self.authors[other]:
-                return False
-            newest = max((entry.hlc for entry in self.feeds[other][: sizes[other]]), default=0)
-            return (newest >> 16) > (self.feeds[feed][seq].hlc >> 16) + AHEAD_MS
-
-        return Knowledge(claims, sizes, self.root, is_later)
-
-    def _claims(self, entries: list[Entry]) -> Iterator[Claim]:
-        for entry in entries:
-            if entry.fault or not entry.header or not entry.body:
-                continue
-            if not entry.seq:
-                parent = read_opening(entry.body.data, self.id, entry.feed).parent
-                if parent:
-                    yield Claim(0, *parent)
-            is_said = entry.header.actor is None and entry.header.status == 0 and entry.visibility == 2
-            if entry.header.kind == MERGE and is_said:
-                yield from (Claim(entry.seq, feed, size, root) for feed, size, root in read_merge(entry.body.data))
+    def order(self) -> Order:
+        return Order({feed: self.counted(feed) for feed in self.feeds})
 
     @cached_property
     def register(self) -> Register:
-        spans = [
-            Span(
-                entry.id, entry.feed, entry.seq, entry.hlc, entry.header.kind, entry.header.caused_by,
-                entry.body.subject, entry.header.status == 0, entry.visibility == 0,
-            )
-            for entry in self.entries
-            if entry.header and entry.body and (entry.feed, entry.seq) not in self.voids
-        ]  # fmt: skip
-        policies: Mapping[str, str] = dict(self.members.policies)
-        return Register(spans, self.knowledge, policies)
+        spans = [self._span(entry) for entry in self.entries if entry.header and entry.place not in self.voids]
+        return Register(spans, self.order.past, dict(self.members.policies))
 
-    @property
+    def _span(self, entry: Entry) -> Span:
+        assert entry.header
+        subject = entry.body.subject if entry.body else None
+        original = self._original(entry)
+        return Span(
+            entry.id,
+            *entry.place,
+            entry.kind,
+            entry.header.caused_by,
+            subject if subject and len(subject) <= SUBJECT_CHARS_MAX else None,
+            is_executed=entry.header.status == 0,
+            is_private=entry.visibility == 0,
+            node=self.openings[entry.place[0]].node_key,
+            original=original,
+            names=named_before(entry.body.annotations) if original and entry.body else frozenset(),
+        )
+
+    def _original(self, entry: Entry) -> Original | None:
+        restored = read_restored(entry.body.annotations) if entry.body else None
+        if restored is None or restored.feed not in self.openings:
+            return None
+        is_own = self.openings[restored.feed].node_key == self.openings[entry.place[0]].node_key
+        is_beyond = restored.feed in self.cuts and restored.seq >= self.cuts[restored.feed][0]
+        place = (restored.feed, restored.seq)
+        return Original(restored.id, place, restored.root) if is_own and is_beyond else None
+
+    @cached_property
     def settled_hlc(self) -> int:
-        """Up to where nothing can be sorted in any more."""
-        newest: list[int] = []
+        """Up to where nothing that honest members still send can be sorted in."""
+        grants = {}
+        for entry in sorted(self.entries, key=lambda entry: entry.hlc):
+            if entry.kind in GRANTS and entry.place not in self.voids:
+                grants[_granted(entry)] = entry.hlc
+        ends = []
         for member in self.members.members:
-            if int(str(member["level"])) >= TRUSTED:
-                key = bytes.fromhex(str(member["node_key"]))
-                feeds = {feed: entries for feed, entries in self.feeds.items() if self.authors[feed] == key}
-                open_ = {feed: entries for feed, entries in feeds.items() if feed not in self.cuts}
-                parents = {claim.other for entries in open_.values() for claim in self._claims(entries[:1])}
-                held = [max(e.hlc for e in entries) for feed, entries in open_.items() if feed not in parents]
-                newest.append(min(held, default=self._admitted(key)))
-        return min(newest, default=0)
-
-    def _admitted(self, key: bytes) -> int:
-        """The HLC of the newest admission of a key that counts."""
-        found = []
-        for entry in self.entries:
-            if not entry.header or not entry.body or (entry.feed, entry.seq) in self.voids:
-                continue
-            if entry.header.kind in GRANTING:
-                place = ControlPlace(self.id, entry.feed, self.authors[entry.feed])
-                said = read_control(entry.header.kind, entry.body.data, place)
-                if key == (said.new_key or said.key):
-                    found.append(entry.hlc)
-        return max(found)
+            if member["level"] >= TRUSTED:
+                key = bytes.fromhex(member["node_key"])
+                mine = [feed for feed, said in self.openings.items() if said.node_key == key and feed not in self.cuts]
+                parents = {said.parent[0] for feed in mine if (said := self.openings[feed]).parent}
+                newest = [max(entry.hlc for entry in self.feeds[feed]) for feed in mine if feed not in parents]
+                ends += newest or [grants[key]]
+        return min(ends)
 
 
-def read_merge(data: bytes) -> list[tuple[bytes, int, bytes]]:
-    """Feed, size and root of each item; nothing where the data has not its form."""
-    try:
-        items = [as_list(item) for item in read_array(data)]
-        need(1 <= len(items) <= MERGED_MAX and all(len(item) == 5 for item in items), "no merge")
-        as_rising([as_bytes(item[0], 16) for item in items])
-        for item in items:
-            as_int(item[3])
-            as_bytes(item[4], 64)
-        return [(as_bytes(item[0]), as_int(item[1], 1), as_bytes(item[2], 32)) for item in items]
-    except Refused:
-        return []
+def _granted(entry: Entry) -> bytes:
+    at = {"tenant.create": 3, "member.admit": 1, "identity.rotate": 2}[entry.kind]
+    return as_bytes(read_array(entry.data)[at], 32)
+
+
+def _faults(entries: list[Entry]) -> list[tuple[Entry, str]]:
+    """What is wrong with entries by themselves, and with their place in the feed."""
+    found, last = [], -1
+    for entry in entries:
+        if entry.hlc <= last:
+            found.append((entry, "hlc.not_rising"))
+        elif entry.visibility > 2:
+            found.append((entry, "visibility.unknown"))
+        elif not entry.is_stub and entry.header is None:
+            found.append((entry, "header.malformed"))
+        last = max(last, entry.hlc)
+    return found

@@ -181,7 +181,9 @@ class Registers:
         if not self._cuts:
             return (span,)
         record = find_span(self._conn, self._tenant, self._feeds, span)
-        said = origin_of(record) if record is not None else None
+        if record is None or self._said(record).restores is None:
+            return (span,)
+        said = origin_of(record)
         if said is None or said.way != "restore":
             return (span,)
         return (span, *map(parse_span_id, said.spans))

@@ -6,6 +6,7 @@ Shares no code with lognode.
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import Any
 
 from tests.independent.protocol.control import Said
 from tests.independent.protocol.fields import sha256
@@ -29,11 +30,11 @@ ADMITTING = ("member.admit", "identity.rotate")
 class Membership:
     """In the form of the vectors."""
 
-    members: list[dict[str, object]] = field(default_factory=list)
-    cuts: list[list[object]] = field(default_factory=list)
-    voids: list[list[object]] = field(default_factory=list)
-    forks: list[list[object]] = field(default_factory=list)
-    invites: list[dict[str, object]] = field(default_factory=list)
+    members: list[dict[str, Any]] = field(default_factory=list)
+    cuts: list[list[Any]] = field(default_factory=list)
+    voids: list[list[Any]] = field(default_factory=list)
+    forks: list[list[Any]] = field(default_factory=list)
+    invites: list[dict[str, Any]] = field(default_factory=list)
     policies: list[list[str]] = field(default_factory=list)
 
 
