@@ -218,6 +218,9 @@ class Which:
     at: str | None = None
     """The id of a span, with --known-by."""
 
+    no_merges: Flag = False
+    """Without the merges that nodes write by themselves."""
+
     def filter(self, order: Literal["timeline", "arrival"] = "timeline") -> "Filter":
         """The client's filter."""
         from lognode.client.filter import Filter
@@ -241,6 +244,7 @@ class Which:
             text=self.text,
             known_by=self.known_by,
             at=self.at,
+            merges=not self.no_merges,
             order=order,
         )
 

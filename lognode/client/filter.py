@@ -9,6 +9,7 @@ import msgspec
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Any of `kinds` (`order.*` is every kind below order), all of `tags`, and every other field that is given.
 
+    Without `merges`, none of the `timeline.merge` spans that nodes write by themselves.
     `known_by` and `at` go together: what that node knew when it wrote that span, or last before that.
     `since` <= span time < `until`, both with a time zone.
     `order` is that of the answer: timeline is span time, arrival the order in which this node took them in.
@@ -30,6 +31,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     known_by: str | None = None
     at: str | None = None
+    merges: bool = True
     order: Literal["timeline", "arrival"] = "timeline"
 
     def __post_init__(self) -> None:
@@ -60,6 +62,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
             ("text", self.text),
             ("known_by", self.known_by),
             ("at", self.at),
+            ("merges", None if self.merges else "false"),
             ("order", None if live else self.order),
         ]
         params = [("kind", kind) for kind in self.kinds] + [("tag", tag) for tag in self.tags]

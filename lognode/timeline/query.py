@@ -53,6 +53,7 @@ class Query(msgspec.Struct, frozen=True):
     workflow_id: str | None = None
     flow_id: str | None = None
     text: str | None = None
+    merges: bool = True  # False: none of the spans in which nodes sign what they hold
     known_by: bytes | None = None  # node key
     known_at: SpanId | None = None
     known: tuple[tuple[int, int], ...] | None = None  # what these two come to: feeds by number, and sizes
@@ -313,6 +314,10 @@ def _is_descending(text: str) -> bool:
     return _one_of(SORTS)(text) == SORTS.index("desc")
 
 
+def _is_true(text: str) -> bool:
+    return bool(_one_of(("false", "true"))(text))
+
+
 # parameter -> (field of Query, how to read it)
 _FILTERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "actor": ("actor", parse_logline),
@@ -327,6 +332,7 @@ _FILTERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "workflow": ("workflow_id", _text),
     "flow": ("flow_id", _text),
     "text": ("text", _words),
+    "merges": ("merges", _is_true),
     "known_by": ("known_by", _node),
     "at": ("known_at", parse_span_id),
     "order": ("order", _order),

@@ -53,6 +53,7 @@ def plan_of(rows: Rows, query: Query, *, whole: bool = False) -> str:
 
 IN_ORDER = [
     (Query(), "USING INDEX spans_by_time (tenant=? AND hlc>? AND hlc<?)"),
+    (Query(merges=False), "USING INDEX spans_by_time (tenant=? AND hlc>? AND hlc<?)"),
     (Query(kinds=("note",)), "USING INDEX spans_by_kind (kind=? AND hlc>? AND hlc<?)"),
     (Query(kinds=("note", "rare")), "USING COVERING INDEX spans_by_kind (kind=? AND hlc>? AND hlc<?)"),
     (

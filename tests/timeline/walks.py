@@ -14,7 +14,7 @@ from lognode.timeline.store.read.search import index_next, search_enable
 from tests.timeline.rows import Row, Rows
 
 ACTORS = [logline(LogLineKind.PERSON, bytes([number]) * 32) for number in range(2)]
-KINDS = ("note", "order.paid", "order.sent.late", "orders", "order")
+KINDS = ("note", "order.paid", "order.sent.late", "orders", "order", "timeline.merge")
 WORDS = ("red", "green", "blue")
 HALF_MS = 1 << 15  # the hlc counter has 16 bits, so two of these make a millisecond
 
@@ -119,6 +119,7 @@ def queries(draw: st.DrawFn, timeline: Timeline) -> Query:
         "contract_id": st.sampled_from(["x", "y"]),
         "workflow_id": st.sampled_from(["x", "y"]),
         "flow_id": st.sampled_from(["x", "y"]),
+        "merges": st.booleans(),
         "text": st.sampled_from(["red", "green blue", "SKY", '"green blue"', "gre*"]),
     }
     names = draw(st.lists(st.sampled_from(sorted(filters)), max_size=3, unique=True))
@@ -144,7 +145,8 @@ def _passes(row: Row, query: Query) -> bool:
         row.kind.startswith(kind[:-1]) if kind.endswith(".*") else row.kind == kind for kind in query.kinds
     )
     times = (query.since_ms or 0) <= ms and (query.until_ms is None or ms < query.until_ms)
-    return same and kinds and times and set(query.tags) <= set(row.tags) and _says(row, query.text)
+    merges = query.merges or row.kind != "timeline.merge"
+    return same and kinds and merges and times and set(query.tags) <= set(row.tags) and _says(row, query.text)
 
 
 def _says(row: Row, text: str | None) -> bool:

@@ -23,6 +23,7 @@ FILTERS: Final = (
     Parameter("flow", "A flow's id"),
     Parameter("known_by", "A node, as a LogLine ID: what it knew when it wrote the span `at`, or last before that"),
     Parameter("at", "The id of a span, with `known_by`"),
+    Parameter("merges", "false leaves out the merges that nodes write by themselves", bool),
     Parameter("text", "Words of title and data; only where the tenant has full text"),
 )
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from lognode.core.limits import FILTER_KINDS_MAX
 from lognode.core.span import EXECUTED
+from lognode.timeline.agreement.merges import MERGE
 from lognode.timeline.query import PREFIX, Order, Query
 from lognode.timeline.record import CONTRACT, FLOW, ORIGIN, POSITION_MASK, SUBJECT, TAG, WORKFLOW, row_of
 from lognode.timeline.store.read.search import match_expression
@@ -43,6 +44,8 @@ class Term(NamedTuple):
 
 
 _KIND: Final = "s.kind = (SELECT kind FROM kinds WHERE tenant = ? AND name = ?)"
+# The kind is looked up once, not per candidate.
+_NO_MERGE: Final = "s.kind <> coalesce((SELECT kind FROM kinds WHERE tenant = ? AND name = ?), -1)"
 _ACTOR: Final = "s.actor = (SELECT actor FROM actors WHERE tenant = ? AND logline = ?)"
 _LABEL: Final = (
     "EXISTS (SELECT 1 FROM labels l"
@@ -99,6 +102,8 @@ def terms_of(conn: sqlite3.Connection, number: int, query: Query) -> list[Term]:
         found.append(Term("s.status = ?", (query.status,), lead))
     if query.visibility is not None:
         found.append(Term("s.visibility = ?", (query.visibility,)))
+    if not query.merges:
+        found.append(Term(_NO_MERGE, (number, MERGE)))
     if query.known is not None:
         sizes = "".join([" WHEN ? THEN ?"] * len(query.known))
         check = f"s.seq < CASE s.feed{sizes} ELSE 0 END" if query.known else "0"
