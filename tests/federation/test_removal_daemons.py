@@ -36,6 +36,7 @@ def test_a_removed_node_with_an_open_session_gets_no_further_span(start: Callabl
     shown = third.command.text("sync", "status")
     assert "[member.refused]\nhint: It was removed, or lost its invite" in shown
     assert "Hint" in (status := third.command.text("status"))
+    assert "'lognode id rotate' ran on a copy of it" in shown
     assert "2 of 2 do, none has a session with it [member.refused]" in status
     assert first.members() == second.members()
     assert first.codes() == set()

@@ -19,6 +19,6 @@ ROWS: Final[tuple[Row, ...]] = (
         409,
         False,
         "Spans of a feed that ended were recorded again",
-        "Nothing: their ids lead to the copies. Find out what ran twice with this key, and let it not do so again.",
+        "Nothing: old ids lead to the copies. Find out what ran twice with this key if the feed forked.",
     ),
 )

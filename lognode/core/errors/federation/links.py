@@ -27,6 +27,9 @@ ROWS: Final[tuple[Row, ...]] = (
         403,
         True,
         "Other members refuse this node",
-        "It was removed, or lost its invite to another: 'lognode join' with the invite tells. Join again by a new one.",
+        (
+            "It was removed, or lost its invite to another ('lognode join' with the invite tells): join by a new one. "
+            "Or 'lognode id rotate' ran on a copy of it, which is the member now: stop this one, or join as a new node."
+        ),
     ),
 )
