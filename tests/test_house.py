@@ -15,7 +15,7 @@ from cyclopts import App
 from prometheus_client import CollectorRegistry
 
 from lognode.api.app import create_app
-from lognode.api.door.access import PUBLIC_PATHS
+from lognode.api.server.door.access import PUBLIC_PATHS
 from lognode.api.services import Services
 from lognode.cli.main import build_app
 from lognode.core.errors import ERRORS

@@ -14,7 +14,7 @@ from lognode.core.errors import ERRORS
 from lognode.engine.service.meters import Meters, ProcessMeters
 from lognode.identity.certificate import tls_certificate
 from lognode.identity.keys import KeyPair
-from lognode.timeline.store.migrate import apply_migrations, migrations
+from lognode.timeline.store.opening.migrate import apply_migrations, migrations
 from lognode.timeline.verify.finding import CODES
 from tests.vectors.make_vectors import FILES
 

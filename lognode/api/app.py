@@ -17,9 +17,9 @@ from quart import websocket
 from quart.ctx import RequestContext, WebsocketContext
 from quart_trio import QuartTrio
 
-from lognode.api.door.access import PUBLIC_PATHS, Door, resolve_tenant
-from lognode.api.door.problems import error_of, problem_response, routing_error
 from lognode.api.server.connection import ApiHTTPConnection, ApiWebsocket, ApiWebsocketConnection
+from lognode.api.server.door.access import PUBLIC_PATHS, Door, resolve_tenant
+from lognode.api.server.door.problems import error_of, problem_response, routing_error
 from lognode.api.services import Services
 from lognode.core.access import Action, Principal, allow
 from lognode.core.errors import CallerError, LognodeError

@@ -16,8 +16,6 @@ from cyclopts import App, CycloptsError, Group
 from cyclopts.exceptions import UnusedCliTokensError
 
 from lognode import __version__
-from lognode.cli.commands.backup import backup_create, backup_restore, backup_verify
-from lognode.cli.commands.bundle import bundle_create, bundle_import, bundle_verify
 from lognode.cli.commands.completion import completion
 from lognode.cli.commands.config import config_check, config_show
 from lognode.cli.commands.daemon import id_show, init, next_steps, status, up
@@ -25,6 +23,7 @@ from lognode.cli.commands.evidence.checking import check_proof, prove, verify
 from lognode.cli.commands.evidence.forks import check_fork, fork_export, fork_list, fork_show
 from lognode.cli.commands.evidence.order import relation
 from lognode.cli.commands.evidence.policy import member_policy
+from lognode.cli.commands.evidence.simulation import sim
 from lognode.cli.commands.federation.identity import id_recovery_create, id_revoke, id_rotate
 from lognode.cli.commands.federation.invites import invite_create, invite_list, invite_revoke
 from lognode.cli.commands.federation.join import join
@@ -37,7 +36,8 @@ from lognode.cli.commands.federation.members import (
 )
 from lognode.cli.commands.federation.peers import peers
 from lognode.cli.commands.federation.sync import sync, sync_status
-from lognode.cli.commands.simulation import sim
+from lognode.cli.commands.keeping.backup import backup_create, backup_restore, backup_verify
+from lognode.cli.commands.keeping.bundle import bundle_create, bundle_import, bundle_verify
 from lognode.cli.commands.spans.conflicts import conflict_list, conflict_policy, conflict_resolve
 from lognode.cli.commands.spans.read import log, show, tail, why
 from lognode.cli.commands.spans.subjects import revert, state_rebuild, subject

@@ -18,7 +18,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import NONCE_BYTES, LogLine, SpanId
 from lognode.core.limits import FORMAT_VERSION
 from lognode.core.span import decode_body, encode_body, encode_header
-from lognode.engine.folding import fold_rows
+from lognode.engine.agreement.folding import fold_rows
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.agreement.merges import Merged

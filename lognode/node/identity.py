@@ -22,7 +22,7 @@ from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
-from lognode.engine.service.supervisor import cause_of
+from lognode.engine.service.upkeep.supervisor import cause_of
 from lognode.engine.service.writer import Writer
 from lognode.identity.keys import SEED_BYTES, KeyPair, NodeKeys
 from lognode.identity.store import create_key_file, find_passphrase, load_key_file, replace_key_file

@@ -19,10 +19,10 @@ from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode, format_logline
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
-from lognode.engine.service.indexer import Indexer
 from lognode.engine.service.meters import Meters, ProcessMeters
 from lognode.engine.service.standings import Standings
-from lognode.engine.service.supervisor import Supervisor
+from lognode.engine.service.upkeep.indexer import Indexer
+from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.service import Discovery

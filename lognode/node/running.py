@@ -14,7 +14,7 @@ from socket import socket as Socket  # noqa: N812 - `socket` is a module of the 
 import structlog
 import trio
 
-from lognode.engine.service.supervisor import cause_of
+from lognode.engine.service.upkeep.supervisor import cause_of
 from lognode.identity.store import write_secret_file
 from lognode.node import subsystems
 from lognode.node.parts import URL_NAME, NodeInfo, open_parts, real_world

@@ -29,7 +29,7 @@ from lognode.engine.service.agreement.conflicts import Conflicts, EventName
 from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.telling import Telling
-from lognode.engine.service.mirror import Mirror
+from lognode.engine.service.upkeep.mirror import Mirror
 from lognode.node.listening import LISTENING, start_listeners, stop_listeners
 from lognode.node.parts import Parts
 from lognode.service.log import configure_log

@@ -14,8 +14,8 @@ import structlog
 import trio
 
 from lognode.service.notify import Notifier
-from lognode.timeline.store.connection import Connection
 from lognode.timeline.store.database import Store
+from lognode.timeline.store.opening.connection import Connection
 
 # Managers advise a ping in half of the time; a third leaves room for a look that takes its time.
 PINGS_PER_PERIOD: Final = 3

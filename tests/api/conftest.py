@@ -16,7 +16,7 @@ from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
-from lognode.engine.service.supervisor import Supervisor
+from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.service import Discovery

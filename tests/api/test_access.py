@@ -10,7 +10,7 @@ from quart_trio.wrappers import TrioResponse
 
 from lognode.api.about import routes as about
 from lognode.api.app import ApiApp, Docs, create_app, current
-from lognode.api.door.access import PUBLIC_PATHS, resolve_tenant
+from lognode.api.server.door.access import PUBLIC_PATHS, resolve_tenant
 from lognode.api.services import Services
 from lognode.core.access import Action, Principal, Role
 from lognode.core.errors import CallerError

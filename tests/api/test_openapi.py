@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from lognode.api.app import ApiApp, Docs, create_app
-from lognode.api.door.access import PUBLIC_PATHS
+from lognode.api.server.door.access import PUBLIC_PATHS
 from lognode.api.services import Services
 from lognode.core.access import Action
 from lognode.core.errors import ERRORS

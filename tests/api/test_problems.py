@@ -13,7 +13,7 @@ from quart_trio.wrappers import TrioResponse
 from structlog.testing import capture_logs
 
 from lognode.api.app import ApiApp, Docs, create_app
-from lognode.api.door.problems import PROBLEM_MEDIA, error_of, problem_response
+from lognode.api.server.door.problems import PROBLEM_MEDIA, error_of, problem_response
 from lognode.api.services import Services
 from lognode.core.access import Action
 from lognode.core.errors import ERRORS, CallerError, LognodeError, NodeFault

@@ -14,7 +14,7 @@ from lognode.identity.keys import NodeKeys
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import FeedState, TenantState
 from lognode.timeline.store.controls import foretold_controls, held_controls, read_evidence
-from lognode.timeline.store.migrate import apply_migrations
+from lognode.timeline.store.opening.migrate import apply_migrations
 from lognode.timeline.store.read.ranges import read_clock
 from lognode.timeline.store.write import apply_write, load_feed, load_feeds, load_numbers, load_tenant
 

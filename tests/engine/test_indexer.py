@@ -9,7 +9,7 @@ import trio
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.limits import INDEX_STEP_SPANS
-from lognode.engine.service.indexer import Indexer
+from lognode.engine.service.upkeep.indexer import Indexer
 from lognode.timeline.query import Query
 from lognode.timeline.store.read.pages import Page, select_page
 from tests.engine.nodes import Engine, run_engine

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from lognode.core.draft import Draft, idem_key
 from lognode.core.errors import ERRORS, NodeFault
 from lognode.core.limits import INDEX_STEP_SPANS
-from lognode.engine.service.indexer import Indexer
 from lognode.engine.service.meters import ProcessMeters
+from lognode.engine.service.upkeep.indexer import Indexer
 from tests.engine.nodes import CutConnection, Engine, Wall, run_engine
 
 

@@ -17,8 +17,8 @@ import trio
 from lognode.core.draft import Draft
 from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode
-from lognode.engine.service import mirror
-from lognode.engine.service.mirror import Mirror, Segments
+from lognode.engine.service.upkeep import mirror
+from lognode.engine.service.upkeep.mirror import Mirror, Segments
 from lognode.timeline.record import span_json
 from tests.engine.nodes import Engine, all_records, run_engine
 

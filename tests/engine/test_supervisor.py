@@ -14,7 +14,7 @@ from lognode.core.errors import NodeFault
 from lognode.core.limits import RESTART_S_MAX, RESTART_S_MIN, RESTART_WELL_S
 from lognode.core.world import World
 from lognode.engine.service.meters import Meters
-from lognode.engine.service.supervisor import Supervisor, backoff_s
+from lognode.engine.service.upkeep.supervisor import Supervisor, backoff_s
 
 WORLD = World(lambda: 0, lambda: 0.0, bytes)  # whose chance is always 0
 FAULT = NodeFault("disk.full", "no room for it")

@@ -16,7 +16,7 @@ from lognode.core.span import decode_body, decode_header
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.timeline.record import Record, id_of, leaf_of
 from lognode.timeline.store import database
-from lognode.timeline.store.migrate import connect_reader, connect_writer
+from lognode.timeline.store.opening.migrate import connect_reader, connect_writer
 from tests.engine.nodes import CutConnection, Engine, Wall, assert_sound, drafts, run_engine
 
 

@@ -22,7 +22,7 @@ from lognode.api.spans.admission import Admission
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import TenantId
-from lognode.engine.service import mirror
+from lognode.engine.service.upkeep import mirror
 from lognode.engine.service.writer import Writer
 from lognode.federation.sync.service.linking.links import Links
 from lognode.federation.sync.service.state.tie import Tie
@@ -31,7 +31,8 @@ from lognode.federation.transport.doors.handshake import PeerDoor
 from lognode.federation.transport.doors.peer_app import PeerApp
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import WritePlan
-from lognode.timeline.store import database, migrate
+from lognode.timeline.store import database
+from lognode.timeline.store.opening import migrate
 from lognode.timeline.store.write import apply_write
 
 PR_SET_PTRACER: Final = 0x59616D61

@@ -15,7 +15,7 @@ from lognode.core.errors import NodeFault
 from lognode.core.ids import SpanId
 from lognode.core.world import World
 from lognode.engine.service.meters import Meters
-from lognode.engine.service.supervisor import Supervisor
+from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.federation.transport.census import Census, take_census
 from lognode.federation.transport.doors.roster import Roster
 from lognode.federation.transport.listeners import LISTENERS, Listener, Listeners

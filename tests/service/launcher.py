@@ -11,7 +11,7 @@ from lognode.__main__ import main
 from lognode.api.app import ApiApp
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening
-from lognode.engine.service.indexer import Indexer
+from lognode.engine.service.upkeep.indexer import Indexer
 from lognode.node import subsystems
 from lognode.service.watchdog import Watchdog
 

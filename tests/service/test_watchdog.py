@@ -13,7 +13,7 @@ from lognode.service.notify import Notifier
 from lognode.service.watchdog import Watchdog
 from lognode.timeline.store import database
 from lognode.timeline.store.database import open_store
-from lognode.timeline.store.migrate import connect_reader
+from lognode.timeline.store.opening.migrate import connect_reader
 
 HANG_S_MAX: Final = 30
 WATCHDOG_S: Final = 0.03

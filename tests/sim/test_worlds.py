@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from lognode.cli.commands.simulation import sim
+from lognode.cli.commands.evidence.simulation import sim
 from lognode.sim.simulation import Scenario, scenario_of, simulate
 from tests.cli.lognode_command import Lognode
 from tests.sim.test_variants import skip_one_feed

@@ -9,7 +9,7 @@ from typing import Final
 
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.store.audit import audit
-from lognode.timeline.store.migrate import apply_migrations
+from lognode.timeline.store.opening.migrate import apply_migrations
 from lognode.timeline.verify.finding import Finding
 from tests.engine.nodes import SEED
 

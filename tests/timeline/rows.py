@@ -26,7 +26,7 @@ from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.record import FeedRef, TenantRef, row_of
-from lognode.timeline.store.migrate import apply_migrations
+from lognode.timeline.store.opening.migrate import apply_migrations
 from lognode.timeline.store.write import chain_checkpoints
 
 KEYS = NodeKeys.from_seed(bytes(32))

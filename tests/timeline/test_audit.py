@@ -14,7 +14,7 @@ from lognode.core.ids import LogLineKind, logline
 from lognode.core.span import Body, encode_body
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.store.audit import audit, audit_file
-from lognode.timeline.store.migrate import apply_migrations
+from lognode.timeline.store.opening.migrate import apply_migrations
 from lognode.timeline.store.write import chain_checkpoints, load_feeds, load_tenants
 from lognode.timeline.verify.finding import CODES, FINDINGS_MAX
 from tests.timeline.audits import KEYS, audited, flip_somewhere, places, without_triggers

@@ -19,7 +19,7 @@ from lognode.timeline.state import RESTORED
 from lognode.timeline.store.backup import creation, manifest
 from lognode.timeline.store.backup.manifest import Manifest, decode_manifest, encode_manifest, sealed
 from lognode.timeline.store.backup.verification import read_manifest, verify_backup
-from lognode.timeline.store.migrate import apply_migrations, connect_writer, migrations
+from lognode.timeline.store.opening.migrate import apply_migrations, connect_writer, migrations
 from lognode.timeline.store.write import find_ending, load_feeds
 from tests.engine.nodes import SEED
 from tests.faults.failing_disk import may_mount, small_disk

@@ -14,7 +14,7 @@ import pytest
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.query import Order, Query
 from lognode.timeline.store.audit import audit, audit_file
-from lognode.timeline.store.migrate import connect_reader
+from lognode.timeline.store.opening.migrate import connect_reader
 from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.read.proofs import latest_note
 from lognode.timeline.store.write import load_feeds, load_tenants

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from lognode.timeline.store.connection import Connection, open_connection
+from lognode.timeline.store.opening.connection import Connection, open_connection
 
 
 async def memory() -> Connection:

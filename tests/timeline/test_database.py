@@ -14,7 +14,7 @@ from lognode.core.errors import NodeFault
 from lognode.core.limits import KIB, MIB
 from lognode.timeline.store import database
 from lognode.timeline.store.database import Store, lock_directory, open_store
-from lognode.timeline.store.migrate import connect_writer
+from lognode.timeline.store.opening.migrate import connect_writer
 
 HANG_S_MAX: Final = 30
 

@@ -16,12 +16,12 @@ from lognode.core.errors import LognodeError
 from lognode.identity.keys import NodeKeys
 from lognode.identity.store import sync_directory
 from lognode.timeline.query import Lineage, arrival_cursor, encode_cursor, lineage_of
-from lognode.timeline.store import migrate
 from lognode.timeline.store.audit import audit_file
 from lognode.timeline.store.backup import restoration
 from lognode.timeline.store.backup.manifest import Manifest
 from lognode.timeline.store.backup.restoration import restore_backup
 from lognode.timeline.store.database import lock_directory, open_store
+from lognode.timeline.store.opening import migrate
 from lognode.timeline.store.read.lookup import find_place
 from lognode.timeline.store.write import newest_position
 from tests.engine.nodes import SEED, drafts, run_engine

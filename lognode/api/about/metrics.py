@@ -20,7 +20,7 @@ from lognode.api.app import ApiApp, Docs, Parameter
 from lognode.api.services import Services
 from lognode.core.access import Action
 from lognode.core.limits import READY_S_MAX
-from lognode.engine.service.supervisor import STATES, sort_of
+from lognode.engine.service.upkeep.supervisor import STATES, sort_of
 
 
 def register(app: ApiApp) -> None:

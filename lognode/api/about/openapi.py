@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from lognode.api.app import Media, Parameter, Route
-from lognode.api.door.problems import PROBLEM_MEDIA
+from lognode.api.server.door.problems import PROBLEM_MEDIA
 from lognode.core.errors import ERRORS
 
 _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Final
 
-from lognode.core.errors import files, identity, requests, values, work
+from lognode.core.errors import requests, values
 from lognode.core.errors.agreement import copies, forks, policies, records, states
 from lognode.core.errors.federation import addresses, connections, intake, joining, links, peers
+from lognode.core.errors.node import files, identity, work
 from lognode.core.errors.spec import ErrorSpec
 
 _TABLES: Final = (

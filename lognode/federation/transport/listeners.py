@@ -11,7 +11,7 @@ import trio
 
 from lognode.core.limits import ROSTER_LOOK_S_MAX
 from lognode.core.world import World
-from lognode.engine.service.supervisor import Supervisor
+from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.federation.transport.census import Census
 from lognode.federation.transport.doors.roster import Roster
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, TypeVarTuple, cast
 
 from lognode.timeline.state import WritePlan
-from lognode.timeline.store.connection import Connection
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.migrate import apply_migrations
+from lognode.timeline.store.opening.connection import Connection
+from lognode.timeline.store.opening.migrate import apply_migrations
 from lognode.timeline.store.write import apply_write
 
 R = TypeVar("R")

@@ -20,8 +20,8 @@ from lognode.core.ids import b32encode
 from lognode.core.limits import LOCK_RETRY_S, READERS
 from lognode.identity.store import sync_directory
 from lognode.timeline.record import FeedRef, TenantRef
-from lognode.timeline.store.connection import Connection, open_connection
-from lognode.timeline.store.migrate import READER_CACHE_KIB, connect_reader, connect_writer
+from lognode.timeline.store.opening.connection import Connection, open_connection
+from lognode.timeline.store.opening.migrate import READER_CACHE_KIB, connect_reader, connect_writer
 from lognode.timeline.store.write import load_feeds, load_tenants
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from lognode.core.access import Level
 from lognode.core.ids import FeedId
 from lognode.core.limits import MERGE_FEEDS_MAX, MERGE_IDLE_S, MERGE_RETRY_S, SIZE_MAX
 from lognode.core.world import World
-from lognode.engine.merging import Merge, sign_merge
+from lognode.engine.agreement.merging import Merge, sign_merge
 from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.agreement.news import Fresh

@@ -26,7 +26,7 @@ from lognode.timeline.store.audit.reading import UNREADABLE, Reading, as_bytes, 
 from lognode.timeline.store.audit.subjects import check_subjects
 from lognode.timeline.store.audit.trees import Trees
 from lognode.timeline.store.audit.voids import check_voids
-from lognode.timeline.store.migrate import (
+from lognode.timeline.store.opening.migrate import (
     AGREEMENT_VERSION,
     ALERTS_VERSION,
     ENDINGS_VERSION,

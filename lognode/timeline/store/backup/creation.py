@@ -35,7 +35,7 @@ from lognode.timeline.store.backup.manifest import (
     sealed,
 )
 from lognode.timeline.store.database import file_fault, open_fault
-from lognode.timeline.store.migrate import apply_migrations, check_version, connect_reader
+from lognode.timeline.store.opening.migrate import apply_migrations, check_version, connect_reader
 from lognode.timeline.store.write import end_open_feeds, load_feeds, load_tenants, newest_checkpoint
 
 _TAKEN: Final = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY})

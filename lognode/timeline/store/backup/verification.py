@@ -14,7 +14,7 @@ from lognode.identity.keyfile import open_seed, public_of
 from lognode.timeline.store.audit import audit
 from lognode.timeline.store.backup.creation import Progress, describe_file, describe_tenants
 from lognode.timeline.store.backup.manifest import DATABASE, KEY, MANIFEST, Manifest, decode_manifest
-from lognode.timeline.store.migrate import connect_reader, migrations
+from lognode.timeline.store.opening.migrate import connect_reader, migrations
 from lognode.timeline.store.write import find_ending, find_open_feeds
 from lognode.timeline.verify.finding import Finding
 

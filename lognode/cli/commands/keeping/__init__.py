@@ -1,0 +1,1 @@
+"""Commands that keep a timeline elsewhere: backups and bundles."""

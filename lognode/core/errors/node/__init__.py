@@ -1,0 +1,1 @@
+"""Errors of this node: its files, its identity, its work."""

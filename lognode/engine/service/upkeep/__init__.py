@@ -1,0 +1,1 @@
+"""What the node keeps up behind the timeline, and runs again where it fails."""

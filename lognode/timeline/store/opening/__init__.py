@@ -1,0 +1,1 @@
+"""Opening the database file: connections, the schema."""
