@@ -224,9 +224,11 @@ class Simulation:
         self.rewound.update(span for span, (author, _) in self.acknowledged.items() if author is machine)
 
     async def begin(self, dialer: Machine, answerer: Machine) -> None:
-        """Begin a run between two machines."""
+        """Begin a run between two machines, where the first knows the other as a member: nobody else is dialled."""
         self._exchanges = [exchange for exchange in self._exchanges if exchange.is_alive]
         if len(self._exchanges) == _RUNS_MAX or not dialer.is_up or dialer.tenant is None:
+            return
+        if not dialer.accepts(answerer.keys.public):
             return
         self._order += 1
         exchange = Exchange(self._order, dialer, answerer, self.liar)

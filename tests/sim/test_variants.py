@@ -134,7 +134,7 @@ VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
     "skip one feed": (skip_one_feed, [Scenario(seed, 4) for seed in range(10)]),
     "go on in a cut feed": (go_on_in_a_cut_feed, [Scenario(seed, 6, recoveries=True) for seed in range(30)]),
     "cut nothing": (cut_nothing, [Scenario(seed, 5, "forks") for seed in range(20)]),
-    "go on without continuity": (go_on_without_continuity, [Scenario(seed, 4, copies=True) for seed in range(20)]),
+    "go on without continuity": (go_on_without_continuity, [Scenario(seed, 4, copies=True) for seed in range(20, 50)]),
     "name epochs by number": (name_epochs_by_number, [Scenario(seed, 4, copies=True) for seed in range(20)]),
     "merge what is ahead": (merge_what_is_ahead, [Scenario(seed, 4) for seed in range(10)]),
     "compare sizes only": (compare_sizes_only, [Scenario(seed, 4, "forks") for seed in range(80)]),

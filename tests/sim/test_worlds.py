@@ -30,6 +30,14 @@ REGRESSIONS: Final = [
     Scenario(181, 7, recoveries=True, copies=True),
     # A feed that was opened after a clock had run ahead began before what was settled.
     Scenario(548, 9, "forks", copies=True),
+    # Two clones restored one span, and which copy was before the other was the order of rows.
+    Scenario(302, 4, copies=True),
+    # A fork was known to observers alone, which could not tell the others.
+    Scenario(344, 3, copies=True),
+    # What a node that was put back got back of its former feed came before what it had called settled.
+    Scenario(2451, 4, copies=True),
+    # A removed node was dialled, and held what its caller had forgotten.
+    Scenario(985, 2, recoveries=True, copies=True),
 ]
 
 
