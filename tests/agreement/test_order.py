@@ -1,19 +1,18 @@
 """Causal order as stored spans have it: which knew of which, and what a node knew, against what really happened."""
 
 from collections.abc import Mapping
-from functools import partial
-from itertools import count
 from random import Random
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from lognode.core.clock import hlc_from_ms
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX, SIZE_MAX
-from lognode.core.span import span_id
-from lognode.timeline.query import Query
+from lognode.timeline.agreement.merges import MERGE
+from lognode.timeline.query import ORDERS, SORTS, Order, Query, place_of, start_cursor
 from lognode.timeline.record import FeedRef, Record, feed_of, id_of
 from lognode.timeline.store.agreement.pasts import compare_spans, resolved
 from lognode.timeline.store.read.lookup import find_span
@@ -124,27 +123,39 @@ def knew(world: World, node_key: bytes, at: SpanId) -> set[SpanId]:
     return {id_of(record, feed_of(record, world.feeds).feed_id) for record in page.records}
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("kinds", [(), ("note",), (MERGE,)])
+def test_a_walk_through_what_a_node_knew_gives_each_span_once_in_order(
+    order: Order, sort: str, kinds: tuple[str, ...], world: World
+) -> None:
+    """In times that spans of different nodes share, whichever index leads, from both ends."""
+    descending = sort == "desc"
+    conn, tenant, feeds = world.node.conn, world.node.tenant, world.feeds
+    key, at = world.pens[2].keys.public, world.written[2][-5]
+    query = Query(known_by=key, known_at=at, order=order, descending=descending, kinds=kinds, limit=7)
+    query = resolved(conn, tenant, feeds, query)
+    cursor, walked = start_cursor(order) if not descending else None, []
+    while True:
+        page = select_page(conn, tenant, feeds, query, **{"before" if descending else "after": cursor})
+        walked += page.records
+        if not page.is_cut:
+            break
+        cursor = page.older if descending else page.newer
+    places = [place_of(record, feeds, order).key for record in walked]
+    assert places == sorted(set(places), reverse=descending)
+    whole = select_page(conn, tenant, feeds, msgspec.structs.replace(query, known=None, limit=1000)).records
+    sizes = dict(query.known or ())
+    assert {record.position for record in walked} == {
+        record.position for record in whole if record.seq < sizes.get(record.feed, 0)
+    }
+    assert len(walked) > 10
+
+
 def test_a_span_that_is_not_here_is_no_place_in_time(world: World) -> None:
     with pytest.raises(CallerError) as failure:
         knew(world, world.pens[0].keys.public, SpanId(bytes(24)))
     assert (failure.value.code, failure.value.place) == ("span.unknown", "at")
-
-
-def small_world(spans: int) -> tuple[Receiver, list[Pen]]:
-    """Two that hear of each other four times, and write this many spans each in between."""
-    founder = Founder()
-    member = founder.member(2)
-    for _ in range(4):
-        for pen in (founder, member):
-            for _ in range(spans // 4):
-                pen.write()
-        founder.merge(member.head)
-        member.merge(founder.head)
-    node = Receiver(founder.tenant)
-    for pen in (founder, member):
-        for start in range(0, len(pen.entries), 1000):
-            node.take(pen.range(start, min(start + 1000, len(pen.entries))))
-    return node, [founder, member]
 
 
 def ask(node: Receiver, one: SpanId, other: SpanId) -> tuple[str, list[FeedId]]:
@@ -154,24 +165,6 @@ def ask(node: Receiver, one: SpanId, other: SpanId) -> tuple[str, list[FeedId]]:
     assert records[0] is not None
     assert records[1] is not None
     return compare_spans(node.conn, node.tenant, feeds, records[0], records[1])
-
-
-def _goes_on(work: "count[int]") -> bool:
-    return next(work) < 0
-
-
-def test_an_answer_costs_no_more_where_there_are_many_spans() -> None:
-    costs = []
-    for spans in (400, 8_000):
-        node, (one, other) = small_world(spans)
-        work = count()
-        node.conn.set_progress_handler(partial(_goes_on, work), WORK_STEPS)
-        first, last = [span_id(pen.entries[seq].hlc, pen.leaves[seq]) for pen, seq in ((one, 10), (other, spans))]
-        assert ask(node, first, last) == ("before", [])
-        node.conn.set_progress_handler(None, 0)
-        costs.append(next(work))
-    few, many = costs
-    assert many < few + 2_000  # the 255 entries below a tile, at most
 
 
 def test_while_entries_are_missing_that_somebody_knew_an_answer_says_so() -> None:

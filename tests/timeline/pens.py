@@ -116,11 +116,11 @@ class Pen:
         """What others know who hold all of it."""
         return self.feed_id, len(self.leaves), root_of(grow(EMPTY, self.leaves).border)
 
-    def merge(self, *heads: tuple[FeedId, int, bytes], time_s: int = 1_760_000_000) -> SpanId:
+    def merge(self, *heads: tuple[FeedId, int, bytes], time_s: int = 1_760_000_000, hlc: int | None = None) -> SpanId:
         """A merge of what others have written."""
         witness = self.keys.witness_key(self.tenant)
         merged = [Merged(*head, time_s, cosign(witness, self.tenant, *head, time_s)) for head in heads]
-        return self.write(MERGE, merge_data(merged), visibility=PUBLIC)
+        return self.write(MERGE, merge_data(merged), visibility=PUBLIC, hlc=hlc)
 
     def foretold(self, seq: int, size: int | None = None) -> Foretold:
         """A span ahead of its range."""

@@ -135,5 +135,7 @@ def resolved(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, Fe
     past = past_of([_place(record, feeds)], knowledge)
     held = {feed.feed_id: feed for feed in list(feeds.values()) if feed.tenant == tenant.number}
     newest = [Place(feed, size - 1) for feed, size in past.items() if held[feed].node_key == query.known_by]
-    known = [(held[feed].number, size) for feed, size in past_of(newest, knowledge).items()]
+    # What counts no longer is in no page; it may be much, at the end of a feed.
+    sizes = {feed: min(size, knowledge.counted(feed)) for feed, size in past_of(newest, knowledge).items()}
+    known = [(held[feed].number, size) for feed, size in sizes.items() if size]
     return msgspec.structs.replace(query, known=tuple(sorted(known)))

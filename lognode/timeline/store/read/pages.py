@@ -1,15 +1,19 @@
 """Pages of a timeline: from a Query and a cursor to one SQL statement, and its rows in order.
 
 One term of the query leads: its index yields candidates, the other terms check them. Where several indexes
-could lead, each is counted up to LEAD_ROWS_MAX and the smallest does. Knows no JSON and writes nothing.
+could lead, each is counted up to LEAD_ROWS_MAX and the smallest does. What a node knew is read feed by feed, unless an
+index has fewer. Knows no JSON and writes nothing.
 Invariant: a walk by cursors gives every span that matches exactly once, also where spans share one hlc; the row
 range in every statement keeps it inside its tenant.
 """
 
+import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache, partial
+from heapq import merge
+from itertools import islice
 from operator import gt, lt
 from typing import Any, Final, NamedTuple
 
@@ -50,12 +54,18 @@ class _Statement(NamedTuple):
     branches: tuple[Values, ...]
     check_values: Values
     descending: bool
+    known: Order | None = None  # of a statement for a feed up to some size: its branches are merged in this order
 
 
 # Record._make without its Python frame: a quarter of its time less, for every record of every page.
 _record: Final[Callable[[tuple[Any, ...]], Record]] = partial(tuple.__new__, Record)
 
 _BODIES: Final = "LEFT JOIN bodies b ON b.row = s.row"
+_LISTED: Final = "json_each(?) found CROSS JOIN spans s ON s.row = found.value"
+_IN_FEED: Final = (
+    "SELECT s.seq, s.hlc, s.row FROM spans s INDEXED BY spans_by_place WHERE s.feed = ? AND s.seq >= ? AND s.seq < ?"
+)
+_FROM: Final = f"{_IN_FEED} ORDER BY s.seq LIMIT 1"
 
 
 def select_page(
@@ -191,19 +201,71 @@ def _fetch(
     """
     if not statement.branches:
         return [], 0
-    values: list[object] = []
-    for branch in statement.branches:
-        values += branch + bounds + statement.check_values
-    values.append(limit)
     rows: list[tuple[Any, ...]] = []
     weight = 0
-    with closing(conn.execute(statement.sql, values)) as found:
+    with closing(_candidates(conn, statement, bounds, limit)) as found:
         while step := found.fetchmany(min(len(rows) or 1, PAGE_STEP_SPANS_MAX)):
             rows += step
             weight += sum([len(row[_BODY] or b"") for row in step])
             if weight > bytes_max and len(rows) > 1 and limit != _NO_LIMIT:
                 break
     return list(map(_record, rows)), weight
+
+
+def _candidates(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> sqlite3.Cursor:
+    """The first `limit` rows of a statement, still to be read."""
+    if statement.known is not None:
+        found = json.dumps(_known_rows(conn, statement, bounds, limit))
+        return conn.execute(f"SELECT {RECORD_COLUMNS} FROM {_LISTED} {_BODIES}", (found,))
+    values: list[object] = []
+    for branch in statement.branches:
+        values += branch + bounds + statement.check_values
+    return conn.execute(statement.sql, [*values, limit])
+
+
+def _known_rows(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> list[int]:
+    """The rows of the first `limit` spans of several feeds, each read no further than they reach."""
+    ways = [_walk_feed(conn, statement, branch, bounds) for branch in statement.branches]
+    merged = merge(*ways, reverse=statement.descending)
+    return [row for _, row in (merged if limit == _NO_LIMIT else islice(merged, limit))]
+
+
+def _walk_feed(
+    conn: sqlite3.Connection, statement: _Statement, branch: Values, bounds: Bounds
+) -> Iterator[tuple[int, int]]:
+    """Place in the order and row of the spans in a feed's beginning, in steps that grow."""
+    (feed, size), (low, high, first, last) = branch, bounds
+    assert isinstance(feed, int)
+    assert isinstance(size, int)
+    # The later a span stands in its feed, the later it is in both orders.
+    start = _first_seq(conn, feed, size, lambda hlc, row: hlc >= low and row >= first)
+    stop = _first_seq(conn, feed, size, lambda hlc, row: hlc > high or row > last)
+    step = PAGE_STEP_SPANS_MAX
+    while start < stop:
+        found = conn.execute(statement.sql, (feed, start, stop, *statement.check_values, step)).fetchall()
+        for _, hlc, row in found:
+            yield (hlc if statement.known == "timeline" else row), row
+        if len(found) < step:
+            return
+        reached = found[-1][0]
+        start, stop = (start, reached) if statement.descending else (reached + 1, stop)
+        step *= 2
+
+
+def _first_seq(conn: sqlite3.Connection, feed: int, size: int, is_reached: Callable[[int, int], bool]) -> int:
+    """Where the first span of a feed stands whose hlc and row reach something; `size` if none before that does.
+
+    As many looks as `size` has bits.
+    """
+    start, stop = 0, size
+    while start < stop:
+        middle = (start + stop) // 2
+        found = conn.execute(_FROM, (feed, middle, stop)).fetchone()
+        if found is None or is_reached(found[1], found[2]):
+            stop = middle
+        else:
+            start = found[0] + 1
+    return start
 
 
 def _plan(conn: sqlite3.Connection, number: int, query: Query, bounds: Bounds, *, descending: bool) -> _Statement:
@@ -213,13 +275,17 @@ def _plan(conn: sqlite3.Connection, number: int, query: Query, bounds: Bounds, *
     """
     terms = terms_of(conn, number, query)
     leads = [term.lead for term in terms if term.lead]
-    if len(leads) == 1 and leads[0].via.yields == query.order:
+    if len(leads) == 1 and leads[0].via.yields == query.order and query.known is None:
         return _led_by(leads[0], terms, query.order, descending=descending)
     fewest, best = LEAD_ROWS_MAX + 1, walk(number, query.order)
     for lead in leads:
         count = _count(conn, lead, bounds)
         if count < fewest and (count < LEAD_ROWS_MAX or lead.via.yields == query.order):
             fewest, best = count, lead
+    # A search is made once for a whole statement, so it is no check of many.
+    if query.known is not None and query.text is None and fewest >= LEAD_ROWS_MAX:
+        checks = terms_of(conn, number, msgspec.structs.replace(query, known=None))
+        return _of_feeds(query.known, checks, query.order, descending=descending)
     return _led_by(best, terms, query.order, descending=descending)
 
 
@@ -227,6 +293,13 @@ def _led_by(lead: Lead, terms: list[Term], order: Order, *, descending: bool) ->
     checks = [term for term in terms if term.lead is not lead]
     sql = _page_sql(lead.via, len(lead.branches), tuple([term.check for term in checks]), order, descending=descending)
     return _Statement(sql, lead.branches, tuple([value for term in checks for value in term.values]), descending)
+
+
+def _of_feeds(known: tuple[tuple[int, int], ...], checks: list[Term], order: Order, *, descending: bool) -> _Statement:
+    """A statement for one feed up to some size, to be asked of each of these."""
+    where = "".join(f" AND {term.check}" for term in checks)
+    sql = f"{_IN_FEED}{where} ORDER BY s.seq {'DESC' if descending else 'ASC'} LIMIT ?"
+    return _Statement(sql, known, tuple([value for term in checks for value in term.values]), descending, order)
 
 
 def _count(conn: sqlite3.Connection, lead: Lead, bounds: Bounds) -> int:
