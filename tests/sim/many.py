@@ -7,7 +7,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from lognode.sim.simulation import scenario_of, simulate
+from lognode.sim.simulation import Scenario, scenario_of, simulate
+from tests.sim.worlds import worst_of
 
 
 def load(path: Path, first: int) -> dict[str, Any]:
@@ -18,9 +19,8 @@ def load(path: Path, first: int) -> dict[str, Any]:
     return {"first": first, "next": first, "failed": [], "seconds": 0.0}
 
 
-def play(seed: int) -> list[str]:
+def play(scenario: Scenario) -> list[str]:
     """What is wrong in a world."""
-    scenario = scenario_of(seed)
     try:
         return list(simulate(scenario).verdict.faults)
     except BaseExceptionGroup as broken:
@@ -34,18 +34,21 @@ def main() -> int:
     parser = ArgumentParser()
     parser.add_argument("--seeds", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--worst", action="store_true")
     parser.add_argument("--state", type=Path, default=Path("build/simulate.json"))
     options = parser.parse_args()
     options.state.parent.mkdir(parents=True, exist_ok=True)
     state = load(options.state, options.first)
     while state["next"] < state["first"] + options.seeds:
         seed, begun = state["next"], time.monotonic()
-        faults = play(seed)
+        scenario = worst_of(seed) if options.worst else scenario_of(seed)
+        faults = play(scenario)
         state["next"] += 1
         state["seconds"] += time.monotonic() - begun
         if faults:
             state["failed"].append(seed)
-            print(f"seed {seed}: {'; '.join(faults)} (lognode sim --seed {seed} --trace)", flush=True)
+            again = str(scenario) if options.worst else f"lognode sim --seed {seed} --trace"
+            print(f"seed {seed}: {'; '.join(faults)} ({again})", flush=True)
         if faults or not state["next"] % 50 or state["next"] == state["first"] + options.seeds:
             options.state.write_text(json.dumps(state), "utf-8")
             if sys.stdout.isatty():

@@ -12,7 +12,7 @@ from lognode.cli.commands.evidence.simulation import sim
 from lognode.sim.simulation import Scenario, scenario_of, simulate
 from tests.cli.lognode_command import Lognode
 from tests.sim.test_variants import skip_one_feed
-from tests.sim.worlds import faults_in
+from tests.sim.worlds import faults_in, worst_of
 
 SEEDS: Final = 300
 PARTS: Final = 6
@@ -44,6 +44,10 @@ REGRESSIONS: Final = [
 @pytest.mark.parametrize("part", range(PARTS))
 def test_all_members_agree_in_every_world(part: int) -> None:
     assert not faults_in(scenario_of(seed) for seed in range(part, SEEDS, PARTS))
+
+
+def test_all_members_agree_where_all_trouble_comes_together() -> None:
+    assert not faults_in(worst_of(seed) for seed in range(20))
 
 
 @pytest.mark.parametrize("scenario", REGRESSIONS, ids=str)

@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable
 
-from lognode.sim.simulation import Scenario, scenario_of, simulate
+from lognode.sim.machines.liar import FORKS, STYLES
+from lognode.sim.simulation import Scenario, chance, scenario_of, simulate
+
+
+def worst_of(seed: int) -> Scenario:
+    """A world in which somebody lies, nodes leave and are revoked, and disks are put back and cloned."""
+    random = chance(f"wide {seed}")
+    nodes, liar = random.choice((4, 4, 5, 6, 7)), random.choice([*sorted(STYLES), FORKS])
+    return Scenario(seed, nodes, liar, recoveries=True, copies=True)
 
 
 def faults_in(scenarios: Iterable[Scenario]) -> list[str]:
@@ -11,7 +19,8 @@ def faults_in(scenarios: Iterable[Scenario]) -> list[str]:
     for scenario in scenarios:
         outcome = simulate(scenario)
         found += [
-            f"lognode sim --seed {scenario.seed} --nodes {scenario.nodes}: {fault}" for fault in outcome.verdict.faults
+            f"{scenario}, lognode sim --seed {scenario.seed} --nodes {scenario.nodes}: {fault}"
+            for fault in outcome.verdict.faults
         ]
     return found
 
@@ -28,4 +37,4 @@ def is_found(scenarios: Iterable[Scenario]) -> bool:
     return False
 
 
-__all__ = ["faults_in", "is_found", "scenario_of"]
+__all__ = ["faults_in", "is_found", "scenario_of", "worst_of"]
