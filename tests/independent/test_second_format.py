@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.independent.protocol import drafts, keys, records
+from tests.independent.protocol import drafts, keys, node_files, records
 from tests.independent.protocol.cbor import Refused, read_array, read_value
 from tests.independent.protocol.fields import (
     base32,
@@ -244,3 +244,42 @@ def test_other_checkpoints_and_proofs_are_refused(vector: Vector) -> None:
     judge: Callable[..., object] = check_proof if vector["code"] == "proof.invalid" else check_checkpoint
     with pytest.raises(Refused):
         judge(bytes.fromhex(vector["hex"]), read_vkey(vector["vkey"]))
+
+
+def test_key_files_hold_the_seed() -> None:
+    for vector in vectors("keyfiles")["accepted"]:
+        words = vector["passphrase"]
+        assert node_files.read_key_file(vector["text"].encode(), words and words.encode()).hex() == vector["seed"]
+
+
+@refused(vectors("keyfiles")["refused"])
+def test_other_key_files_are_refused(vector: Vector) -> None:
+    words = vector["passphrase"]
+    with pytest.raises(Refused):
+        node_files.read_key_file(vector["text"].encode(), words and words.encode())
+
+
+def test_manifests_of_backups_are_as_they_were_sealed() -> None:
+    for vector in vectors("backups")["accepted"]:
+        said: Any = node_files.read_manifest(vector["text"].encode())
+        assert sum(feed["size"] for tenant in said["tenants"] for feed in tenant["feeds"]) == vector["spans"]
+
+
+@refused(vectors("backups")["refused"])
+def test_other_manifests_are_refused(vector: Vector) -> None:
+    with pytest.raises(Refused):
+        node_files.read_manifest(vector["text"].encode())
+
+
+def test_announcements_say_who_listens_where() -> None:
+    held = vectors("announcements")
+    for vector in held["accepted"]:
+        found = node_files.read_announcement(bytes.fromhex(vector["txt"]))
+        assert found == (vector["k"], vector["p"], vector["j"])
+        assert found[0] == base32(bytes.fromhex(held["node_key"])[:10])
+
+
+@refused(vectors("announcements")["refused"])
+def test_other_announcements_are_none(vector: Vector) -> None:
+    with pytest.raises(Refused):
+        node_files.read_announcement(bytes.fromhex(vector["txt"]))

@@ -42,6 +42,7 @@ from tests.vectors.joining import make_invites
 from tests.vectors.memberships import make_memberships
 from tests.vectors.merges import make_merges
 from tests.vectors.messages import make_messages
+from tests.vectors.node_files import make_announcements, make_backups, make_keyfiles
 from tests.vectors.refused_signatures import signatures
 from tests.vectors.restored import make_restored
 from tests.vectors.states import make_states
@@ -265,6 +266,8 @@ def make_notes() -> dict[str, Any]:
 
 
 FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
+    "announcements.json": make_announcements,
+    "backups.json": make_backups,
     "bundles.json": make_bundles,
     "clocks.json": make_clocks,
     "controls.json": make_controls,
@@ -273,6 +276,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "forks.json": make_forks,
     "ids.json": make_ids,
     "invites.json": make_invites,
+    "keyfiles.json": make_keyfiles,
     "keys.json": make_keys,
     "merges.json": make_merges,
     "messages.json": make_messages,

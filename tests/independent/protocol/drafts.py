@@ -33,7 +33,7 @@ FIELDS = {*TEXTS, "kind", "data", "metadata", "tags", "related", "visibility", "
 
 def read_json_draft(line: bytes) -> tuple[bytes, str | None, bytes]:
     """The signed array, the idempotency key and the annotations of a draft."""
-    found = _strict_json(line)
+    found = strict_json(line)
     need(isinstance(found, dict) and found.keys() <= FIELDS | {"idempotency_key"}, "no object, or an unknown field")
     assert isinstance(found, dict)
     held = {name: value for name, value in found.items() if value is not None and value != ""}
@@ -116,7 +116,7 @@ def check_origin(origin: object) -> None:
     need("run" not in origin or (origin["as"] == "replay" and 1 <= len(origin["run"].encode()) <= 64), "no run")
 
 
-def _strict_json(line: bytes) -> object:
+def strict_json(line: bytes) -> object:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         need(len(found) == len(pairs), "a key twice")
