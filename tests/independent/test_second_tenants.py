@@ -34,6 +34,7 @@ def tenant(vector: Vector) -> Tenant:
 def test_the_same_is_void_for_the_same_reason(tenant: Tenant, vector: Vector) -> None:
     assert sorted([feed.hex(), seq, why] for (feed, seq), why in tenant.voids.items()) == vector["voids"]
     assert tenant.members.cuts == vector["cuts"]
+    assert tenant.members.policies == vector["policies"]
     assert tenant.state.hex() == vector["state"]
 
 
@@ -51,7 +52,13 @@ def test_subjects_come_to_the_same(tenant: Tenant, vector: Vector) -> None:
         state = tenant.register.read(stated["subject"])
         assert [[head.id.hex(), meant.id.hex()] for head, meant in state.heads] == stated["heads"]
         assert (state.value.id.hex() if state.value else None) == stated["value"]
-    assert tenant.settled_hlc == vector["settled_hlc"]
+        local = tenant.register.local(stated["subject"])
+        assert (local and local.id.hex()) == stated["local"]
+
+
+def test_members_stand_where_their_open_feeds_end(tenant: Tenant, vector: Vector) -> None:
+    assert tenant.standings == vector["standings"]
+    assert min(hlc for *_, hlc in tenant.standings) == vector["settled_hlc"]
 
 
 STATES: Final = json.loads((Path(__file__).parent.parent / "vectors/states.json").read_text())["subjects"]

@@ -58,6 +58,8 @@ class Pen:
         *,
         number: int = 0,
         parent: tuple[FeedId, int, bytes] | None = None,
+        reason: str = "joining",
+        hlc: int | None = None,
     ) -> None:
         self.keys = keys
         self.tenant = tenant
@@ -67,8 +69,8 @@ class Pen:
         self.entries: list[Entry] = []
         self.leaves: list[bytes] = []
         self._notes: dict[int, bytes] = {}
-        data = feed_open_data(keys, tenant, self.feed_id, nonce, after, parent, "joining")
-        self.opening = self.write("feed.open", data, visibility=PUBLIC)
+        data = feed_open_data(keys, tenant, self.feed_id, nonce, after, parent, reason)
+        self.opening = self.write("feed.open", data, visibility=PUBLIC, hlc=hlc)
 
     @property
     def next_hlc(self) -> int:
@@ -129,13 +131,18 @@ class Pen:
         path = inclusion_proof(seq, size, lambda level, index: rows[level][index])
         return Foretold(self.feed_id, seq, self.entries[seq], self.note(size), path)
 
-    def store(self, conn: sqlite3.Connection, tenant: int, *, milestones: tuple[int, ...] = ()) -> FeedRef:
-        """Have a tenant hold the whole feed, with a checkpoint at each of these sizes and at the end."""
+    def store(
+        self, conn: sqlite3.Connection, tenant: int, *, milestones: tuple[int, ...] = (), own: bool = False
+    ) -> FeedRef:
+        """Have a tenant hold the whole feed, with a checkpoint at each of these sizes and at the end.
+
+        Of an `own` one private spans are held as well.
+        """
         (number,) = conn.execute("SELECT coalesce(max(feed), 0) + 1 FROM feeds").fetchone()
-        feed = FeedRef(number, tenant, self.feed_id, self.keys.public, self.key.public, own=False)
+        feed = FeedRef(number, tenant, self.feed_id, self.keys.public, self.key.public, own=own)
         conn.execute("INSERT INTO feeds VALUES (?, ?, ?, ?, ?, ?)", feed)
         position, hlc = newest_position(conn, tenant), -1
-        for seq, entry in enumerate(map(shared, self.entries)):
+        for seq, entry in enumerate(self.entries if own else map(shared, self.entries)):
             reason = inert_reason(entry, hlc)
             hlc = max(hlc, entry.hlc)
             if reason is None:

@@ -50,37 +50,29 @@ class State:
     value: Span | None
 
 
-class Register:
-    """`spans` are those that are not void; `past` says what the author at a place knew."""
+class View:
+    """What spans stand for, where these are all that is looked at."""
 
-    def __init__(self, spans: Sequence[Span], past: Callable[[Place], Past], policies: Mapping[str, str]) -> None:
-        self.spans, self.past, self.policies = spans, past, policies
-        self.pasts: dict[Place, Past] = {}
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = spans
 
-    def read(self, subject: str) -> State:
+    def candidates(self, subject: str, *, is_private: bool) -> list[Span]:
         feeds: dict[bytes, list[Span]] = {}
         for span in sorted(self.spans, key=lambda span: span.seq):
-            if span.subject == subject and self._meant(span):
+            if span.subject == subject and span.is_private == is_private and self.meant(span):
                 feeds.setdefault(span.feed, []).append(span)
-        candidates = [span for feed in feeds.values() for span in _candidates(feed)]
-        heads = sorted(candidates, key=lambda head: head.rank, reverse=True)
-        for span in list(heads):
-            if span in heads:
-                heads = [head for head in heads if not self._knows(span, head)]
-        meant = [meant for head in heads if (meant := self._meant(head))]
-        is_open = len(heads) > 1 and any(self.policies.get(one.kind) == "manual" for one in meant)
-        return State(list(zip(heads, meant, strict=True)), meant[0] if meant and not is_open else None)
+        return [span for feed in feeds.values() for span in _candidates(feed)]
 
-    def _meant(self, span: Span) -> Span | None:
+    def meant(self, span: Span) -> Span | None:
         """The span for whose content this one stands, if it stands."""
-        if not span.is_executed or span.is_private or not span.subject or self._is_taken_back(span):
+        if not span.is_executed or not span.subject or self._is_taken_back(span):
             return None
         if not _is_reserved(span):
             return span
         if span.kind != "conflict.resolve":
             return None
         chosen = self._named(span.caused_by)
-        return self._meant(chosen) if chosen and chosen.subject == span.subject and not _is_reserved(chosen) else None
+        return self.meant(chosen) if chosen and chosen.subject == span.subject and not _is_reserved(chosen) else None
 
     def _named(self, id_: bytes | None) -> Span | None:
         """The span with this id, or the copy that restores it."""
@@ -90,10 +82,33 @@ class Register:
     def _is_taken_back(self, span: Span) -> bool:
         return any(
             revert.kind == "span.revert" and revert.caused_by in {span.id, *span.names}
-            and revert.subject == span.subject and revert.is_executed and not revert.is_private
-            and not self._is_taken_back(revert)
+            and revert.subject == span.subject and revert.is_executed and not self._is_taken_back(revert)
             for revert in self.spans
         )  # fmt: skip
+
+
+class Register:
+    """`spans` are those that are not void; `past` says what the author at a place knew."""
+
+    def __init__(self, spans: Sequence[Span], past: Callable[[Place], Past], policies: Mapping[str, str]) -> None:
+        self.whole, self.shared = View(spans), View([span for span in spans if not span.is_private])
+        self.past, self.policies = past, policies
+        self.pasts: dict[Place, Past] = {}
+
+    def read(self, subject: str) -> State:
+        candidates = self.shared.candidates(subject, is_private=False)
+        heads = sorted(candidates, key=lambda head: head.rank, reverse=True)
+        for span in list(heads):
+            if span in heads:
+                heads = [head for head in heads if not self._knows(span, head)]
+        meant = [meant for head in heads if (meant := self.shared.meant(head))]
+        is_open = len(heads) > 1 and any(self.policies.get(one.kind) == "manual" for one in meant)
+        return State(list(zip(heads, meant, strict=True)), meant[0] if meant and not is_open else None)
+
+    def local(self, subject: str) -> Span | None:
+        """What the private spans say, on the node that has them."""
+        own = self.whole.candidates(subject, is_private=True)
+        return self.whole.meant(max(own, key=lambda span: span.rank)) if own else None
 
     def _knows(self, span: Span, other: Span) -> bool:
         """Whether the other span, another one, is in the past of the first, or an earlier one of the same history."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from tests.independent.protocol.cbor import Refused, read_array
 from tests.independent.protocol.control import CONTROL
@@ -175,21 +176,21 @@ class Tenant:
         return Original(restored.id, place, restored.root) if is_own and is_beyond else None
 
     @cached_property
-    def settled_hlc(self) -> int:
-        """Up to where nothing that honest members still send can be sorted in."""
-        grants = {}
+    def standings(self) -> list[list[Any]]:
+        """Each member that may write, its open feeds, and the HLC behind which its next span lies."""
+        grants, found = {}, []
         for entry in sorted(self.entries, key=lambda entry: entry.hlc):
             if entry.kind in GRANTS and entry.place not in self.voids:
                 grants[_granted(entry)] = entry.hlc
-        ends = []
         for member in self.members.members:
             if member["level"] >= TRUSTED:
                 key = bytes.fromhex(member["node_key"])
                 mine = [feed for feed, said in self.openings.items() if said.node_key == key and feed not in self.cuts]
                 parents = {said.parent[0] for feed in mine if (said := self.openings[feed]).parent}
-                newest = [max(entry.hlc for entry in self.feeds[feed]) for feed in mine if feed not in parents]
-                ends += newest or [grants[key]]
-        return min(ends)
+                ends = sorted(feed for feed in mine if feed not in parents)
+                newest = [max(entry.hlc for entry in self.feeds[feed]) for feed in ends] or [grants[key]]
+                found.append([key.hex(), [feed.hex() for feed in ends], min(newest)])
+        return found
 
 
 def _granted(entry: Entry) -> bytes:

@@ -7,7 +7,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.errors import CallerError
@@ -21,26 +21,32 @@ from lognode.timeline.store.write import newest_hlc
 _OPENING: Final = "SELECT body FROM spans JOIN bodies USING (row) WHERE feed = ? AND seq = 0"
 
 
-def settled_hlc(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], members: Membership) -> int:
-    """The time behind which all spans lie that are still to come: the lowest newest HLC of the open feeds.
+class Standing(NamedTuple):
+    """A member that may write, its open feeds, and the HLC behind which its next span lies."""
 
-    A member that may write and has no open feed here stands with its admission.
-    """
+    node_key: bytes
+    feeds: Sequence[FeedRef]
+    hlc: int
+
+
+def settled_hlc(conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], members: Membership) -> int:
+    """The time behind which all spans lie that are still to come: the lowest newest HLC of the open feeds."""
+    return min((member.hlc for member in standings(conn, tenant, feeds, members)), default=0)
+
+
+def standings(
+    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], members: Membership
+) -> Iterator[Standing]:
+    """How far each member is held that may write; one that has no open feed here stands with its admission."""
     held: defaultdict[bytes, list[FeedRef]] = defaultdict(list)
     for feed in list(feeds.values()):
         if feed.tenant == tenant.number and feed.feed_id not in members.cuts:
             held[feed.node_key].append(feed)
-    return min(
-        (
-            min(
-                [newest_hlc(conn, feed) for feed in _open(conn, held[key])],
-                default=int.from_bytes(member.admission[:8], "big"),
-            )
-            for key, member in members.members.items()
-            if member.level >= Level.TRUSTED
-        ),
-        default=0,
-    )
+    for key, member in members.members.items():
+        if member.level >= Level.TRUSTED:
+            ends = list(_open(conn, held[key]))
+            admitted = int.from_bytes(member.admission[:8], "big")
+            yield Standing(key, ends, min([newest_hlc(conn, feed) for feed in ends], default=admitted))
 
 
 def _open(conn: sqlite3.Connection, feeds: Sequence[FeedRef]) -> Iterator[FeedRef]:
