@@ -14,7 +14,7 @@ import trio
 from structlog.testing import capture_logs
 
 from lognode.core.errors import LognodeError
-from lognode.core.ids import SpanId
+from lognode.core.ids import FeedId, SpanId
 from lognode.sim.deeds.trouble import SKEWS_MS
 from lognode.sim.deeds.workload import Workload
 from lognode.sim.machines.exchange import Exchange
@@ -103,6 +103,7 @@ class Simulation:
         self.acknowledged: dict[SpanId, tuple[Machine, int]] = {}  # who wrote it, and for whom
         self.put_back = set[bytes]()  # keys of machines that went on from a backup
         self.rewound = set[SpanId]()  # those that a disk once held and does not any longer
+        self.lost = set[tuple[FeedId, int]]()  # entries that a disk once held and did not hold once it was put back
         self.looks: list[Look] = []
         self.truth = Truth()
         for machine in self.machines:
@@ -221,6 +222,7 @@ class Simulation:
         """A machine's disk is of an earlier time: what it wrote since then may be nowhere."""
         self.looks = [look for look in self.looks if look.machine is not machine]
         self.put_back.add(machine.keys.public)
+        self.lost.update(self.truth.written_beyond(machine.keys.public, machine.disk.conn))
         self.rewound.update(span for span, (author, _) in self.acknowledged.items() if author is machine)
 
     async def begin(self, dialer: Machine, answerer: Machine) -> None:

@@ -36,6 +36,7 @@ REGRESSIONS: Final = [
     Scenario(344, 3, copies=True),
     # What a node that was put back got back of its former feed came before what it had called settled.
     Scenario(2451, 4, copies=True),
+    Scenario(25400, 5, copies=True),  # by way of a newer backup
     # A removed node was dialled, and held what its caller had forgotten.
     Scenario(985, 2, recoveries=True, copies=True),
 ]

@@ -14,15 +14,14 @@ from lognode.core.access import Level
 from lognode.core.clock import HLC_MAX, Clock
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
-from lognode.core.ids import FeedId, SpanId, b32encode
-from lognode.core.span import PRIVATE, decode_body
+from lognode.core.ids import SpanId, b32encode
+from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
 from lognode.sim.machines.machine import Down, Machine
 from lognode.sim.verdicts.looks import spots_until
 from lognode.sim.verdicts.questions import COUNTED, Questions
 from lognode.timeline.agreement.merges import MERGE
 from lognode.timeline.agreement.restoring import STRANDING
-from lognode.timeline.control.founding import parse_feed_open
 from lognode.timeline.members import Control, Membership
 from lognode.timeline.record import ORIGIN, RECORD_COLUMNS, Record, body_of, header_of, id_of
 from lognode.timeline.store.agreement.settling import settled_hlc
@@ -43,9 +42,6 @@ _COPIES: Final = (
 _ENDED_COPIES: Final = (
     "SELECT value FROM labels l JOIN spans s USING (row) JOIN cuts c USING (feed)"
     f" WHERE field = {ORIGIN} AND seq >= size"
-)
-_OPENINGS: Final = (
-    "SELECT body FROM spans s JOIN kinds k ON k.kind = s.kind JOIN bodies b ON b.row = s.row WHERE k.name = 'feed.open'"
 )
 _MERGES: Final = f"SELECT count(*) FROM spans s JOIN kinds k ON k.kind = s.kind WHERE k.name = '{MERGE}'"
 
@@ -179,14 +175,14 @@ class Checks:
     def _check_looks(self) -> None:
         """What was settled stayed so, but for feeds that were cut or forked, and for nodes that run twice.
 
-        Nor does it hold for one that forgot how late it had been, and whose clock is behind; nor for what a node that
-        was put back gets back of its former feed, behind the place where it went on: that counts where it was.
+        Nor does it hold for one that forgot how late it had been, and whose clock is behind; nor for what a node had
+        written that a backup does not hold: where it comes back, from others or from a newer backup, it counts where it
+        was.
         """
         machine, world = self._honest[0], self._world
         keys = [other.keys.public for other in world.machines]
         unsure = {key for key in keys if keys.count(key) > 1}
         unsure |= {other.keys.public for other in world.machines if other.skew_ms < 0} & world.put_back
-        ends = _ends(machine)
         forked = {world.truth.authors[feed] for feed in self._final.forks}
         for look in self._world.looks:
             if look.machine not in self._honest:
@@ -195,7 +191,7 @@ class Checks:
             changed = [
                 (feed, seq)
                 for feed, seq in look.spots ^ spots_until(machine, look.hlc)
-                if feed not in self._final.cuts and seq < ends.get(feed, seq + 1)
+                if feed not in self._final.cuts and (feed, seq) not in world.lost
                 if world.truth.authors[feed] not in exempt
             ]
             if wrong := sorted(changed):
@@ -228,12 +224,6 @@ def _state(machine: Machine) -> Mapping[str, tuple[object, ...]]:
         if fold.heads:  # else only private spans of this node are about it
             found[subject] = ([head.span.id for head in fold.heads], fold.value and fold.value.means.id)
     return {**found, "settled": (settled_hlc(conn, tenant, store.feeds, machine.membership),)}
-
-
-def _ends(machine: Machine) -> Mapping[FeedId, int]:
-    """Of feeds from which another one goes on, how much of them this one names."""
-    openings = [parse_feed_open(decode_body(body).data) for (body,) in machine.disk.conn.execute(_OPENINGS)]
-    return {said.parent_feed: said.parent_size or 0 for said in openings if said.parent_feed is not None}
 
 
 def _clock(machine: Machine) -> Clock:

@@ -6,7 +6,7 @@ Knows nothing of merges. Invariant: what stands here was committed.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -100,6 +100,13 @@ class Truth:
             self._note(watched, conn, Place(number, feed_id, start, size), held)
             self._judge_merges(watched, node_key, plan)
         return done
+
+    def written_beyond(self, node_key: bytes, conn: sqlite3.Connection) -> Iterator[tuple[FeedId, int]]:
+        """The entries that a node has written and that are not on a disk."""
+        held = {feed: size for _, feed, _, size in conn.execute(_HELD)}
+        for feed, author in self.authors.items():
+            stop = max(commit.stop for commit in self.commits[feed])
+            yield from ((feed, seq) for seq in range(held.get(feed, 0), stop) if author == node_key)
 
     def _note(self, watched: Watched, conn: sqlite3.Connection, place: Place, held: Sequence[Held]) -> None:
         number, feed, start, stop = place
