@@ -71,6 +71,8 @@ MERGE_IDLE_S: Final = 1  # what came from others waits so long for an own span, 
 MERGE_RETRY_S: Final = 60  # between looks at what cannot be merged yet, such as spans ahead of now
 MERGE_LOOKS_MAX: Final = 64  # checkpoints of one feed that are looked at for one that may be merged
 
+HISTORY_STEP_ROWS: Final = 64  # of a look back for what a feed said about a subject; the first is mostly enough
+HISTORY_STEP_ROWS_MAX: Final = 4096  # steps grow up to this; a row is read in a microsecond
 ALERTS_KEPT_S: Final = 30 * 24 * 3600  # what happened to own feeds is told so long: who looks once a month sees it
 DOUBT_S: Final = 2  # after a start: so long a write waits for members that may know more of this node's feed
 

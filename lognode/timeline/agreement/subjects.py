@@ -78,8 +78,8 @@ def candidates(
     """The candidate of each feed that has one, besides what restores others behind it.
 
     `newest` is the newest span of each feed, `history` all spans of the feeds that it is given, a feed's newest first;
-    it is asked only where a newest one does not stand. `means` gives what a span stands for, None where it does not
-    stand.
+    it is asked only where a newest one does not stand, and `feeds` shrinks while it is gone through. `means` gives what
+    a span stands for, None where it does not stand.
     """
     found: list[Head] = []
     waiting: dict[FeedId, int] = {}

@@ -6,12 +6,11 @@ the newest of a feed does not stand: then its history is read backwards until on
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
 from typing import Final, NamedTuple
 
 from lognode.core.errors import CallerError
-from lognode.core.ids import SpanId, parse_span_id
-from lognode.core.limits import TEXT_BYTES_MAX
+from lognode.core.ids import FeedId, SpanId, parse_span_id
+from lognode.core.limits import HISTORY_STEP_ROWS, HISTORY_STEP_ROWS_MAX, TEXT_BYTES_MAX
 from lognode.core.span import EXECUTED, PRIVATE, decode_body
 from lognode.timeline.agreement.pasts import Place, past_of
 from lognode.timeline.agreement.restoring import read_restored
@@ -49,11 +48,19 @@ _NEWEST: Final = (
     f"SELECT {STUB_COLUMNS} FROM latest l JOIN spans s ON s.row = l.row"
     " WHERE l.tenant = ? AND l.subject = ? AND l.private = ?"
 )
-_HISTORY: Final = (
-    f"SELECT {STUB_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row"
-    f" WHERE l.tenant = ? AND l.field = {SUBJECT} AND l.value = ? AND s.status = {EXECUTED}"
-    f" AND (s.visibility = {PRIVATE}) = ? AND s.feed IN (SELECT value FROM json_each(?))"
-    " ORDER BY l.hlc DESC, l.row DESC"
+_ABOUT: Final = f"l.tenant = ? AND l.field = {SUBJECT} AND l.value = ?"
+_SOUGHT: Final = f"s.feed = ? AND s.seq < ? AND s.status = {EXECUTED} AND (s.visibility = {PRIVATE}) = ?"
+_BELOW: Final = "SELECT hlc FROM spans WHERE feed = ? AND seq < ? ORDER BY seq DESC LIMIT 1"
+# Two ways back to what a feed said: along what all feeds say about the subject, and along all that the feed says.
+_LABELS: Final = f"FROM labels l WHERE {_ABOUT} AND (l.hlc, l.row) < (?, ?) ORDER BY l.hlc DESC, l.row DESC LIMIT ?"
+_BY_SUBJECT: Final = (
+    f"SELECT {STUB_COLUMNS} FROM (SELECT l.hlc, l.row {_LABELS}) l CROSS JOIN spans s ON s.row = l.row"
+    f" WHERE {_SOUGHT} ORDER BY l.hlc DESC, l.row DESC"
+)
+_LAST_LABEL: Final = f"SELECT l.hlc, l.row {_LABELS} OFFSET ?"
+_BY_FEED: Final = (
+    f"SELECT {STUB_COLUMNS} FROM spans s WHERE {_SOUGHT} AND s.seq >= ?"
+    f" AND EXISTS (SELECT 1 FROM labels l WHERE {_ABOUT} AND l.hlc = s.hlc AND l.row = s.row) ORDER BY s.seq DESC"
 )
 _REVERTS: Final = (
     f"SELECT {RECORD_COLUMNS} FROM reverts r JOIN spans s ON s.row = r.row LEFT JOIN bodies b ON b.row = s.row"
@@ -123,15 +130,47 @@ class Registers:
         rows = self._conn.execute(_NEWEST, (number, subject, int(private)))
         newest = [self._said(Record(*row)) for row in rows.fetchall()]
 
-        def history(feeds: Collection[bytes]) -> Iterator[Said]:
-            names = f"[{', '.join(str(self._numbers[feed]) for feed in feeds)}]"  # type: ignore[index]
-            with closing(self._conn.execute(_HISTORY, (number, subject, int(private), names))) as held:
-                for row in held:
-                    said = self._said(Record(*row))
+        ends = {said.feed: min(said.seq, self._cuts.get(self._numbers[said.feed], said.seq)) for said in newest}
+
+        def history(feeds: Collection[FeedId]) -> Iterator[Said]:
+            for feed in list(feeds):
+                for record in self._history(self._numbers[feed], ends[feed], subject, private=private):
+                    said = self._said(record)
                     if may_be_value(said.kind):
                         yield said
+                    if feed not in feeds:
+                        break
 
         return candidates(newest, history, lambda said: self._means(said, subject, with_private=private))
+
+    def _history(self, feed: int, end: int, subject: str, *, private: bool) -> Iterator[Record]:
+        """What a feed says about a subject before entry `end`, the newest first.
+
+        It looks back along the subject and along the feed by turns, in steps that grow: so it costs no more than twice
+        what the shorter way does.
+        """
+        about = (self._tenant.number, subject)
+        newest = self._conn.execute(_BELOW, (feed, end)).fetchone()
+        label, seq, step = (newest[0] + 1, 0) if newest else None, end, HISTORY_STEP_ROWS
+        while label is not None and seq > 0:
+            records = self._rows(_BY_SUBJECT, (*about, *label, step, feed, end, int(private)))
+            label = self._conn.execute(_LAST_LABEL, (*about, *label, 1, step - 1)).fetchone()
+            yield from records
+            if records:
+                end = records[-1].seq
+            seq = min(seq, end)
+            if label is None:
+                break
+            records = self._rows(_BY_FEED, (feed, seq, int(private), seq - step, *about))
+            seq -= step
+            yield from records
+            if records:
+                end = records[-1].seq
+                label = min(label, (records[-1].hlc, 0))
+            step = min(2 * step, HISTORY_STEP_ROWS_MAX)
+
+    def _rows(self, sql: str, values: Sequence[object]) -> list[Record]:
+        return [Record(*row) for row in self._conn.execute(sql, values).fetchall()]
 
     def _means(self, said: Said, subject: str, *, with_private: bool) -> Said | None:
         """What a span stands for: itself, or what it chose; None where it does not stand."""
