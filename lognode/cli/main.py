@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, Final, NamedTuple
 
 from cyclopts import App, CycloptsError, Group
@@ -62,7 +62,7 @@ _USAGE_CODES: Final = frozenset(
 # Of a value on the command line, unless the error names a file or a line of one.
 _VALUE_CODES: Final = frozenset(
     {"id.malformed", "kind.invalid", "kind.reserved", "draft.invalid", "idempotency.invalid", "vkey.malformed"}
-    | {"invite.malformed", "invite.incomplete", "invite.altered", "invite.terms"}
+    | {"policy.malformed", "invite.malformed", "invite.incomplete", "invite.altered", "invite.terms"}
     | {code for code in ERRORS if code.startswith("json.")}
 )
 # Options that may also stand before the command, and whether a value follows them.
@@ -219,6 +219,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in tokens
     app = build_app()
     try:
+        _check_helped(app, tokens)
         code = app(tokens, exit_on_error=False, print_error=False)
         flush()
     except CycloptsError as error:
@@ -237,6 +238,22 @@ def run(arguments: Sequence[str]) -> int:
         print_problem(_system_error(error), as_json=as_json)
         return EXIT_FAILURE
     return code if isinstance(code, int) else 0
+
+
+def _check_helped(app: App, tokens: Sequence[str]) -> None:
+    """Pass unless help is asked for a command that there is not. Raises CallerError("usage.invalid")."""
+    words = list(takewhile(lambda token: not token.startswith("-"), tokens))
+    if not {"--help", "-h"} & set(tokens):
+        return
+    for number, word in enumerate(words):
+        if word not in app:
+            near = get_close_matches(word, [name for name in app if not name.startswith("-")], n=1)
+            if not number or app.default_command is None:  # a command alone may take a word
+                command = " ".join(("lognode", *words[:number]))
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise CallerError("usage.invalid", f"there is no command {word!r}{hint} ('{command} --help' shows how)")
+            return
+        app = app[word]
 
 
 def exit_code(error: LognodeError) -> int:

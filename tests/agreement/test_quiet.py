@@ -44,12 +44,15 @@ def test_a_proof_names_who_had_seen_the_tree_and_passes_by_the_policy_that_a_nod
     strict.write_text(first.command.text("member", "policy", "--quorum", "3") + "\n")
     refused = second.command.run("check-proof", proof, "--policy", str(strict), "--json")
     assert (refused.returncode, json.loads(refused.stderr)["code"]) == (1, "policy.unmet")
+    beyond = first.command.run("member", "policy", "--quorum", "9")
+    assert (beyond.returncode, b"'lognode member list' shows them" in beyond.stderr) == (2, True)
     changed = Path(proof).read_text().replace("/witness/", "/witnes/")
     refused = second.command.run("check-proof", "-", "--policy", policy, stdin=changed.encode())
     assert b"policy.unmet" in refused.stderr
     strict.write_text("quorum most\n")
     refused = second.command.run("check-proof", proof, "--policy", str(strict))
-    assert (refused.returncode, b"policy.malformed" in refused.stderr, b"line 1" in refused.stderr) == (1, True, True)
+    assert (refused.returncode, b"policy.malformed" in refused.stderr, b"line 1" in refused.stderr) == (2, True, True)
+    assert second.command.run("check-proof", proof, "--policy", f"@{policy}").returncode == 0
 
 
 def test_nobody_writes_a_span_while_nobody_writes(nodes: Sequence[Node]) -> None:

@@ -109,7 +109,7 @@ def test_whoever_verifies_has_to_say_whose_signature_counts(
     who, vkey = lognode.text("id", "show"), tmp_path / "feed.vkey"
     vkey.write_text(lognode.text("id", "show", "--vkey") + "\n")
 
-    for trusted in (["--node", stranger, "--node", who], ["--vkey", f"@{vkey}"], ["--any-node"]):
+    for trusted in (["--node", stranger, "--node", who], ["--vkey", f"@{vkey}"], ["--vkey", str(vkey)], ["--any-node"]):
         shown = elsewhere.text("bundle", "verify", str(path), *trusted)
         assert f"Sealed by  {who}" in shown
         assert f"all entries 0 to {SPANS + 2:,} of {SPANS + 3:,}" in shown
@@ -124,8 +124,7 @@ def test_whoever_verifies_has_to_say_whose_signature_counts(
     vkey.with_name("bad").write_text("x")
     for given, code, said in (
         ("x", 2, "--vkey: it has not the form"),
-        (str(vkey), 2, f"write @{vkey} to read it"),
-        (f"@{vkey.with_name('bad')}", 1, "bad: it has not the form"),
+        (f"@{vkey.with_name('bad')}", 2, "bad: it has not the form"),
     ):
         for command in (("bundle", "verify"), ("check-proof",)):
             malformed = elsewhere.run(*command, str(path), "--vkey", given)

@@ -81,6 +81,8 @@ def test_a_url_that_a_killed_node_left_behind_is_a_node_that_does_not_run(call: 
     ("command", "said"),
     [
         (["lgo"], "there is no command 'lgo'; did you mean 'log'?"),
+        (["lgo", "--help"], "there is no command 'lgo'; did you mean 'log'?"),
+        (["id", "shwo", "-h"], "there is no command 'shwo'; did you mean 'show'?"),
         (["log", "--tga", "x"], "--tga"),
         (["log", "extra"], "'extra' is a word too many"),
         (["config", "shwo"], "show"),

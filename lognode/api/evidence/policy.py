@@ -52,7 +52,9 @@ def _least(writers: int) -> int:
         return writers // 2  # with the author, whose own log signs, more than half of all
     least = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1
     if not 0 <= least <= writers:
-        raise CallerError("filter.invalid", f"{text!r:.40} is no number from 0 to {writers}", place="quorum")
+        detail = f"{text!r:.40} is no number from 0 to {writers}, which is how many may witness"
+        hint = "Ask for no more than there are: 'lognode member list' shows them, trusted members and roots."
+        raise CallerError("filter.invalid", detail, place="quorum", hint=hint)
     return least
 
 

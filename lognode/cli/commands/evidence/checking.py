@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -83,10 +82,10 @@ def check_proof(file: File, /, *, vkey: str | None = None, policy: File | None =
     file
         The .tlog-proof file; - reads stdin.
     vkey
-        Verifier key of the feed, from a source that you trust; @FILE reads a file.
+        Verifier key of the feed, from a source that you trust; FILE or @FILE reads a file.
     policy
-        A file that says whose signatures count: feeds as logs, witnesses, and how many of these. With --vkey, the feed
-        need not be in it.
+        A file (FILE or @FILE) that says whose signatures count: feeds as logs, witnesses, and how many of these. With
+        --vkey, the feed need not be in it.
     json
         Answer as JSON, errors too.
 
@@ -97,8 +96,8 @@ def check_proof(file: File, /, *, vkey: str | None = None, policy: File | None =
 
     Notes
     -----
-    Exit code 0 when it holds, 1 when it does not. It shows what was signed, not that it counts: a member's node knows
-    whether the span is void ('lognode show').
+    Exit code 0 when it holds, 1 when it does not, 2 for a key or policy that is none. It shows what was signed, not
+    that it counts: a member's node knows whether the span is void ('lognode show').
     """
     from lognode.core.clock import hlc_ms, time_text
     from lognode.timeline.proof import tlogproof
@@ -139,10 +138,11 @@ def _time(unix_s: int) -> str:
     return time_text(unix_s * 1000)
 
 
-def _read_policy(file: str) -> "Policy":
+def _read_policy(text: str) -> "Policy":
     """Raises CallerError policy.malformed or file.unreadable."""
     from lognode.timeline.proof.policy import parse_policy
 
+    file = text[1:] if text.startswith("@") and not _is_file(text) else text
     try:
         return parse_policy(read_file(file))
     except CallerError as error:
@@ -152,21 +152,27 @@ def _read_policy(file: str) -> "Policy":
 
 
 def read_vkey(text: str) -> str:
-    """The verifier key that --vkey gives, or names as @FILE. Raises CallerError vkey.malformed or file.unreadable."""
+    """The verifier key that --vkey gives, or has in the file that it names, FILE or @FILE.
+
+    Raises CallerError vkey.malformed or file.unreadable.
+    """
     from lognode.timeline.proof.checkpoint import parse_vkey
 
-    file = text[1:] if text.startswith("@") else None
+    # A key has a + in it, and whoever has a file of that name may write @ before it.
+    file = text[1:] if text.startswith("@") else text if "+" not in text and _is_file(text) else None
     key = (text if file is None else read_file(file).decode("utf-8", "replace")).strip()
     try:
         parse_vkey(key)
     except CallerError as error:
-        if file is not None:
-            raise CallerError(error.code, error.detail, place=file, extra={"file": file}) from error
-        with suppress(OSError):  # a name too long to be one
-            if Path(text).is_file():
-                error.detail = f"it is the name of a file; write @{text} to read it"
-        raise CallerError(error.code, error.detail, place="--vkey") from error
+        raise CallerError(error.code, error.detail, place=file or "--vkey") from error
     return key
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # a name too long to be one
+        return False
 
 
 def verify(*, quick: Flag = False, target: Target = HERE) -> int:

@@ -40,7 +40,7 @@ class Trust:
     node: Texts = ()
     """LogLine ID of a node whose signatures count; again for more."""
     vkey: Texts = ()
-    """Verifier key of a feed whose signatures count; @FILE reads a file; again for more."""
+    """Verifier key of a feed whose signatures count; FILE or @FILE reads a file; again for more."""
     any_node: Flag = False
     """Whoever signed will do: shows that the bundle is whole, not that it is true."""
 
