@@ -42,7 +42,7 @@ from lognode.protocol.messages import (
     Welcome,
 )
 from lognode.protocol.queue import Queue
-from lognode.protocol.search import hear_others, search
+from lognode.protocol.search import hear_others, hear_own, search
 from lognode.protocol.serve import Parcel
 from lognode.protocol.steps import Ask, Call, Give, Look, Refusal, Reply, Report, Step, Take, Taken, Want
 from lognode.protocol.summary import Summary, View, nothing_of
@@ -80,6 +80,8 @@ class _Reconciliation:
         self.wants: dict[FeedId, tuple[int, int]] = {}  # feed -> (held, claimed)
         self.told: set[tuple[FeedId, int]] = set()  # control spans that were given; a peer may refuse them each time
         self.searched: set[FeedId] = set()
+        self.heard: set[FeedId] = set()
+        self.reached: dict[FeedId, int] = {}  # how much of each feed the peer holds, it says, since we pushed
         self.sent = self.received = self.asks = 0
 
     def run(self) -> Run[Report]:
@@ -90,6 +92,7 @@ class _Reconciliation:
                 view = yield from _look()
                 ends = yield from self._round(view)
                 if ends is not None:
+                    yield from self._hear_own(view)
                     return self._report(ends)
                 if (self.sent, len(self.told)) == before and (yield from _look()) == view:
                     return self._report("differs")
@@ -107,7 +110,7 @@ class _Reconciliation:
         said = self.welcome
         return Report(
             state, code, said and said.version, said and said.instance, self.addresses, tuple(wants), self.refusals,
-            self.sent, self.received, self.asks,
+            self.sent, self.received, self.asks, self.heard,
         )  # fmt: skip
 
     def _round(self, view: View) -> Run[Literal["equal"] | None]:
@@ -128,6 +131,9 @@ class _Reconciliation:
         theirs = yield from self._expand(mine, said)
         heads = [(mine.head(head.feed), head) for head in theirs if head.feed not in self.refusals]
         forked = [(ours, head) for ours, head in heads if ours.size == head.size and ours.root != head.root]
+        beyond = [head for _, head in heads if head.size < self.reached.get(head.feed, 0)]
+        for head in beyond:
+            self._refuse(head.feed, _FORKED, "it holds more than it counts", here=False)
         for _, head in forked:
             self._refuse(head.feed, _FORKED, f"two roots at {head.size}", here=True)
         heads = [pair for pair in heads if pair[1].feed not in self.refusals]
@@ -155,7 +161,8 @@ class _Reconciliation:
         )
         yield from self._pull(pulled := Queue(wants))
         yield from self._push(pushed := Queue(gives))
-        yield from self._search({head.feed: min(ours.size, head.size) for ours, head in forked + heads})
+        shared = {head.feed: min(ours.size, head.size) for ours, head in forked + heads}
+        yield from self._search({**shared, **{head.feed: head.size for head in beyond}})
         for queue, here in ((pulled, True), (pushed, False)):
             for feed in queue.postponed:
                 self._refuse(feed, _UNADMITTED, "", here=here)
@@ -252,6 +259,7 @@ class _Reconciliation:
                         self._set_back(queue, part.feed, outcome, "", here=False)
                     else:
                         self.sent += queue.advance(part.feed, outcome)
+                        self.reached[part.feed] = outcome
             for feed in queue.unmoved(wants, {part.feed for part in ranges}):
                 self._set_back(queue, feed, "range.withheld", "", here=False)
 
@@ -274,6 +282,12 @@ class _Reconciliation:
                 found = yield from hear_others(feed, shared[feed], self._pull_from)
             if found is None and shared[feed]:
                 yield from search(feed, shared[feed], self._pull_from)
+
+    def _hear_own(self, view: View) -> Run[None]:
+        """What the peer holds of own feeds behind their forks: it may be all that is left of it."""
+        for feed in [feed for feed in view.ended if feed not in self.call.heard][:SEARCHES_MAX]:
+            self.heard.add(feed)
+            yield from hear_own(feed, view.bounds[feed], self._pull_from)
 
     def _pull_from(self, feed: FeedId, start: int) -> Run[Sequence[Range]]:
         request = Pull(self._version, self.call.tenant, (RangeWant(feed, start),))

@@ -13,7 +13,7 @@ from lognode.core.ids import FeedId
 from lognode.core.limits import BRANCH_BYTES_MAX, RANGE_SPANS_MAX, SEARCH_ASKS_MAX, SEARCH_STEP_SPANS
 from lognode.core.span import Range
 from lognode.protocol.serve import weight_of
-from lognode.protocol.steps import Keep, Reply, Step, Weigh, Weighed
+from lognode.protocol.steps import Keep, Reply, Step, Take, Weigh, Weighed
 
 Search = Generator[Step, Reply, Weighed | None]
 PullFrom = Callable[[FeedId, int], Generator[Step, Reply, Sequence[Range]]]
@@ -64,10 +64,19 @@ def hear_others(feed: FeedId, start: int, pull: PullFrom) -> Search:
     return None
 
 
-def _kept(ranges: Sequence[Range]) -> Search:
-    kept = yield Keep(ranges)
-    assert isinstance(kept, Weighed)
-    return kept if kept.verdict == "forked" else None
+def hear_own(feed: FeedId, start: int, pull: PullFrom) -> Generator[Step, Reply, None]:
+    """Take and keep what a peer holds of a feed of this node from `start` on, where it forks, and this one has not."""
+    ranges = yield from pull(feed, start)
+    for at in [at for at, part in enumerate(ranges) if part.start == start]:
+        history = _following(ranges[at:])
+        for place, part in enumerate(history):
+            weighed = yield Weigh(part)
+            assert isinstance(weighed, Weighed)
+            if weighed.verdict == "forked":
+                yield from _keep(history[place:], weighed.seq, pull)
+            if weighed.verdict != "same":
+                break
+            yield Take([part], ())
 
 
 def _following(ranges: Sequence[Range]) -> Sequence[Range]:
@@ -78,6 +87,12 @@ def _following(ranges: Sequence[Range]) -> Sequence[Range]:
             break
         found.append(part)
     return found
+
+
+def _kept(ranges: Sequence[Range]) -> Search:
+    kept = yield Keep(ranges)
+    assert isinstance(kept, Weighed)
+    return kept if kept.verdict == "forked" else None
 
 
 def _walk(ranges: Sequence[Range], at: int) -> Generator[Step, Reply, Weighed | None]:

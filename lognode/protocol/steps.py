@@ -3,7 +3,7 @@
 Plain values. A shell answers each step with what its docstring says; what it needs for that of what is held is here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from lognode.core.errors import PeerError
@@ -72,13 +72,17 @@ Reply = View | Answer | Parcel | Taken | Weighed
 
 
 class Call(NamedTuple):
-    """What a run begins with: the tenant, what this node says of itself, and what it knows of the peer."""
+    """What a run begins with: the tenant, what this node says of itself, and what it knows of the peer.
+
+    `heard`: own feeds that are forked, of which the peer was asked already what it holds behind that.
+    """
 
     tenant: TenantId
     presence: Presence
     known: bytes = b""  # digest of the peer's addresses
     versions: Sequence[int] = VERSIONS
     room: Room = FULL_ROOM
+    heard: Collection[FeedId] = ()
 
 
 class Want(NamedTuple):
@@ -115,6 +119,7 @@ class Report(NamedTuple):
     sent_spans: int
     received_spans: int
     asks: int
+    heard: Collection[FeedId] = ()  # own feeds of which it was asked now what it holds behind their forks
 
 
 def look(holdings: Holdings) -> View:

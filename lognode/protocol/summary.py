@@ -20,19 +20,21 @@ from lognode.protocol.messages import DIGEST_BYTES, FINGERPRINT_BYTES, PREFIXES,
 class View(NamedTuple):
     """What a node holds of a tenant: its clock, and the seqs of the control spans beyond it, rising.
 
-    `bounds`: how much of a feed nodes have in common, where its author has more to give. Neither goes beyond.
+    `bounds`: how much of a feed nodes have in common, where its author has more to give. Neither goes beyond. `ended`:
+    those of its own feeds that such a bound ends.
     """
 
     clock: Clock
     foretold: Mapping[FeedId, Sequence[int]]
     bounds: Mapping[FeedId, int] = MappingProxyType({})
+    ended: Sequence[FeedId] = ()
 
 
 class Summary:
     """The lines of a view, by feed."""
 
     def __init__(self, view: View) -> None:
-        clock, foretold, _ = view
+        clock, foretold = view.clock, view.foretold
         feeds = sorted(clock.keys() | foretold.keys())
         heads = [FeedHead(feed, *clock.get(feed, (0, b"")), seqs_digest(foretold.get(feed, ()))) for feed in feeds]
         self._heads = [head for head in heads if head.size or head.foretold]

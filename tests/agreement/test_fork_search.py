@@ -16,7 +16,7 @@ from lognode.timeline.proof.checkpoint import parse_checkpoint
 from lognode.timeline.proof.fork import check_fork
 from lognode.timeline.store.audit.whole import audit
 from lognode.timeline.store.controls import read_evidence
-from lognode.timeline.store.read.ranges import find_feed, read_branch, read_tips
+from lognode.timeline.store.read.ranges import find_feed, read_branch, read_part, read_tips
 from tests.agreement.runs import found, ranges_changed, run
 from tests.agreement.split import proof_of, tell, twin
 from tests.agreement.test_fork_clock import Fork, no_damage
@@ -26,9 +26,11 @@ from tests.timeline.audits import flip_somewhere
 from tests.timeline.pens import Pen
 
 
-def node_with(founder: Founder, pen: Pen, cuts: Iterable[int] = (), size: int | None = None) -> Receiver:
+def node_with(
+    founder: Founder, pen: Pen, cuts: Iterable[int] = (), size: int | None = None, own_key: bytes = bytes(32)
+) -> Receiver:
     """A node that holds a feed, with checkpoints at these sizes."""
-    node = Receiver(founder.tenant)
+    node = Receiver(founder.tenant, own_key)
     node.take(founder.range())
     stop = len(pen.entries) if size is None else size
     ends = sorted({cut for cut in cuts if 0 < cut < stop} | {stop})
@@ -88,6 +90,37 @@ def test_who_says_that_a_feed_forks_and_shows_nothing_accuses_nobody() -> None:
     run(writer, observer, ranges_changed(lambda said: Ranges(tuple(flipped(part) for part in said.ranges))))
     run(writer, observer, ranges_changed(lambda _: Ranges(())))
     assert not found(writer)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_the_author_of_a_forked_feed_gets_what_it_forgot_of_either_history(data: st.DataObject) -> None:
+    """Its disk was put back, all know of the fork, and nothing behind that counts, so that no clock shows it."""
+    fork = Fork(data.draw(st.integers(1, 12)), data.draw(st.tuples(st.integers(1, 12), st.integers(1, 12))))
+    kept = data.draw(st.integers(fork.common, len(fork.one.entries)))
+    author = node_with(fork.founder, fork.one, size=kept, own_key=fork.one.keys.public)
+    theirs = data.draw(st.sampled_from((fork.one, fork.other)))
+    peer = node_with(fork.founder, theirs, data.draw(st.sets(st.integers(1, 24), max_size=4)))
+    fork.tell()
+    for node in (author, peer):
+        node.take(fork.founder.range())
+    assert author.clock() == peer.clock()
+    report = run(author, peer)
+    assert report.state == "equal"
+    assert report.heard == {fork.one.feed_id}
+    feed = find_feed(author.conn, author.tenant, fork.one.feed_id)
+    assert feed is not None
+    held = read_part(author.conn, feed, 0, 100)
+    assert held is not None
+    if theirs is fork.one:
+        assert held.leaves == fork.one.leaves
+    else:
+        assert held.leaves == fork.one.leaves[:kept] or kept == fork.common
+        branches = [
+            entry for tip in read_tips(author.conn, feed) for _, entry, _ in read_branch(author.conn, feed, tip)
+        ]
+        assert branches == fork.other.entries[fork.common :] or held.leaves == fork.other.leaves
+    assert no_damage(author)
 
 
 def test_the_other_history_is_kept_whole_and_readable() -> None:

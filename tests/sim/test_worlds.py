@@ -37,6 +37,8 @@ REGRESSIONS: Final = [
     # What a node that was put back got back of its former feed came before what it had called settled.
     Scenario(2451, 4, copies=True),
     Scenario(25400, 5, copies=True),  # by way of a newer backup
+    # What a node had forgotten behind a fork, others had, and it never asked for it.
+    Scenario(20787, 3, copies=True),
     # A removed node was dialled, and held what its caller had forgotten.
     Scenario(985, 2, recoveries=True, copies=True),
 ]

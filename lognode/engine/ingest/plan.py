@@ -164,9 +164,8 @@ class _Batch:
             head = FeedState(read_opening(self._tenant, found.feed, found.entries[0]), EMPTY, {})
         if head is None or found.start > head.border.size:
             raise PeerError("range.gap", f"it begins at entry {found.start}")
-        if self._is_beyond_fork(found.feed, min(found.start, head.border.size)) or (
-            found.stop > head.border.size and self._is_beyond_fork(found.feed, head.border.size)
-        ):
+        is_own = head.feed.node_key == self._ground.own_key  # what it forgot of its own it has others give back
+        if found.stop > head.border.size and not is_own and self._is_beyond_fork(found.feed, head.border.size):
             raise PeerError("feed.forked", "nothing of it counts from here on")
         return head
 

@@ -21,7 +21,8 @@ class Exchange:
         self.asks = 0
         self.report: Report | None = None
         self._liar = liar
-        self._run = reconcile(Call(dialer.tenant_id, dialer.process.presence))
+        self._heard = dialer.process.heard[answerer.name]
+        self._run = reconcile(Call(dialer.tenant_id, dialer.process.presence, heard=self._heard))
         self._process = dialer.process
         self._step = next(self._run)
 
@@ -39,6 +40,7 @@ class Exchange:
                 self._step = self._run.send(await self.dialer.carry_out(self._step))
         except StopIteration as end:
             self.report = end.value
+            self._heard.update(end.value.heard)
             await self.dialer.heed(self.answerer.keys.public, end.value)
             return None
         self.asks += 1

@@ -4,6 +4,7 @@ Owns what a node does by itself and how it answers; knows no network. Invariant:
 disk.
 """
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 from typing import TypeVar
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from lognode.core.access import Level
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError, PeerError
-from lognode.core.ids import SpanId, TenantId, b32encode
+from lognode.core.ids import FeedId, SpanId, TenantId, b32encode
 from lognode.core.span import Foretold, Range
 from lognode.core.world import World
 from lognode.engine.receipt import Receipt
@@ -282,6 +283,7 @@ class _Process:
         self.restorer = Restorer(self.store, self.writer, self.standings, keys.public)
         self.presence = Presence(random.randbytes(16), ())
         self.instances = Instances()
+        self.heard = defaultdict[int, set[FeedId]](set)  # by peer: own forked feeds of which it gave what it holds
         self._world = world
 
     def hear(self, node_key: bytes, instance: bytes) -> None:

@@ -90,17 +90,13 @@ class Checks:
             is_rewound = span in world.rewound or self._is_liar(author)
             if author.name in held and span not in held[author.name].whole and not is_rewound:
                 self._say(author, f"lost its span {span.hex()}")
-            holders = {machine.keys.public for machine in honest if span in held[machine.name].whole}
-            is_gone = is_rewound and not holders
-            # Behind a fork nothing is fetched back: what its node has forgotten stays with whoever holds it.
-            is_forgotten = is_rewound and author.keys.public not in holders
+            is_gone = is_rewound and not any(span in held[machine.name].whole for machine in honest)
             for machine in honest if author in honest and not is_gone else ():
                 is_held = span in held[machine.name].whole
                 is_own = machine.keys.public == author.keys.public and visibility == PRIVATE
                 if machine is author or is_own or is_held == (visibility != PRIVATE):
                     continue
-                is_owed = not is_forgotten and self._is_owed(machine, author, span)
-                if not is_held and self._is_void(author, span) and not is_owed:
+                if not is_held and self._is_void(author, span) and not self._is_owed(machine, author, span):
                     continue
                 self._say(machine, f"{span.hex()} of {author.name} is not as it may be")
         for name, found in held.items():

@@ -29,6 +29,7 @@ from lognode.timeline.store.read.ranges import (
     find_feed,
     read_bounds,
     read_clock,
+    read_ended,
     read_foretold,
     read_other_ranges,
     read_range,
@@ -97,7 +98,7 @@ class Snapshot:
             feed: [seq for seq in seqs if clock.size(feed) <= seq < bounds.get(feed, seq + 1)]
             for feed, seqs in ahead.items()
         }
-        return View(clock, beyond, bounds)
+        return View(clock, beyond, bounds, read_ended(self._conn, self._tenant))
 
     def range(self, feed: FeedId, start: int, *, spans_max: int, bytes_max: int) -> Range | None:
         """The entries from `start` to a kept checkpoint; None where nothing is held from there on."""

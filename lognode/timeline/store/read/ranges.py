@@ -73,6 +73,12 @@ def read_bounds(conn: sqlite3.Connection, tenant: TenantRef) -> dict[FeedId, int
     return {FeedId(feed): size for feed, size in conn.execute(_BOUNDS, (tenant.number,))}
 
 
+def read_ended(conn: sqlite3.Connection, tenant: TenantRef) -> list[FeedId]:
+    """The feeds of this node of which not all counts."""
+    sql = "SELECT feed_id FROM bounds JOIN feeds USING (tenant, feed_id) WHERE tenant = ? AND own ORDER BY 1"
+    return [FeedId(feed) for (feed,) in conn.execute(sql, (tenant.number,))]
+
+
 # What a tree was when it was smaller never changes, and its later root stands for all of it.
 _ROOTS: Final[dict[tuple[FeedId, int, bytes], bytes]] = {}
 

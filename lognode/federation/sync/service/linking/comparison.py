@@ -35,13 +35,15 @@ class Comparison:
 
         Raises PeerError where it does not hold to the protocol, or does not answer.
         """
-        run = reconcile(Call(self._tie.tenant.tenant_id, self._outside.presence, addresses_digest(told)))
+        known, heard = addresses_digest(told), self._tie.heard
+        run = reconcile(Call(self._tie.tenant.tenant_id, self._outside.presence, known, heard=heard))
         try:
             step = next(run)
             while True:
                 step = run.send(await self._carry_out(step))
         except StopIteration as ended:
             report: Report = ended.value
+            self._tie.heard.update(report.heard)
             return report
         finally:
             run.close()

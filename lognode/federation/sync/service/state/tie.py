@@ -12,7 +12,7 @@ import trio
 
 from lognode.core.clock import hlc_ms, is_ahead, time_text
 from lognode.core.errors import LognodeError, PeerError
-from lognode.core.ids import LogLineKind, format_logline, logline
+from lognode.core.ids import FeedId, LogLineKind, format_logline, logline
 from lognode.core.limits import BATCH_ITEMS_MAX, PROGRESS_S
 from lognode.core.span import Range
 from lognode.core.world import World
@@ -69,6 +69,7 @@ class Tie:
         self.asked: Final = Bell()  # somebody wants both compared now; for the task that dials
         self.turned: Final = Bell()  # a session of the other direction began or ended; for the same
         self.called: Final = Bell()  # as `asked`, for a session that the peer began
+        self.heard = set[FeedId]()  # own feeds that are forked, of which the peer gave what it holds behind that
         self.is_outbound = False
         self.inbound = 0  # sessions that the peer began
         self.is_syncing = False
