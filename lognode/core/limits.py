@@ -258,3 +258,8 @@ JOIN_BYTES_S: Final = JOIN_CALLS_S * JOIN_ANSWER_BYTES_MAX
 
 # Causal order.
 CLAIMS_TRIED_MAX: Final = 16  # of one feed about another: honest ones are true, the newest says all
+
+# Rules. What one span may cost, whatever a rule set says and a span holds.
+TRACE_TEXT_CHARS_MAX: Final = 200  # of a value in a trace: enough to recognise it
+TRACE_ITEMS_MAX: Final = 16  # of a list or map in a trace
+SAMPLE_KEY_BYTES_MAX: Final = 64  # of a window's key; a longer one is kept as its hash

@@ -1,0 +1,1 @@
+"""What the conditions of rules say about facts, and how that is told."""

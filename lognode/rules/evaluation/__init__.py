@@ -1,0 +1,1 @@
+"""From rules and facts to a decision: pure, bounded, explained."""

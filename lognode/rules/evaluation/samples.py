@@ -1,0 +1,85 @@
+"""What one span adds to a window, and moments as rules read them.
+
+Invariant: whoever counts a window, at whatever time, takes the same samples from the same spans.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+import cbor2
+
+from lognode.core.limits import SAMPLE_KEY_BYTES_MAX
+from lognode.rules.conditions.paths import follow
+from lognode.rules.document import Path, Window, matches_kind
+from lognode.rules.evaluation.facts import Facts
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_MS_MAX: Final = 253_402_300_799_999  # the end of year 9999
+# Spelt out, since what Python takes for ISO 8601 changes with its versions, and nodes must agree.
+_MOMENT: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_MOMENT_CHARS_MAX: Final = 64
+
+
+class Sample(NamedTuple):
+    """One span's part in a window: the key it counts for, when, and what: a number to sum, or bytes to tell apart."""
+
+    key: bytes
+    at_ms: int
+    value: int | float | bytes | None = None
+
+
+def extract(window: Window, facts: Facts) -> Sample | None:
+    """What the span adds to the window; None where it is none of its kinds, or lacks key, time or value."""
+    return sample_at(window, facts) if matches_kind(window.kinds, facts.kind) else None
+
+
+def sample_at(window: Window, facts: Facts) -> Sample | None:
+    """The place in the window at which a rule reads it for this span, whatever its kind; None where it has none."""
+    key = scalar_bytes(_read(window.by, facts))
+    at_ms = facts.time_ms if window.at is None else moment_ms(_read(window.at, facts))
+    if key is None or at_ms is None:
+        return None
+    if window.of is None or window.measure == "count":
+        return Sample(key, at_ms)
+    found = _read(window.of, facts)
+    value = scalar_bytes(found) if window.measure == "distinct" else found
+    if window.measure == "sum" and (value.__class__ is not int and value.__class__ is not float):
+        return None
+    return None if value is None else Sample(key, at_ms, value)
+
+
+def _read(path: Path, facts: Facts) -> Any:
+    return follow(facts.fact(path.fact), path.segments[1:])
+
+
+def scalar_bytes(value: Any) -> bytes | None:
+    """Bytes that are equal for equal scalars, 1 and 1.0 among them; None for null, lists and maps.
+
+    They are the scalar's CBOR, or a hash of it where that is long.
+    """
+    if value is None or value.__class__ is list or value.__class__ is dict:
+        return None
+    if value.__class__ is float and value.is_integer() and abs(value) < 2.0**63:
+        value = int(value)
+    encoded = cbor2.dumps(value)
+    return encoded if len(encoded) <= SAMPLE_KEY_BYTES_MAX else b"\xff" + sha256(encoded).digest()
+
+
+def moment_ms(value: Any) -> int | None:
+    """Unix milliseconds of RFC 3339 text, or of a whole number that is them already; None for anything else."""
+    if value.__class__ is int:
+        return value if abs(value) <= _MS_MAX else None
+    found = _MOMENT.fullmatch(value) if value.__class__ is str and len(value) <= _MOMENT_CHARS_MAX else None
+    if found is None:
+        return None
+    date, time, fraction, zone = found.groups()
+    try:
+        moment = datetime.fromisoformat(f"{date}T{time}{'+00:00' if zone in 'Zz' else zone}")
+        return (moment - _EPOCH) // _MILLISECOND + int((fraction or "")[:3].ljust(3, "0"))
+    except (ValueError, OverflowError):
+        return None
