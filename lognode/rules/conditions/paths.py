@@ -13,7 +13,7 @@ def follow(value: Any, segments: Sequence[str | int]) -> Any:
         if value.__class__ is dict:
             value = value.get(segment) if segment.__class__ is str else None
         elif value.__class__ is list and segment.__class__ is int:
-            value = value[segment] if 0 <= segment < len(value) else None  # type: ignore[operator]
+            value = value[segment] if 0 <= segment < len(value) else None
         else:
             return None
     return value

@@ -44,5 +44,6 @@ def shortened(value: Any, depth: int = 2) -> Any:
     if value.__class__ is list:
         items = [shortened(item, depth - 1) for item in value[:TRACE_ITEMS_MAX]]
         return items if len(value) <= TRACE_ITEMS_MAX else [*items, CUT]
+    assert isinstance(value, dict)
     shown = {shortened(key): shortened(item, depth - 1) for key, item in list(value.items())[:TRACE_ITEMS_MAX]}
     return shown if len(value) <= TRACE_ITEMS_MAX else {**shown, CUT: CUT}

@@ -11,14 +11,15 @@ from lognode.rules.evaluation.samples import Sample
 
 
 class Context(Protocol):
-    """The causal past of the span that is judged. Asked only for what a rule reads, once per rule and name."""
+    """The causal past of the span that is judged. Asked for what rules read, once for each window and subject."""
 
     def window(self, window: Window, sample: Sample) -> int | float:
         """The measure over the samples of this window with the key of `sample`, at (sample.at_ms - over, sample.at_ms].
 
         The span that is judged is not among them: whoever evaluates adds it. So `distinct` counts the values that are
         not `sample.value`, and a sum should be exact (math.fsum of all values), since their order is nobody's.
+        Raises Unclear where there are too many to look at.
         """
 
     def last(self, last: Last, subject: str) -> Facts | None:
-        """The newest span of these kinds with this subject, None where there is none."""
+        """The newest span of these kinds with this subject, None where there is none. Raises Unclear likewise."""

@@ -5,7 +5,7 @@ decisions, byte for byte.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -39,12 +39,30 @@ class Scheduled(msgspec.Struct, frozen=True):
 
 # What an effect does: an action of the document in which all templates are filled in.
 Deed: TypeAlias = (
-    Allow | Reject | Simulate | RequireApproval | AddTag | SetMetadata | MarkProcessed | Note | Emit | Notify | Scheduled
+    Allow
+    | Reject
+    | Simulate
+    | RequireApproval
+    | AddTag
+    | SetMetadata
+    | MarkProcessed
+    | Note
+    | Emit
+    | Notify
+    | Scheduled
 )
 
 
+_DEEDS: Final[Mapping[Verdict, type]] = {
+    "reject": Reject,
+    "hold": RequireApproval,
+    "simulate": Simulate,
+    "allow": Allow,
+}
+
+
 class Effect(msgspec.Struct, frozen=True):
-    """What a rule does to one span. `place` is the action's index in its rule: with set and rule it names the effect."""
+    """What a rule does to one span. `place` is its action's index in the rule: with set and rule it names it."""
 
     set: str
     rule: str
@@ -70,7 +88,7 @@ class Step(msgspec.Struct, frozen=True):
     def inputs(self) -> dict[str, Any]:
         """The values that its condition read, by path, shortened."""
         found: dict[str, Any] = {}
-        for leaf in self.trace.leaves() if self.trace else ():
+        for leaf in () if self.trace is None else self.trace.leaves():
             found.update(leaf.values)
         return found
 
@@ -99,5 +117,4 @@ class Decision(msgspec.Struct, frozen=True):
     @property
     def reason(self) -> Effect | None:
         """The effect that made the verdict: the first of its kind. None where nothing but the default allowed."""
-        kind = {"reject": Reject, "hold": RequireApproval, "simulate": Simulate, "allow": Allow}[self.verdict]
-        return next((effect for effect in self.effects if isinstance(effect.deed, kind)), None)
+        return next((effect for effect in self.effects if isinstance(effect.deed, _DEEDS[self.verdict])), None)

@@ -56,9 +56,7 @@ class Facts:
         self.hops: int = hops if hops is not None else _hops(self.annotations)
 
     @staticmethod
-    def of_draft(
-        draft: Draft, writer: Writer, *, hlc: int, approvals: Sequence[str] = (), hops: int = 0
-    ) -> "Facts":
+    def of_draft(draft: Draft, writer: Writer, *, hlc: int, approvals: Sequence[str] = (), hops: int = 0) -> "Facts":
         """The facts of a draft that is to get this HLC. `approvals` are the roles of those who approved it."""
         return Facts(draft.kind, draft, writer, hlc, approvals, hops)
 
@@ -109,7 +107,7 @@ class Facts:
             if not isinstance(said, Draft) and said.body and said.body.annotations:
                 found = said.decoded(said.body.annotations)
             found = self._known[_ANNOTATIONS] = found if isinstance(found, dict) else {}
-        return found  # type: ignore[no-any-return]
+        return found
 
     @property
     def written(self) -> Notes:
@@ -222,4 +220,4 @@ def _texts(said: object) -> tuple[str, ...]:
 def _hops(annotations: Mapping[str, Any]) -> int:
     said = annotations.get(RULES)
     hops = said.get("hops") if isinstance(said, dict) else None
-    return hops if hops.__class__ is int and hops >= 0 else 0  # type: ignore[operator, return-value]
+    return hops if hops.__class__ is int and hops >= 0 else 0

@@ -1,0 +1,245 @@
+"""What the rules of one evaluation read, and what they have spent and written so far.
+
+Owns the facts that differ from rule to rule: variables, windows, last spans, notes of earlier rules; and the budget.
+Invariant: what is read here depends on facts, context and rules alone, and each question to the context is asked once.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from lognode.core.codec import INT_MAX, INT_MIN
+from lognode.core.limits import (
+    CEL_COST_SMALL,
+    CEL_PARTS_MAX,
+    CEL_PAYLOAD_BYTES_MAX,
+    RULE_COST_MAX,
+    RULE_COST_SURE,
+    SPAN_COST_MAX,
+)
+from lognode.rules.conditions.cel.cost import Extent, Segments, extent_of
+from lognode.rules.conditions.cel.expression import Expression, activation_of
+from lognode.rules.conditions.paths import follow
+from lognode.rules.conditions.unclear import Unclear
+from lognode.rules.document import SPAN_FACTS, Last, Path, Window
+from lognode.rules.evaluation.context import Context
+from lognode.rules.evaluation.decision import Notes
+from lognode.rules.evaluation.facts import Facts
+from lognode.rules.evaluation.program import Ready
+from lognode.rules.evaluation.samples import extract, sample_at
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME_MS_MAX: Final = 253_402_300_799_999  # the last millisecond that CEL knows
+_OWN: Final = frozenset({"vars", "windows", "last", "annotations"})  # facts that are not the span's
+_CHANGING: Final = frozenset({"windows", "last", "annotations"})  # from rule to rule of one set
+_EMPTY_MAPS: Final = frozenset({"data", "metadata"})  # to CEL they are maps, so that has() may be asked
+_LAST_FACTS: Final = (*SPAN_FACTS, "time")
+
+
+class Span:
+    """The state of one evaluation."""
+
+    __slots__ = ("_activations", "_extents", "_lasts", "_windows", "context", "facts", "notes", "spent")
+
+    def __init__(self, facts: Facts, context: Context) -> None:
+        self.facts = facts
+        self.context = context
+        self.notes = facts.written  # those that the span came with, and those of the rules so far
+        self.spent = 0.0
+        self._windows: dict[bytes, int | float | Unclear] = {}
+        self._lasts: dict[tuple[str, tuple[str, ...]], Facts | None] = {}
+        self._activations: dict[tuple[str, frozenset[str]], Any] = {}
+        self._extents: dict[Segments, Extent] = {}
+
+    def window(self, window: Window) -> int | float:
+        """The measure of a window at this span, which is counted where it belongs to it; 0 where it has no key.
+
+        Raises Unclear where the context cannot tell.
+        """
+        found = self._windows.get(window.digest)
+        if found is None:
+            try:
+                found = self._measured(window)
+            except Unclear as unclear:
+                found = unclear
+            self._windows[window.digest] = found
+        if isinstance(found, Unclear):
+            raise Unclear(str(found))
+        return found
+
+    def _measured(self, window: Window) -> int | float:
+        own = extract(window, self.facts)
+        place = own or sample_at(window, self.facts)
+        if place is None:
+            return 0
+        others = self.context.window(window, place)
+        if own is None:
+            total = others
+        elif window.measure == "sum":
+            assert isinstance(own.value, int | float)
+            total = math.fsum((others, own.value)) if isinstance(others + own.value, float) else others + own.value
+        else:
+            total = others + 1
+        return total if isinstance(total, float) or INT_MIN <= total <= INT_MAX else float(total)
+
+    def last(self, last: Last) -> Facts | None:
+        """The newest span of the subject that the rule names, None where there is none."""
+        subject = follow(self.facts.fact(last.subject.fact), last.subject.segments[1:])
+        if subject.__class__ is not str:
+            return None
+        key = (subject, last.kinds)
+        if key not in self._lasts:
+            self._lasts[key] = self.context.last(last, subject)
+        return self._lasts[key]
+
+    def extent(self, path: Segments, value: Any) -> Extent:
+        """How large a fact of the span is; looked at once."""
+        found = self._extents.get(path)
+        if found is None:
+            found = self._extents[path] = extent_of(value, CEL_PARTS_MAX)
+        return found
+
+    def activation(self, name: str, names: frozenset[str]) -> Any:
+        return self._activations.get((name, names))
+
+    def keep_activation(self, name: str, names: frozenset[str], activation: Any) -> None:
+        self._activations[name, names] = activation
+
+
+class Reading:
+    """What one rule reads, within its budget."""
+
+    __slots__ = ("_clear", "_facts", "_ready", "_span", "spent")
+
+    def __init__(self, span: Span, ready: Ready) -> None:
+        self._span = span
+        self._facts = span.facts
+        self._ready = ready
+        self._clear: dict[str, bool | str] = {}
+        self.spent = 0.0
+
+    def read(self, path: Path) -> Any:
+        """The JSON value at the path, None where there is none."""
+        segments = path.segments
+        name = segments[0]
+        if name not in _OWN:
+            return follow(self._facts.fact(name), segments[1:])  # type: ignore[arg-type]
+        if name == "vars":
+            return follow(self._ready.variables if len(segments) == 1 else self._variable(segments[1]), segments[2:])
+        if name == "annotations":
+            return follow(shown_notes(self._span.notes), segments[1:])
+        if len(segments) == 1:
+            return self._named(str(name), None)
+        return self._below(str(name), segments[1:])
+
+    def _variable(self, name: str | int) -> Any:
+        return self._ready.variables.get(name) if isinstance(name, str) else None
+
+    def _below(self, fact: str, segments: Sequence[str | int]) -> Any:
+        """What stands below a window or a last span, of which no more is read than that."""
+        if fact == "windows":
+            window = self._ready.windows.get(str(segments[0]))
+            return None if window is None or len(segments) > 1 else self._span.window(window)
+        last = self._ready.last.get(str(segments[0]))
+        found = None if last is None else self._span.last(last)
+        if found is None:
+            return None
+        if len(segments) == 1:
+            return _shown(found)
+        return follow(found.fact(str(segments[1])), segments[2:]) if segments[1] in _LAST_FACTS else None
+
+    def _named(self, fact: str, names: Sequence[str] | None) -> dict[str, Any]:
+        """Windows or last spans by name: those that are asked for, or all."""
+        if fact == "windows":
+            windows = self._ready.windows
+            return {name: self._span.window(windows[name]) for name in names or windows if name in windows}
+        spans = {name: self._span.last(self._ready.last[name]) for name in names or self._ready.last}
+        return {name: _shown(found) for name, found in spans.items() if found is not None}
+
+    def has_tag(self, tag: str) -> bool:
+        """Whether the span has the tag, from its author or from a rule before."""
+        return tag in self._facts.fact("tags") or tag in self._span.notes.tags
+
+    def charge(self, cost: float) -> None:
+        """Count work before it is done. Raises Unclear where the rule, or all rules of the span, would do too much."""
+        spent = self.spent + cost
+        if spent > RULE_COST_MAX:
+            raise Unclear(f"would take about {spent / 1e6:.0f} ms, at most {RULE_COST_MAX / 1e6:.0f}")
+        if spent > RULE_COST_SURE and self._span.spent + cost > SPAN_COST_MAX:
+            raise Unclear(f"rules before it took the {SPAN_COST_MAX / 1e6:.0f} ms that all rules of a span may take")
+        self.spent = spent
+        self._span.spent += cost
+
+    def evaluate(self, expression: Expression) -> bool:
+        """What the expression comes to; it is evaluated once. Raises Unclear."""
+        size = sum(self._size(name) for name in expression.facts)
+        if size > CEL_PAYLOAD_BYTES_MAX:
+            raise Unclear(f"it reads {size} bytes, at most {CEL_PAYLOAD_BYTES_MAX}")
+        cost = expression.cost_below(size)
+        if cost > CEL_COST_SMALL:
+            cost = expression.cost(self._extent)
+        self.charge(cost)
+        found = self._clear.get(expression.text)
+        if found is None:
+            try:
+                found = expression.evaluate(self._activation(expression))
+            except Unclear as unclear:
+                found = str(unclear)
+            self._clear[expression.text] = found
+        if isinstance(found, str):
+            raise Unclear(found)
+        return found
+
+    def _size(self, name: str) -> int:
+        if name not in _OWN:
+            return self._facts.size(name)
+        if name == "last":
+            spans = [found for last in self._ready.last.values() if (found := self._span.last(last)) is not None]
+            return sum(found.size(fact) for found in spans for fact in ("data", "metadata", "tags"))
+        return 0
+
+    def _extent(self, path: Segments) -> Extent:
+        value = self.read(Path(path))
+        return extent_of(value, CEL_PARTS_MAX) if path[0] in _OWN else self._span.extent(path, value)
+
+    def _activation(self, expression: Expression) -> Any:
+        names = expression.facts
+        if names & _CHANGING:
+            return activation_of(self._values(expression))
+        owner = self._ready.set if "vars" in names else ""
+        found = self._span.activation(owner, names)
+        if found is None:
+            found = activation_of(self._values(expression))
+            self._span.keep_activation(owner, names, found)
+        return found
+
+    def _values(self, expression: Expression) -> Mapping[str, Any]:
+        values: dict[str, Any] = {}
+        for name in sorted(expression.facts):
+            if name == "time":
+                values[name] = _EPOCH + timedelta(milliseconds=min(self._facts.time_ms, _TIME_MS_MAX))
+            elif name == "vars":
+                values[name] = dict(self._ready.variables)
+            elif name in {"windows", "last"}:
+                paths = [path for path in expression.reads if path[0] == name]
+                whole = any(len(path) == 1 for path in paths)
+                values[name] = self._named(name, None if whole else [str(path[1]) for path in paths])
+            else:
+                value = self.read(Path((name,)))
+                values[name] = {} if value is None and name in _EMPTY_MAPS else value
+        return values
+
+
+def shown_notes(notes: Notes) -> dict[str, Any]:
+    """Notes as rules read them and annotations hold them."""
+    return {
+        "tags": list(notes.tags),
+        "metadata": dict(notes.metadata),
+        "notes": list(notes.notes),
+        "processed": notes.processed,
+    }
+
+
+def _shown(facts: Facts) -> dict[str, Any]:
+    return {name: facts.fact(name) for name in _LAST_FACTS}

@@ -1,0 +1,101 @@
+"""The decision on one span: rules in their order, until one rejects.
+
+Reject beats hold, hold beats simulate, simulate beats allow; where no rule says anything, the span is allowed. Later
+rules see what earlier ones noted. A rule whose condition cannot be told fails alone: its step says why, and neither
+the span nor another rule is touched. Invariant: a pure function of program, facts and context, bounded in time and
+size by what core/limits.py says of rules.
+"""
+
+from typing import Final
+
+from lognode.core.limits import TRACE_TEXT_CHARS_MAX
+from lognode.rules.conditions.judging import holds, trace
+from lognode.rules.conditions.trace import Trace
+from lognode.rules.conditions.unclear import Unclear
+from lognode.rules.document import Reject, RequireApproval, Simulate
+from lognode.rules.evaluation.context import Context
+from lognode.rules.evaluation.decision import Decision, Effect, Notes, Step, Verdict
+from lognode.rules.evaluation.effects import Dropped, Room, noted
+from lognode.rules.evaluation.facts import Facts
+from lognode.rules.evaluation.program import Program, Ready
+from lognode.rules.evaluation.reading import Reading, Span
+
+_NO_NOTES: Final = Notes()
+
+
+def evaluate(program: Program, facts: Facts, context: Context, *, gate: bool, traces: bool = False) -> Decision:
+    """What the gate rules, or the reactions, of a program come to for one draft or span.
+
+    A step has its trace where the rule fired or failed; with `traces`, wherever the rule was judged.
+    """
+    rules = program.rules_for(facts.kind, gate=gate)
+    if not rules:
+        return Decision("allow", (), (), _NO_NOTES, facts.hops + 1)
+    return _Evaluation(facts, context, traces=traces).decide(rules)
+
+
+class _Evaluation:
+    def __init__(self, facts: Facts, context: Context, *, traces: bool) -> None:
+        self._facts = facts
+        self._span = Span(facts, context)
+        self._room = Room(_NO_NOTES)
+        self._traces = traces
+        self._fired: set[tuple[str, str]] = set()
+        self._effects: list[Effect] = []
+
+    def decide(self, rules: tuple[Ready, ...]) -> Decision:
+        steps = []
+        for ready in rules:
+            steps.append(self._step(ready))
+            if any(isinstance(effect.deed, Reject) for effect in self._effects[-len(ready.rule.actions) :]):
+                break
+        notes, hops = self._room.notes, self._facts.hops + 1
+        return Decision(_verdict(self._effects, self._facts), tuple(self._effects), tuple(steps), notes, hops)
+
+    def _step(self, ready: Ready) -> Step:
+        rule = ready.rule
+        for needed in rule.depends_on:
+            if (ready.set, needed) not in self._fired:
+                return Step(ready.set, rule.id, "skipped", None, f"{needed}, on which it depends, did not fire")
+        spent = self._span.spent
+        try:
+            is_held = holds(rule.condition, Reading(self._span, ready))
+        except Unclear as unclear:
+            told = self._retold(ready, spent)
+            return Step(ready.set, rule.id, "failed", told, str(unclear)[:TRACE_TEXT_CHARS_MAX])
+        if not is_held:
+            return Step(ready.set, rule.id, "not", self._retold(ready, spent) if self._traces else None)
+        told = self._retold(ready, spent)
+        dropped = self._fire(ready)
+        return Step(ready.set, rule.id, "fired", told, dropped)
+
+    def _retold(self, ready: Ready, spent: float) -> Trace:
+        """The trace of a rule that was judged when `spent` had been spent; telling it is not charged again."""
+        after, self._span.spent = self._span.spent, spent
+        told = trace(ready.rule.condition, Reading(self._span, ready))
+        self._span.spent = after
+        return told
+
+    def _fire(self, ready: Ready) -> str:
+        """Do what the rule says; which of its actions were dropped, and why."""
+        self._fired.add((ready.set, ready.rule.id))
+        reading = Reading(self._span, ready)
+        dropped = []
+        for place, action in enumerate(ready.rule.actions):
+            try:
+                deed = self._room.deed(action, reading, self._facts)
+            except Dropped as reason:
+                dropped.append(f"action {place + 1} was dropped: {reason}")
+                continue
+            self._effects.append(Effect(ready.set, ready.rule.id, place, deed))
+            self._span.notes = noted(self._span.notes, deed)
+        return "; ".join(dropped)[: 4 * TRACE_TEXT_CHARS_MAX]
+
+
+def _verdict(effects: list[Effect], facts: Facts) -> Verdict:
+    deeds = [effect.deed for effect in effects]
+    if any(isinstance(deed, Reject) for deed in deeds):
+        return "reject"
+    if any(isinstance(deed, RequireApproval) and facts.approvals.count(deed.role) < deed.of for deed in deeds):
+        return "hold"
+    return "simulate" if any(isinstance(deed, Simulate) for deed in deeds) else "allow"
