@@ -21,8 +21,6 @@ WINDOW_DIGEST_BYTES: Final = 16
 ALL_BELOW: Final = ".*"  # at the end of a kind: every kind that begins so
 
 Scalar: TypeAlias = str | int | float | bool | None
-# What a text of a rule comes to: a text without references is a plain str, with "{{" and "}}" already single braces.
-Text: TypeAlias = "str | Template"
 Value: TypeAlias = "Scalar | Template | list[Value] | dict[str, Value]"
 
 
@@ -115,6 +113,10 @@ class Template(msgspec.Struct, frozen=True):
     def paths(self) -> tuple[Path, ...]:
         """What it reads."""
         return tuple(part for part in self.parts if isinstance(part, Path))
+
+
+# What a text of a rule comes to: a text without references is a plain str, with "{{" and "}}" already single braces.
+Text: TypeAlias = str | Template
 
 
 # Conditions. Where a document gives one condition several paths, texts or tags, it is read as All of them.

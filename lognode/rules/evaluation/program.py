@@ -11,17 +11,21 @@ from typing import Final, NamedTuple
 
 from lognode.core.limits import KINDS_KEPT_MAX
 from lognode.core.span import is_reserved
+from lognode.rules.conditions.judging import Check, prepare
 from lognode.rules.document import ALL_BELOW, Last, Rule, RuleSet, Scalar, Window
+from lognode.rules.evaluation.decision import Step
 
 
 class Ready(NamedTuple):
-    """A rule with what it may read by name."""
+    """A rule with what it may read by name, what judges it, and its step where its condition does not hold."""
 
     set: str
     rule: Rule
     variables: Mapping[str, Scalar]
     windows: Mapping[str, Window]
     last: Mapping[str, Last]
+    check: Check
+    passed: Step
 
 
 class _Index:
@@ -83,9 +87,6 @@ class Program:
         return bool(self.rules_for(kind, gate=gate))
 
 
-NO_RULES: Final = Program(())
-
-
 def compile_rules(sets: Iterable[RuleSet]) -> Program:
     """The program of sets that are in force together; their names differ. Expressions are compiled at first use."""
     return Program(sorted(sets, key=lambda one: one.name))
@@ -94,7 +95,9 @@ def compile_rules(sets: Iterable[RuleSet]) -> Program:
 def _ready(one: RuleSet) -> Iterable[Ready]:
     for rule in one.rules:
         windows = {window.name: window for window in rule.windows}
-        yield Ready(one.name, rule, one.variables, windows, {last.name: last for last in rule.last})
+        last = {last.name: last for last in rule.last}
+        passed = Step(one.name, rule.id, "not")
+        yield Ready(one.name, rule, one.variables, windows, last, prepare(rule.condition), passed)
 
 
 def _ordered(rules: Iterable[Ready]) -> list[Ready]:
@@ -119,3 +122,6 @@ def _ordered(rules: Iterable[Ready]) -> list[Ready]:
             if not waiting[follower]:
                 heappush(free, (by_name[follower].rule.priority, *follower))
     return ordered
+
+
+NO_RULES: Final = Program(())

@@ -7,7 +7,7 @@ Invariant: what is read here depends on facts, context and rules alone, and each
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lognode.core.codec import INT_MAX, INT_MIN
 from lognode.core.limits import (
@@ -40,7 +40,7 @@ _LAST_FACTS: Final = (*SPAN_FACTS, "time")
 class Span:
     """The state of one evaluation."""
 
-    __slots__ = ("_activations", "_extents", "_lasts", "_windows", "context", "facts", "notes", "spent")
+    __slots__ = ("_extents", "_lasts", "_views", "_windows", "context", "facts", "notes", "spent")
 
     def __init__(self, facts: Facts, context: Context) -> None:
         self.facts = facts
@@ -49,7 +49,7 @@ class Span:
         self.spent = 0.0
         self._windows: dict[bytes, int | float | Unclear] = {}
         self._lasts: dict[tuple[str, tuple[str, ...]], Facts | None] = {}
-        self._activations: dict[tuple[str, frozenset[str]], Any] = {}
+        self._views: dict[tuple[str, frozenset[str]], View] = {}
         self._extents: dict[Segments, Extent] = {}
 
     def window(self, window: Window) -> int | float:
@@ -100,23 +100,35 @@ class Span:
             found = self._extents[path] = extent_of(value, CEL_PARTS_MAX)
         return found
 
-    def activation(self, name: str, names: frozenset[str]) -> Any:
-        return self._activations.get((name, names))
+    def view(self, owner: str, names: frozenset[str]) -> "View | None":
+        """What was put together for expressions that read these facts, with the variables of a set."""
+        return self._views.get((owner, names))
 
-    def keep_activation(self, name: str, names: frozenset[str], activation: Any) -> None:
-        self._activations[name, names] = activation
+    def keep_view(self, owner: str, names: frozenset[str], view: "View") -> None:
+        self._views[owner, names] = view
+
+
+class View(NamedTuple):
+    """Facts as an expression reads them, and how many bytes they hold."""
+
+    activation: Any
+    size: int
 
 
 class Reading:
-    """What one rule reads, within its budget."""
+    """What the rule reads whose turn it is, within its budget."""
 
-    __slots__ = ("_clear", "_facts", "_ready", "_span", "spent")
+    __slots__ = ("_ready", "_results", "_span", "facts", "spent")
 
     def __init__(self, span: Span, ready: Ready) -> None:
+        self.facts = span.facts
         self._span = span
-        self._facts = span.facts
+        self.turn(ready)
+
+    def turn(self, ready: Ready) -> None:
+        """Begin with a rule, which has spent nothing."""
         self._ready = ready
-        self._clear: dict[str, bool | str] = {}
+        self._results: dict[str, bool | str] | None = None
         self.spent = 0.0
 
     def read(self, path: Path) -> Any:
@@ -124,7 +136,7 @@ class Reading:
         segments = path.segments
         name = segments[0]
         if name not in _OWN:
-            return follow(self._facts.fact(name), segments[1:])  # type: ignore[arg-type]
+            return follow(self.facts.fact(name), segments[1:])  # type: ignore[arg-type]
         if name == "vars":
             return follow(self._ready.variables if len(segments) == 1 else self._variable(segments[1]), segments[2:])
         if name == "annotations":
@@ -159,41 +171,49 @@ class Reading:
 
     def has_tag(self, tag: str) -> bool:
         """Whether the span has the tag, from its author or from a rule before."""
-        return tag in self._facts.fact("tags") or tag in self._span.notes.tags
+        return tag in self.facts.fact("tags") or tag in self._span.notes.tags
 
     def charge(self, cost: float) -> None:
         """Count work before it is done. Raises Unclear where the rule, or all rules of the span, would do too much."""
         spent = self.spent + cost
-        if spent > RULE_COST_MAX:
-            raise Unclear(f"would take about {spent / 1e6:.0f} ms, at most {RULE_COST_MAX / 1e6:.0f}")
-        if spent > RULE_COST_SURE and self._span.spent + cost > SPAN_COST_MAX:
-            raise Unclear(f"rules before it took the {SPAN_COST_MAX / 1e6:.0f} ms that all rules of a span may take")
+        if spent > RULE_COST_SURE:
+            if spent > RULE_COST_MAX:
+                raise Unclear(f"would take about {spent / 1e6:.0f} ms, at most {RULE_COST_MAX / 1e6:.0f}")
+            if self._span.spent + cost > SPAN_COST_MAX:
+                most = f"{SPAN_COST_MAX / 1e6:.0f}"
+                raise Unclear(f"would take more than is left of the {most} ms for all rules of a span")
         self.spent = spent
         self._span.spent += cost
 
     def evaluate(self, expression: Expression) -> bool:
-        """What the expression comes to; it is evaluated once. Raises Unclear."""
-        size = sum(self._size(name) for name in expression.facts)
+        """What the expression comes to. Raises Unclear."""
+        activation, size = self._view(expression)
         if size > CEL_PAYLOAD_BYTES_MAX:
             raise Unclear(f"it reads {size} bytes, at most {CEL_PAYLOAD_BYTES_MAX}")
         cost = expression.cost_below(size)
-        if cost > CEL_COST_SMALL:
-            cost = expression.cost(self._extent)
-        self.charge(cost)
-        found = self._clear.get(expression.text)
+        if cost <= CEL_COST_SMALL:
+            self.charge(cost)
+            return expression.evaluate(activation)
+        self.charge(expression.cost(self._extent))
+        return self._kept(expression, activation)
+
+    def _kept(self, expression: Expression, activation: Any) -> bool:
+        """What a costly expression comes to; a trace asks once more, and has it evaluated no more."""
+        self._results = results = self._results or {}
+        found = results.get(expression.text)
         if found is None:
             try:
-                found = expression.evaluate(self._activation(expression))
+                found = expression.evaluate(activation)
             except Unclear as unclear:
                 found = str(unclear)
-            self._clear[expression.text] = found
+            results[expression.text] = found
         if isinstance(found, str):
             raise Unclear(found)
         return found
 
     def _size(self, name: str) -> int:
         if name not in _OWN:
-            return self._facts.size(name)
+            return self.facts.size(name)
         if name == "last":
             spans = [found for last in self._ready.last.values() if (found := self._span.last(last)) is not None]
             return sum(found.size(fact) for found in spans for fact in ("data", "metadata", "tags"))
@@ -203,22 +223,25 @@ class Reading:
         value = self.read(Path(path))
         return extent_of(value, CEL_PARTS_MAX) if path[0] in _OWN else self._span.extent(path, value)
 
-    def _activation(self, expression: Expression) -> Any:
+    def _view(self, expression: Expression) -> View:
         names = expression.facts
-        if names & _CHANGING:
-            return activation_of(self._values(expression))
+        is_own = bool(names & _CHANGING)
         owner = self._ready.set if "vars" in names else ""
-        found = self._span.activation(owner, names)
-        if found is None:
-            found = activation_of(self._values(expression))
-            self._span.keep_activation(owner, names, found)
-        return found
+        view = None if is_own else self._span.view(owner, names)
+        if view is None:
+            size = sum(map(self._size, sorted(names)))
+            # What is too large is not decoded either.
+            values = {} if size > CEL_PAYLOAD_BYTES_MAX else self._values(expression)
+            view = View(activation_of(values), size)
+            if not is_own:
+                self._span.keep_view(owner, names, view)
+        return view
 
     def _values(self, expression: Expression) -> Mapping[str, Any]:
         values: dict[str, Any] = {}
         for name in sorted(expression.facts):
             if name == "time":
-                values[name] = _EPOCH + timedelta(milliseconds=min(self._facts.time_ms, _TIME_MS_MAX))
+                values[name] = _EPOCH + timedelta(milliseconds=min(self.facts.time_ms, _TIME_MS_MAX))
             elif name == "vars":
                 values[name] = dict(self._ready.variables)
             elif name in {"windows", "last"}:

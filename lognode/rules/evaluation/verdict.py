@@ -6,11 +6,14 @@ the span nor another rule is touched. Invariant: a pure function of program, fac
 size by what core/limits.py says of rules.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from lognode.core.limits import TRACE_TEXT_CHARS_MAX
-from lognode.rules.conditions.judging import holds, trace
 from lognode.rules.conditions.trace import Trace
+from lognode.rules.conditions.tracing import trace
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Reject, RequireApproval, Simulate
 from lognode.rules.evaluation.context import Context
@@ -43,43 +46,46 @@ class _Evaluation:
         self._fired: set[tuple[str, str]] = set()
         self._effects: list[Effect] = []
 
-    def decide(self, rules: tuple[Ready, ...]) -> Decision:
+    def decide(self, rules: Sequence[Ready]) -> Decision:
         steps = []
+        reading = Reading(self._span, rules[0])
         for ready in rules:
-            steps.append(self._step(ready))
-            if any(isinstance(effect.deed, Reject) for effect in self._effects[-len(ready.rule.actions) :]):
+            reading.turn(ready)
+            step = self._step(ready, reading)
+            steps.append(step)
+            if step.outcome == "fired" and any(isinstance(action, Reject) for action in ready.rule.actions):
                 break
         notes, hops = self._room.notes, self._facts.hops + 1
         return Decision(_verdict(self._effects, self._facts), tuple(self._effects), tuple(steps), notes, hops)
 
-    def _step(self, ready: Ready) -> Step:
+    def _step(self, ready: Ready, reading: Reading) -> Step:
         rule = ready.rule
         for needed in rule.depends_on:
             if (ready.set, needed) not in self._fired:
                 return Step(ready.set, rule.id, "skipped", None, f"{needed}, on which it depends, did not fire")
         spent = self._span.spent
         try:
-            is_held = holds(rule.condition, Reading(self._span, ready))
+            if ready.check(reading):
+                told = self._retold(ready, reading, spent)
+                return Step(ready.set, rule.id, "fired", told, self._fire(ready, reading))
         except Unclear as unclear:
-            told = self._retold(ready, spent)
+            told = self._retold(ready, reading, spent)
             return Step(ready.set, rule.id, "failed", told, str(unclear)[:TRACE_TEXT_CHARS_MAX])
-        if not is_held:
-            return Step(ready.set, rule.id, "not", self._retold(ready, spent) if self._traces else None)
-        told = self._retold(ready, spent)
-        dropped = self._fire(ready)
-        return Step(ready.set, rule.id, "fired", told, dropped)
+        if self._traces:
+            return msgspec.structs.replace(ready.passed, trace=self._retold(ready, reading, spent))
+        return ready.passed
 
-    def _retold(self, ready: Ready, spent: float) -> Trace:
+    def _retold(self, ready: Ready, reading: Reading, spent: float) -> Trace:
         """The trace of a rule that was judged when `spent` had been spent; telling it is not charged again."""
         after, self._span.spent = self._span.spent, spent
-        told = trace(ready.rule.condition, Reading(self._span, ready))
+        reading.spent = 0.0
+        told = trace(ready.rule.condition, reading)
         self._span.spent = after
         return told
 
-    def _fire(self, ready: Ready) -> str:
+    def _fire(self, ready: Ready, reading: Reading) -> str:
         """Do what the rule says; which of its actions were dropped, and why."""
         self._fired.add((ready.set, ready.rule.id))
-        reading = Reading(self._span, ready)
         dropped = []
         for place, action in enumerate(ready.rule.actions):
             try:

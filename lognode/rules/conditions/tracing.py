@@ -1,0 +1,127 @@
+"""The tree that says how a condition came to its result.
+
+Invariant: it comes to what judging comes to, and is bounded in size whatever the span holds.
+"""
+
+from typing import Any
+
+import msgspec
+
+from lognode.core.limits import TRACE_BYTES_MAX, TRACE_CONDITIONS_MAX
+from lognode.rules import document
+from lognode.rules.conditions.cel.expression import BadExpression, compile_expression
+from lognode.rules.conditions.judging import Reader, prepare
+from lognode.rules.conditions.templates import written
+from lognode.rules.conditions.trace import CUT, Trace, shortened
+from lognode.rules.conditions.unclear import Unclear
+from lognode.rules.document import Condition, Path, value_paths
+
+
+def trace(condition: Condition, reader: Reader) -> Trace:
+    """The condition's result and how it came about."""
+    return _Tracing(reader).trace(condition)
+
+
+def condition_text(condition: Condition) -> str:
+    """The condition in the words of a document, in one line; of one with others inside, its name."""
+    match condition:
+        case document.Always():
+            return "always"
+        case document.All():
+            return "all"
+        case document.Any():
+            return "any"
+        case document.Not():
+            return "not"
+        case document.Exists(path):
+            return f"exists {path}"
+        case document.Missing(path):
+            return f"missing {path}"
+        case document.ContainsTag(tag):
+            return f"contains_tag {written(tag)}"
+        case document.Cel(expression):
+            return f"when {expression}"
+        case document.Equals(path, said):
+            return f"equals {path}: {written(said)}"
+        case document.NotEquals(path, said):
+            return f"not_equals {path}: {written(said)}"
+        case document.ContainsText(path, said):
+            return f"contains_text {path}: {written(said)}"
+        case document.GreaterThan(path, said):
+            return f"greater_than {path}: {written(said)}"
+        case document.LessThan(path, said):
+            return f"less_than {path}: {written(said)}"
+
+
+def condition_paths(condition: Condition) -> tuple[Path, ...]:
+    """The paths that a condition without others inside reads, in the order in which they stand there."""
+    match condition:
+        case document.Equals(path, said) | document.NotEquals(path, said) | document.ContainsText(path, said):
+            return (path, *value_paths(said))
+        case document.GreaterThan(path, said) | document.LessThan(path, said):
+            return (path, *value_paths(said))
+        case document.Exists(path) | document.Missing(path):
+            return (path,)
+        case document.ContainsTag(tag):
+            return (Path(("tags",)), *value_paths(tag))
+        case document.Cel(expression):
+            try:
+                return tuple(map(Path, compile_expression(expression).reads))
+            except BadExpression:
+                return ()
+        case _:
+            return ()
+
+
+class _Tracing:
+    """One trace in the making, with the room that is left for it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._conditions = TRACE_CONDITIONS_MAX
+        self._bytes = TRACE_BYTES_MAX
+
+    def trace(self, condition: Condition) -> Trace:
+        self._conditions -= 1
+        text = self._shown(condition_text(condition))
+        if not isinstance(condition, document.All | document.Any | document.Not):
+            result, error = self._judged(condition)
+            values = {str(path): self._shown(self._value(path)) for path in condition_paths(condition)}
+            return Trace(text, result, values, (), error)
+        if isinstance(condition, document.Not):
+            inner = self.trace(condition.of)
+            return Trace(text, None if inner.result is None else not inner.result, {}, (inner,), inner.error)
+        return self._several(condition, text)
+
+    def _several(self, condition: document.All | document.Any, text: str) -> Trace:
+        is_any = isinstance(condition, document.Any)
+        parts: list[Trace] = []
+        error = ""
+        for part in condition.of:
+            if self._conditions > 0:
+                inner = self.trace(part)
+                parts.append(inner)
+                result, why = inner.result, inner.error
+            else:
+                result, why = self._judged(part)
+            if result is is_any:
+                return Trace(text, is_any, {}, tuple(parts))
+            error = error or why
+        return Trace(text, None if error else not is_any, {}, tuple(parts), error)
+
+    def _judged(self, condition: Condition) -> tuple[bool | None, str]:
+        try:
+            return prepare(condition)(self._reader), ""
+        except Unclear as unclear:
+            return None, str(unclear)
+
+    def _value(self, path: Path) -> Any:
+        try:
+            return self._reader.read(path)
+        except Unclear as unclear:
+            return f"unclear: {unclear}"
+
+    def _shown(self, value: Any) -> Any:
+        shown = shortened(value)
+        self._bytes -= len(msgspec.json.encode(shown))
+        return shown if self._bytes >= 0 else CUT
