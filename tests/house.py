@@ -20,20 +20,21 @@ PACKAGE_MODULES_MAX: Final = 9
 
 # Layer -> the layers that it may import. The tests of a layer may import anything.
 ALL: Final = frozenset(
-    "core identity timeline engine protocol federation api client cli service settings sim node".split()
+    "core identity timeline rules engine protocol federation api client cli service settings sim node".split()
 )
 LAYERS: Final[Mapping[str, frozenset[str]]] = {
     "core": frozenset(),
     "settings": frozenset({"core"}),
     "identity": frozenset({"core"}),
     "timeline": frozenset({"core", "identity"}),
-    "engine": frozenset({"core", "identity", "timeline"}),
+    "rules": frozenset({"core"}),
+    "engine": frozenset({"core", "identity", "timeline", "rules"}),
     "protocol": frozenset({"core", "identity"}),
     "federation": frozenset({"core", "identity", "protocol", "engine", "timeline"}),
-    "api": frozenset({"core", "identity", "timeline", "engine", "federation"}),
+    "api": frozenset({"core", "identity", "timeline", "rules", "engine", "federation"}),
     "service": frozenset({"core", "timeline", "settings"}),
     "client": frozenset({"core"}),
-    "cli": frozenset({"core", "identity", "timeline", "client", "settings", "node", "sim"}),
+    "cli": frozenset({"core", "identity", "timeline", "rules", "client", "settings", "node", "sim"}),
     "sim": ALL - {"api", "cli"},
     "node": ALL - {"cli"},
 }

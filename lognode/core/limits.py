@@ -60,6 +60,33 @@ SUBSCRIPTIONS_MAX: Final = 32  # of one socket; each wakes on every commit
 REF_BYTES_MAX: Final = 256  # of a frame; it is kept while its append or subscription lasts
 SOCKET_APPENDS_MAX: Final = 1024  # unacknowledged appends of one WebSocket; beyond, it is not read
 
+# Rule documents. They are read where they are published, and again by each node that keeps to them.
+RULE_SET_BYTES_MAX: Final = 64 * KIB  # a thousand short rules; read in a second
+RULE_SET_NODES_MAX: Final = 16_384  # keys, values, lists and maps: the reader takes 30,000 a second
+RULE_SET_DEPTH_MAX: Final = 16  # nesting of maps and lists
+RULE_SET_FAULTS_MAX: Final = 100  # told at once; who makes more is helped by the first ones
+RULES_MAX: Final = 1000  # of one set
+RULE_NAME_CHARS_MAX: Final = 64  # of a set, rule, window, variable: they stand in every firing
+RULE_KINDS_MAX: Final = 64  # that a rule or window names
+RULE_ACTIONS_MAX: Final = 16  # of one rule
+RULE_WINDOWS_MAX: Final = 8  # of one rule; each costs rows for every span of its kinds
+RULE_LAST_MAX: Final = 8  # of one rule; each is a look into the causal past
+RULE_DEPENDENCIES_MAX: Final = 16  # of one rule
+RULE_VARIABLES_MAX: Final = 256  # of one set
+RULE_PARTS_MAX: Final = 64  # conditions in one list, paths in one condition
+RULE_PRIORITY_MAX: Final = 1000
+RULE_PATH_SEGMENTS_MAX: Final = 16  # no data is nested deeper
+RULE_PATH_BYTES_MAX: Final = 256
+RULE_TEMPLATE_PARTS_MAX: Final = 64  # of one text
+RULE_WINDOW_MS_MIN: Final = 1000
+RULE_WINDOW_MS_MAX: Final = 31 * 24 * 3600 * 1000  # rows are kept so long
+RULE_AFTER_MS_MIN: Final = 1000  # below, a task is late anyway
+RULE_AFTER_MS_MAX: Final = 366 * 24 * 3600 * 1000
+RULE_WITHIN_MS_MIN: Final = 60 * 1000  # people have to be asked
+RULE_WITHIN_MS_MAX: Final = 90 * 24 * 3600 * 1000
+RULE_APPROVALS_MAX: Final = 16  # that one draft waits for
+RULE_CRON_CHARS_MAX: Final = 128
+
 # Writer. One group is one transaction and one fsync: beyond 1,024 spans the fsync is no longer what costs.
 GROUP_SPANS_MAX: Final = 1024
 GROUP_BYTES_MAX: Final = 4 * MIB

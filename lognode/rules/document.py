@@ -268,7 +268,7 @@ Action: TypeAlias = GateAction | Annotation | Reaction
 
 
 class Window(msgspec.Struct, frozen=True, dict=True):
-    """Spans of `kinds` with one value at `by`, of the last `over_ms`: how many, the sum or the distinct ones `of` a path.
+    """A measure over spans of `kinds` with one value at `by`, of the last `over_ms`; sum and distinct are `of` a path.
 
     `at` None counts by the time of commit, else by the time that stands at that path.
     """

@@ -1,0 +1,1 @@
+"""Rule documents: from an author's text to a RuleSet, or to all its mistakes at once."""

@@ -1,0 +1,84 @@
+"""Rules among each other: ids that appear twice, dependencies on nothing, circles.
+
+Invariant: rules that pass have an order in which each stands after those that it depends on.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from lognode.rules.document import Emit, Rule, matches_kind
+from lognode.rules.grammar.faults import Faults, did_you_mean
+from lognode.rules.grammar.sense.truth import can_hold
+from lognode.rules.grammar.shapes.rules import Found
+
+
+def check_order(rules: Sequence[Found], faults: Faults) -> None:
+    """Tell of each id that appears twice, each dependency on no other rule, and one circle of each kind."""
+    by_id = dict[str, Found]()
+    for found in rules:
+        if found.id is None:
+            continue
+        if found.id in by_id:
+            message = f"a rule {found.id!r} stands in line {by_id[found.id].place.line} already"
+            faults.add("rule.duplicate_id", found.fields.place_of("id"), message, "give each rule an id of its own")
+        else:
+            by_id[found.id] = found
+    for found in by_id.values():
+        for other in found.depends_on:
+            if other not in by_id:
+                message = f"there is no rule {other!r} in this set"
+                faults.add(
+                    "rule.unknown_dependency",
+                    found.fields.place_of("depends_on"),
+                    message,
+                    did_you_mean(other, by_id.keys() - {found.id}),
+                )
+    circle = _circle({name: found.depends_on for name, found in by_id.items()})
+    if circle:
+        told = " -> ".join((*circle, circle[0]))
+        place = by_id[circle[0]].fields.place_of("depends_on")
+        faults.add("rule.cycle", place, f"depends_on goes in a circle: {told}", "take one of them out")
+    _check_emits({name: found for name, found in by_id.items() if found.rule is not None}, faults)
+
+
+def _check_emits(rules: Mapping[str, Found], faults: Faults) -> None:
+    """Tell of reactions that set each other off without end: spans that they emit, and that they react to."""
+    reactions = {name: found.rule for name, found in rules.items() if found.rule and not found.rule.gate}
+    graph = {
+        name: tuple(other for other, target in reactions.items() if _sets_off(rule, target))
+        for name, rule in reactions.items()
+    }
+    circle = _circle(graph)
+    if not circle:
+        return
+    place = rules[circle[0]].fields.place_of("then")
+    if len(circle) == 1:
+        message = "the rule reacts to the spans that it emits"
+    else:
+        message = f"rules set each other off without end: {' -> '.join((*circle, circle[0]))}"
+    faults.add("rule.cycle", place, message, "name kinds that the rule does not emit, or exclude them in its condition")
+
+
+def _sets_off(rule: Rule, target: Rule) -> bool:
+    emitted = {action.kind for action in rule.actions if isinstance(action, Emit)}
+    return any(matches_kind(target.kinds, kind) and can_hold(target.condition, kind) for kind in emitted)
+
+
+def _circle(graph: Mapping[str, Sequence[str]]) -> list[str]:
+    """The first circle of a graph, from its first name on; empty where there is none. Not recursive: sets are long."""
+    done = set[str]()
+    for start in graph:
+        path, on_path = [start], {start}
+        waiting = [iter(graph[start])] if start not in done else []
+        while waiting:
+            following = next((name for name in waiting[-1] if name in graph and name not in done), None)
+            if following is None:
+                waiting.pop()
+                done.add(path[-1])
+                on_path.discard(path.pop())
+            elif following in on_path:
+                return path[path.index(following) :]
+            else:
+                path.append(following)
+                on_path.add(following)
+                waiting.append(iter(graph[following]))
+    return []
