@@ -70,6 +70,10 @@ class Faults:
     def add(self, code: str, place: Place, message: str, suggestion: str = "") -> None:
         self._found.append(Fault(place.line, place.column, code, message, suggestion))
 
+    def near(self, word: str, known: Iterable[str]) -> str:
+        """What did_you_mean says; nothing where so many faults are there that this one may not be told."""
+        return did_you_mean(word, known) if self.count < RULE_SET_FAULTS_MAX else ""
+
     @property
     def count(self) -> int:
         """How many there are so far."""

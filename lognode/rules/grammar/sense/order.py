@@ -6,8 +6,8 @@ Invariant: rules that pass have an order in which each stands after those that i
 from collections.abc import Mapping, Sequence
 
 from lognode.rules.document import Emit, Rule, matches_kind
-from lognode.rules.grammar.faults import Faults, did_you_mean
-from lognode.rules.grammar.sense.truth import can_hold
+from lognode.rules.grammar.faults import Faults
+from lognode.rules.grammar.sense.truth import can_hold, is_about_kind
 from lognode.rules.grammar.shapes.rules import Found
 
 
@@ -30,7 +30,7 @@ def check_order(rules: Sequence[Found], faults: Faults) -> None:
                     "rule.unknown_dependency",
                     found.fields.place_of("depends_on"),
                     message,
-                    did_you_mean(other, by_id.keys() - {found.id}),
+                    faults.near(other, by_id.keys() - {found.id}),
                 )
     circle = _circle({name: found.depends_on for name, found in by_id.items()})
     if circle:
@@ -43,10 +43,13 @@ def check_order(rules: Sequence[Found], faults: Faults) -> None:
 def _check_emits(rules: Mapping[str, Found], faults: Faults) -> None:
     """Tell of reactions that set each other off without end: spans that they emit, and that they react to."""
     reactions = {name: found.rule for name, found in rules.items() if found.rule and not found.rule.gate}
-    graph = {
-        name: tuple(other for other, target in reactions.items() if _sets_off(rule, target))
-        for name, rule in reactions.items()
+    # A condition that does not look at the kind is judged once: rules that never fire are told of elsewhere.
+    judged = {name: (rule, not is_about_kind(rule.condition)) for name, rule in reactions.items()}
+    emitted = {
+        name: {action.kind for action in rule.actions if isinstance(action, Emit)} for name, rule in reactions.items()
     }
+    targets = {kind: _targets(kind, judged) for kind in set[str]().union(*emitted.values())}
+    graph = {name: sorted(set[str]().union(*(targets[kind] for kind in kinds))) for name, kinds in emitted.items()}
     circle = _circle(graph)
     if not circle:
         return
@@ -58,9 +61,13 @@ def _check_emits(rules: Mapping[str, Found], faults: Faults) -> None:
     faults.add("rule.cycle", place, message, "name kinds that the rule does not emit, or exclude them in its condition")
 
 
-def _sets_off(rule: Rule, target: Rule) -> bool:
-    emitted = {action.kind for action in rule.actions if isinstance(action, Emit)}
-    return any(matches_kind(target.kinds, kind) and can_hold(target.condition, kind) for kind in emitted)
+def _targets(kind: str, reactions: Mapping[str, tuple[Rule, bool]]) -> list[str]:
+    """The reactions that a span of this kind may set off."""
+    return [
+        name
+        for name, (rule, is_open) in reactions.items()
+        if matches_kind(rule.kinds, kind) and (is_open or can_hold(rule.condition, kind))
+    ]
 
 
 def _circle(graph: Mapping[str, Sequence[str]]) -> list[str]:

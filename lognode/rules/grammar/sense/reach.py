@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from lognode.core.span import RESERVED_PREFIXES
 from lognode.rules.document import ALL_BELOW, Reject, Rule
 from lognode.rules.grammar.faults import Faults
-from lognode.rules.grammar.sense.truth import can_hold, truth
+from lognode.rules.grammar.sense.truth import can_hold, is_about_kind, truth
 from lognode.rules.grammar.shapes.rules import Found
 
 
@@ -58,7 +58,8 @@ def _is_written_by_nodes(kind: str) -> bool:
 
 
 def _holds_for_some(rule: Rule) -> bool:
-    if any(kind.endswith(ALL_BELOW) for kind in rule.kinds) or not rule.kinds:
+    is_open = not rule.kinds or any(kind.endswith(ALL_BELOW) for kind in rule.kinds)
+    if is_open or not is_about_kind(rule.condition):
         return can_hold(rule.condition)
     return any(can_hold(rule.condition, kind) for kind in rule.kinds)
 

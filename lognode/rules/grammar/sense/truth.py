@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any as AnyValue
 from typing import Final
 
+from lognode.core.limits import RULE_PARTS_MAX
 from lognode.core.span import STATUSES, VISIBILITIES
 from lognode.rules.conditions.cel.expression import activation_of, compile_expression
 from lognode.rules.conditions.unclear import Unclear
@@ -29,10 +30,12 @@ from lognode.rules.document import (
     Path,
     Shape,
     Value,
+    condition_parts,
     value_paths,
 )
 
 _KIND: Final = Path(("kind",))
+_TOLD_BY_KIND: Final = (Equals, NotEquals, ContainsText)
 # Facts that every span has, and what they can be.
 _WORDS: Final = {"status": STATUSES, "visibility": VISIBILITIES, "level": ("root", "trusted", "observer", "blocked")}
 _ALWAYS_THERE: Final = frozenset({"kind", "tags", "status", "visibility", "node", "level", "time", "approvals", "hops"})
@@ -41,6 +44,11 @@ _ALWAYS_THERE: Final = frozenset({"kind", "tags", "status", "visibility", "node"
 def can_hold(condition: Condition, kind: str | None = None) -> bool:
     """Whether it may hold, for a span of this kind where one is given."""
     return truth(condition, kind) is not False
+
+
+def is_about_kind(condition: Condition) -> bool:
+    """Whether it may hold for one kind and not for another, as far as its text shows."""
+    return any(isinstance(part, _TOLD_BY_KIND) and part.path == _KIND for part in condition_parts(condition))
 
 
 def truth(condition: Condition, kind: str | None = None) -> bool | None:
@@ -76,7 +84,11 @@ def _constant(expression: str) -> bool | None:
 def _all(parts: Iterable[Condition], kind: str | None) -> bool | None:
     flat = list(_flattened(parts))
     found = {truth(part, kind) for part in flat}
-    if False in found or any(_excludes(one, other) for at, one in enumerate(flat) for other in flat[at + 1 :]):
+    if False in found:
+        return False
+    # Each is compared with each, which must not take long; who writes more than so many parts may contradict himself.
+    near = flat[:RULE_PARTS_MAX]
+    if any(_excludes(one, other) for at, one in enumerate(near) for other in near[at + 1 :]):
         return False
     return None if None in found else True
 

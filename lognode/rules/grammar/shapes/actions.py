@@ -12,6 +12,7 @@ from lognode.core.limits import (
     RULE_AFTER_MS_MIN,
     RULE_APPROVALS_MAX,
     RULE_CRON_CHARS_MAX,
+    RULE_CRONS_MAX,
     RULE_PARTS_MAX,
     RULE_WITHIN_MS_MAX,
     RULE_WITHIN_MS_MIN,
@@ -82,7 +83,7 @@ def read_action(node: Node, scope: Scope, *, gate: bool) -> Action | None:
     known = ACTIONS.get(name)
     if known is None:
         message = f"there is no action {shortened(name)}"
-        scope.faults.add("rule.unknown_key", key.place, message, did_you_mean(name, ACTIONS))
+        scope.faults.add("rule.unknown_key", key.place, message, scope.faults.near(name, ACTIONS))
         return None
     if not (known.gate if gate else known.reaction):
         where, other = ("draft", "commit") if gate else ("commit", "draft")
@@ -246,6 +247,11 @@ def _cron(node: Node | None, scope: Scope) -> str | None:
         return None
     if len(text) > RULE_CRON_CHARS_MAX:
         scope.faults.add("rule.out_of_bounds", node.place, f"'cron' has at most {RULE_CRON_CHARS_MAX} characters")
+        return None
+    scope.crons.add(text)
+    if len(scope.crons) > RULE_CRONS_MAX:
+        message = f"a set has at most {RULE_CRONS_MAX} different cron expressions"
+        scope.faults.add("rule.out_of_bounds", node.place, message)
         return None
     fault = cron_fault(text)
     if fault:

@@ -25,7 +25,7 @@ from lognode.rules.document import (
     Path,
     Text,
 )
-from lognode.rules.grammar.faults import did_you_mean, shortened
+from lognode.rules.grammar.faults import shortened
 from lognode.rules.grammar.shapes.fields import read_many, wrong_type
 from lognode.rules.grammar.shapes.scope import Scope
 from lognode.rules.grammar.source.nodes import Leaf, ListNode, MapNode, Node, Unread
@@ -56,7 +56,7 @@ def _read_one(key: Leaf, value: Node, scope: Scope) -> Condition | None:
     read = CONDITIONS.get(str(key.value))
     if read is None:
         message = f"there is no condition {shortened(str(key.value))}"
-        scope.faults.add("rule.unknown_key", key.place, message, did_you_mean(str(key.value), CONDITIONS))
+        scope.faults.add("rule.unknown_key", key.place, message, scope.faults.near(str(key.value), CONDITIONS))
         return None
     return None if isinstance(value, Unread) else read(value, scope)
 

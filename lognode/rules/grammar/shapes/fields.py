@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from lognode.core.limits import RULE_NAME_CHARS_MAX, TEXT_BYTES_MAX
 from lognode.core.span import is_kind
 from lognode.rules.document import ALL_BELOW
-from lognode.rules.grammar.faults import Faults, Place, did_you_mean, shortened
+from lognode.rules.grammar.faults import Faults, Place, shortened
 from lognode.rules.grammar.shapes.paths import NotWell, duration_text, read_duration_ms
 from lognode.rules.grammar.source.nodes import Leaf, ListNode, MapNode, Node, Unread
 
@@ -51,7 +51,7 @@ class Fields:
                 self._fields[name] = value
             else:
                 faults.add(
-                    "rule.unknown_key", key.place, f"{what} has no key {shortened(name)}", did_you_mean(name, names)
+                    "rule.unknown_key", key.place, f"{what} has no key {shortened(name)}", faults.near(name, names)
                 )
 
     def __contains__(self, name: str) -> bool:
@@ -117,7 +117,7 @@ class Fields:
             return default
         if value not in options:
             message = f"{name!r} is one of {', '.join(options)}, not {shortened(str(value))}"
-            self.faults.add("rule.out_of_bounds", node.place, message, did_you_mean(str(value), options))
+            self.faults.add("rule.out_of_bounds", node.place, message, self.faults.near(str(value), options))
             return default
         return str(value)
 

@@ -109,15 +109,16 @@ def _rules(fields: Fields, variables: frozenset[str]) -> tuple[Found, ...]:
         fields.faults.add("rule.out_of_bounds", node.place, message)
         return ()
     found = list[Found]()
+    crons = set[str]()
     for item in node.items:
         if isinstance(item, MapNode):
-            found.append(_rule(item, variables, fields.faults))
+            found.append(_rule(item, variables, crons, fields.faults))
         elif not isinstance(item, Unread):
             wrong_type(fields.faults, item, "a rule", "a map", "begin it with '- id: NAME'")
     return tuple(found)
 
 
-def _rule(node: MapNode, variables: frozenset[str], faults: Faults) -> Found:
+def _rule(node: MapNode, variables: frozenset[str], crons: set[str], faults: Faults) -> Found:
     before = faults.count
     named = next((value for key, value in node.entries if key.value == "id"), None)
     shown = shortened(str(named.value)) if isinstance(named, Leaf) else "without an id"
@@ -136,7 +137,7 @@ def _rule(node: MapNode, variables: frozenset[str], faults: Faults) -> Found:
         wanted="a rule's id",
     )
     names = {name: declared_names(fields.get(name)) for name in ("windows", "last")}
-    scope = Scope(faults, {"vars": variables, **names})
+    scope = Scope(faults, {"vars": variables, **names}, crons)
     windows, last = read_windows(fields, kinds, scope), read_last(fields, scope)
     condition = _condition(fields, scope)
     actions = _actions(fields, scope, gate=gate if phase else None)

@@ -18,10 +18,11 @@ _DECLARED_BY: Final[Mapping[str, str]] = {"vars": "variables", "windows": "windo
 
 
 class Scope(NamedTuple):
-    """Names that may be read, by the fact below which they stand: vars, windows, last."""
+    """Names that may be read, by the fact below which they stand: vars, windows, last; and all crons of the set."""
 
     faults: Faults
     names: Mapping[str, Iterable[str]]
+    crons: set[str]
 
     def path(self, node: Node, what: str, facts: Mapping[str, Shape] = FACTS) -> Path | None:
         """The path that a text is."""
@@ -106,7 +107,8 @@ class Scope(NamedTuple):
             return True
         name, where = str(path.segments[1]), _DECLARED_BY[path.fact]
         message = f"{path.fact}.{name} is read, but {where!r} declares no {name!r}"
-        self.faults.add("rule.undeclared", place, message, did_you_mean(name, names) or f"declare it under {where!r}")
+        advice = self.faults.near(name, names) or f"declare it under {where!r}"
+        self.faults.add("rule.undeclared", place, message, advice)
         return False
 
     def _tell(self, leaf: Leaf, error: NotWell) -> None:
