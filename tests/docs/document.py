@@ -11,7 +11,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent.parent
 
 RUN: Final = frozenset({"sh", "console", "python"})
-SHOWN: Final = frozenset({"text", "json", "ndjson", "toml", "sql", "cddl"})
+SHOWN: Final = frozenset({"text", "json", "ndjson", "toml", "sql", "cddl", "yaml"})
 # The exceptions, and the languages that each is for.
 WORDS: Final = {
     "exit": {"sh", "console"},

@@ -44,7 +44,7 @@ from tests.docs.reader import Reader, matches
 
 DOCUMENTS: Final = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES: Final = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
-LAYERS: Final = "api|cli|client|core|engine|federation|identity|node|protocol|service|settings|sim|timeline"
+LAYERS: Final = "api|cli|client|core|engine|federation|identity|node|protocol|rules|service|settings|sim|timeline"
 
 
 def read(name: str) -> str:

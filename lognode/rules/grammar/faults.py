@@ -14,7 +14,7 @@ from lognode.core.errors import ERRORS, CallerError
 from lognode.core.limits import RULE_NAME_CHARS_MAX, RULE_SET_FAULTS_MAX
 
 _SHOWN_CHARS_MAX: Final = 40
-_LISTED_MAX: Final = 20  # names in one suggestion
+_LISTED_MAX: Final = 24  # names in one suggestion
 _LIKENESS: Final = 0.6  # of a word that was meant; below, a guess misleads
 
 

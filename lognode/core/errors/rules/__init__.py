@@ -1,1 +1,1 @@
-"""Its rows about rules."""
+"""Rows of errors about rules and what they do."""

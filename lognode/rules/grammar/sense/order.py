@@ -22,16 +22,12 @@ def check_order(rules: Sequence[Found], faults: Faults) -> None:
             faults.add("rule.duplicate_id", found.fields.place_of("id"), message, "give each rule an id of its own")
         else:
             by_id[found.id] = found
-    for found in by_id.values():
+    for found in rules:
         for other in found.depends_on:
             if other not in by_id:
                 message = f"there is no rule {other!r} in this set"
-                faults.add(
-                    "rule.unknown_dependency",
-                    found.fields.place_of("depends_on"),
-                    message,
-                    faults.near(other, by_id.keys() - {found.id}),
-                )
+                near = faults.near(other, by_id.keys() - {found.id})
+                faults.add("rule.unknown_dependency", found.fields.place_of("depends_on"), message, near)
     circle = _circle({name: found.depends_on for name, found in by_id.items()})
     if circle:
         told = " -> ".join((*circle, circle[0]))

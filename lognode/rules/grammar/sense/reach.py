@@ -20,7 +20,8 @@ def check_reach(rules: Sequence[Found], faults: Faults) -> None:
     for found in read:
         assert found.rule is not None
         for key, why, advice in _reasons(found.rule, by_id, barriers):
-            faults.add("rule.unreachable", found.fields.place_of(key), why, advice)
+            shown = "when" if key == "if" and key not in found.fields else key
+            faults.add("rule.unreachable", found.fields.place_of(shown), why, advice)
             break
 
 
@@ -35,7 +36,7 @@ def _reasons(rule: Rule, by_id: Mapping[str, Rule], barriers: Sequence[Rule]) ->
         found.append((key, "the condition never holds", "see which of its parts exclude each other"))
     for name in rule.depends_on:
         needed = by_id.get(name)
-        if needed is None:
+        if needed is None or needed is rule:
             continue
         if needed.gate is not rule.gate:
             phase = "draft" if needed.gate else "commit"

@@ -62,8 +62,11 @@ class _Known(NamedTuple):
     read: _Reader
 
 
-def read_action(node: Node, scope: Scope, *, gate: bool) -> Action | None:
-    """The action that a map with one key is; None where a fault was found."""
+def read_action(node: Node, scope: Scope, *, gate: bool | None) -> Action | None:
+    """The action that a map with one key is; None where a fault was found.
+
+    `gate` None is a rule of which it could not be told whether it gates or reacts.
+    """
     if isinstance(node, Leaf) and node.value == "mark_processed":
         wrong_type(scope.faults, node, "an action", "a map with one key", "write mark_processed: true")
         return None
@@ -85,7 +88,7 @@ def read_action(node: Node, scope: Scope, *, gate: bool) -> Action | None:
         message = f"there is no action {shortened(name)}"
         scope.faults.add("rule.unknown_key", key.place, message, scope.faults.near(name, ACTIONS))
         return None
-    if not (known.gate if gate else known.reaction):
+    if gate is not None and not (known.gate if gate else known.reaction):
         where, other = ("draft", "commit") if gate else ("commit", "draft")
         message = f"{name!r} has no place in a rule on: {where}"
         scope.faults.add("rule.misplaced_action", key.place, message, f"put it into a rule on: {other}")

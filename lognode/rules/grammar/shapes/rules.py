@@ -197,7 +197,7 @@ def _actions(fields: Fields, scope: Scope, *, gate: bool | None) -> tuple[Action
     actions = list[Action]()
     verdict: Place | None = None
     for item in node.items:
-        action = read_action(item, scope, gate=bool(gate)) if gate is not None else None
+        action = read_action(item, scope, gate=gate)
         if isinstance(action, _VERDICTS):
             if verdict is not None:
                 message = f"a rule has one verdict, and there is one in line {verdict.line}"

@@ -4,6 +4,7 @@ Takes the events of ruamel.yaml and builds nodes itself, so that nothing is reso
 back. Invariant: work and memory are bounded by the text's length, whatever it says.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
@@ -27,6 +28,7 @@ from lognode.rules.grammar.source.nodes import Leaf, ListNode, MapNode, Node, Or
 from lognode.rules.grammar.source.scalars import NotAScalar, plain_scalar
 
 _MERGE: Final = "<<"
+_UNSURE_BREAK: Final = re.compile("[\x85\u2028\u2029]")
 _VERSION: Final = (1, 2)
 # What people mostly did where the parser says no more.
 _ADVICE: Final = {
@@ -47,6 +49,13 @@ class _Stopped(Exception):
 def read_yaml(source: str, faults: Faults) -> Node | None:
     """The one document of a text; None where it cannot be read, and then `faults` say why."""
     text = Text(source)
+    unsure = _UNSURE_BREAK.search(source)
+    if unsure:
+        message = "a character that ends a line for some readers of YAML and for others not"
+        faults.add(
+            "rule.malformed", text.place(unsure.start()), message, "write it as \\N, \\L or \\P in double quotes"
+        )
+        return None
     try:
         return _Reader(text, faults).read()
     except _Stopped:
@@ -157,6 +166,8 @@ class _Reader:
                 self._faults.add("rule.duplicate_key", key.place, message, "keep one of them")
             else:
                 seen[str(key.value)] = key.place
+                if isinstance(value, Leaf) and value.origin.start == value.origin.stop:
+                    value = value._replace(place=key.place)
                 entries.append((key, value))
         return MapNode(tuple(entries), place)
 
