@@ -21,7 +21,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row("wrong_type", "Value of the wrong type", "docs/rules.md says what each key takes."),
     _row("out_of_bounds", "Value out of bounds", "docs/rules.md gives the bounds."),
     _row("misplaced_key", "Key where it has no place", "docs/rules.md says which keys go together."),
-    _row("misplaced_action", "Action where it has no place", "docs/rules.md says which actions a draft and a span take."),
+    _row("misplaced_action", "Action where it has no place", "docs/rules.md says which actions go where."),
     _row("bad_name", "Name not valid", "Names are lower-case letters, digits and hyphens, at most 64."),
     _row("bad_kind", "Kind not valid", "Use a kind such as order.paid, or order.* for all that begin so."),
     _row("bad_path", "Path not valid", "Begin it with a fact, such as data.client; docs/rules.md lists them."),
