@@ -179,7 +179,7 @@ def third_party_imports(modules: Sequence[Module]) -> Iterator[tuple[str, str]]:
             top = target.split(".")[0]
             if top not in stdlib_module_names | ours:
                 for name in distributions.get(top, [top]):
-                    yield f"{module.name}:{line}", name.lower().replace("_", "-")
+                    yield f"{module.name}:{line}", re.sub(r"[._]", "-", name.lower())
 
 
 def find_undeclared(modules: Sequence[Module], declared: Iterable[str]) -> Iterator[str]:
