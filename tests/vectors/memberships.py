@@ -16,11 +16,12 @@ def make_memberships() -> dict[str, Any]:
     return {
         "about": "Control spans of tenants, in no order, and what they come to. The ids and feeds are made up; pasts "
         "follow from `after` and from places in feeds. `level` is 0 for whoever is no member.",
-        "tenants": [{"name": name, **_describe(make())} for name, make in TENANTS.items()],
+        "tenants": [{"name": name, **describe_tenant(make())} for name, make in TENANTS.items()],
     }
 
 
-def _describe(world: World) -> dict[str, Any]:
+def describe_tenant(world: World) -> dict[str, Any]:
+    """Control spans, and what they come to."""
     spans = sorted(world.spans.values(), key=lambda span: span.id[::-1])
     return {
         "tenant": world.tenant.hex(),

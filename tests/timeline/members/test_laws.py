@@ -1,6 +1,7 @@
 """Laws of membership, on histories that nobody wrote by hand."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from time import perf_counter
 from typing import Any, Final
@@ -18,7 +19,9 @@ from lognode.timeline.control.shown import FIELDS
 from lognode.timeline.members import Control, membership, settlement
 from lognode.timeline.members.history import read_history
 from lognode.timeline.members.ruling import Ruling
+from tests.independent.protocol.membership import membership as second
 from tests.timeline.members.nodes import World, joined, keys_of, pair_of, past_of
+from tests.vectors.memberships import describe_tenant
 
 NAMES: Final = ("founder", "a", "b", "c", "d", "e")
 LEVELS: Final = (Level.OBSERVER, Level.TRUSTED, Level.ROOT)
@@ -77,6 +80,15 @@ def test_arrival_and_repetition_change_nothing(deeds: list[tuple[str, str, str, 
     expected = membership(world.tenant, spans)
     chance.shuffle(spans)  # type: ignore[attr-defined]
     assert membership(world.tenant, [*spans, *spans[::3]]) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(DEEDS)
+def test_a_second_version_written_from_the_page_comes_to_the_same(deeds: list[tuple[str, str, str, int]]) -> None:
+    world = play(deeds)
+    vector = describe_tenant(world)
+    found = asdict(second.membership(world.tenant, vector["controls"]))
+    assert found == {name: vector[name] for name in found}
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,349 +1,367 @@
-"""One judgement of all acts, with given cuts: which count, who is at what level, where feeds end.
+"""One judging of all acts, with the cuts that are settled. From docs/protocol.md, Membership.
 
-From docs/protocol.md, Membership, Levels, What counts and Cuts. Shares no code with lognode.
+Shares no code with lognode.
 """
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from tests.independent.protocol.control import Said
 from tests.independent.protocol.membership.links import Span
 
-NOBODY, BLOCKED, OBSERVER, TRUSTED, ROOT = -1, 0, 1, 2, 3
+NOBODY, TRUSTED, ROOT = -1, 2, 3
 DEPTH_MAX = 32
-ENDING = ("member.remove", "identity.revoke", "identity.rotate")
-CUT_REASONS = {
+ADMITTING = ("member.admit", "identity.rotate")
+GRANTING = ("tenant.create", *ADMITTING)
+ENDING = {
     "member.remove": "member.removed",
-    "member.level": "member.lowered",
-    "identity.rotate": "identity.rotated",
     "identity.revoke": "identity.revoked",
+    "identity.rotate": "identity.rotated",
+    "member.level": "member.lowered",
 }
+Past = set[Span]
+Cut = tuple[int, str]
 
 
-@dataclass
-class Given:
-    """What a judgement begins with: what was settled, decided and lost before."""
+def said_by(act: Span) -> Said:
+    assert act.said
+    return act.said
 
-    founding: Span
-    forks: dict[bytes, int]
-    settled: set[Span] = field(default_factory=set)
-    decided: dict[bytes, dict[bytes, int]] = field(default_factory=dict)  # key -> feed -> size
-    votes: set[Span] = field(default_factory=set)
-    lost: dict[Span, str] = field(default_factory=dict)
+
+def newest(acts: Iterable[Span]) -> list[Span]:
+    """Those in the past of no other one."""
+    held = list(acts)
+    return [act for act in held if not any(act in other.past for other in held)]
 
 
 @dataclass
 class Grant:
-    """What an act gave. `lines` are the grants that it stands for: itself, or after a rotation the old ones."""
-
-    lines: set[Span]
-    parents: set[Span]
-    above: set[Span]
-    depth: int
-    level: int
-
-
-@dataclass(eq=False)
-class Invite:
-    """An `invite.create` that counts, its maker's grants in force, and the admissions by it that count."""
+    """What makes a key a member's. `bases` are the grants that count where grants are compared."""
 
     act: Span
-    grants: set[Span]
-    joined: list[Span] = field(default_factory=list)
+    level: int
+    depth: int
+    bases: set["Grant"] = field(default_factory=set)
+    parents: set["Grant"] = field(default_factory=set)
+    above: set["Grant"] = field(default_factory=set)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@dataclass
+class Vote:
+    """What an electorate decided about a key: its votes, and how much of each feed more than half of it leaves."""
+
+    acts: set[Span]
+    voters: dict[bytes, list[Span]]
+    needed: int
+
+    def size(self, feed: bytes) -> int:
+        named = [min(said_by(act).cuts.get(feed, 0) for act in acts) for acts in self.voters.values()]
+        return sorted(named)[self.needed - 1]
+
+
+@dataclass
+class Given:
+    founding: Span
+    forks: dict[bytes, int]
+    feeds: dict[bytes, tuple[bytes, Past]]  # author and past of each feed
+    decided: dict[bytes, Vote] = field(default_factory=dict)
 
 
 class Judgement:
-    """`why` has a reason for each act that does not count, `grants` what the others gave."""
+    """`counting` are the acts that count, `why` the reasons of the others."""
 
-    def __init__(self, ordered: list[Span], given: Given) -> None:
-        self.given = given
-        self.openings: dict[bytes, Span] = {}
-        self.feeds = {span.feed: span.author for span in ordered}
-        self.counting: list[Span] = [given.founding]
+    def __init__(self, ordered: list[Span], given: Given, settled: set[Span], lost: dict[Span, str]) -> None:
+        self.given, self.settled, self.lost = given, settled, lost
+        self.counting: dict[Span, None] = {}
         self.why: dict[Span, str] = {}
-        self.grants = {given.founding: Grant({given.founding}, set(), set(), 0, ROOT)}
-        self.about: dict[bytes, list[Span]] = {given.founding.author: [given.founding]}
-        self.invites: dict[bytes, list[Invite]] = {}
-        self.origins: dict[bytes, bytes] = {}  # key -> first key of the node
-        self.by_recovery: list[tuple[Span, bytes, bytes]] = []  # act, node, recovery key that signed it
-        self.given_up: list[tuple[Span, bytes, bytes]] = []  # declaration, node, recovery key that agreed to it
-        self._cuts: dict[bytes, tuple[int, str] | None] = {}
-        for span in ordered:
-            if not span.seq:
-                self.openings.setdefault(span.feed, span)
-            if span.kind not in ("feed.open", "feed.fork") and span is not given.founding:
-                self.judge(span)
+        self.grants: dict[bytes, list[Grant]] = {}
+        self.about: dict[bytes, list[Span]] = {}
+        self.lowering: set[Span] = set()
+        self.invite_of: dict[Span, Span] = {}  # admission -> the invite that it is by
+        self.by_recovery: list[tuple[Span, set[bytes], bytes]] = []  # what a recovery key of a node signed
+        self.given_up: list[tuple[Span, set[bytes], bytes]] = []  # declarations to which a former key agreed
+        for act in ordered:
+            if act.kind not in ("feed.open", "feed.fork"):
+                why = self._judge(act)
+                if why:
+                    self.why[act] = why
+                else:
+                    self.counting[act] = None
+                    self._take(act)
 
-    # What holds in a past.
+    def _judge(self, act: Span) -> str | None:
+        if act is self.given.founding or any(act in vote.acts for vote in self.given.decided.values()):
+            return None
+        if act.fault or act in self.lost:
+            return act.fault or self.lost[act]
+        cut = self.cut(act.feed)
+        if cut and act.seq >= cut[0] and act not in self.settled:
+            return cut[1]
+        return RULES[act.kind](self, act, said_by(act)) if act.kind in RULES else "control.unknown"
 
-    def acts_about(self, key: bytes, past: AbstractSet[Span]) -> list[Span]:
-        return [act for act in self.about.get(key, []) if act in past]
+    # What a key is in a past.
 
-    def level(self, key: bytes, past: AbstractSet[Span]) -> int:
-        return min((self.value(act, key) for act in newest(self.acts_about(key, past))), default=NOBODY)
+    def level(self, key: bytes, past: Past, without: Past = frozenset()) -> int:  # type: ignore[assignment]
+        found = newest(act for act in self.about.get(key, []) if act in past and act not in without)
+        return min((self._level_of(act, key) for act in found), default=NOBODY)
 
-    def value(self, act: Span, key: bytes) -> int:
-        if self.ends(act, key):
-            return NOBODY
-        return self.grants[act].level if act in self.grants else said_by(act).level
+    def _level_of(self, act: Span, key: bytes) -> int:
+        if act.kind == "member.level":
+            return said_by(act).level
+        return next((grant.level for grant in self.grants.get(key, []) if grant.act is act), NOBODY)
 
     def ends(self, act: Span, key: bytes) -> bool:
-        return act.kind in ENDING and said_by(act).key == key
+        return act.kind in ("member.remove", "identity.revoke", "identity.rotate") and said_by(act).key == key
 
-    def newest_ends(self, key: bytes, past: AbstractSet[Span]) -> list[Span]:
-        return newest([act for act in self.acts_about(key, past) if self.ends(act, key)])
+    def grants_of(self, key: bytes, past: Past) -> list[Grant]:
+        return [grant for grant in self.grants.get(key, []) if grant.act in past]
 
-    def grants_of(self, key: bytes, past: AbstractSet[Span]) -> set[Span]:
-        return {act for act in self.acts_about(key, past) if act in self.grants and not self.ends(act, key)}
+    def in_force(self, key: bytes, past: Past, without: Past = frozenset()) -> list[Grant]:  # type: ignore[assignment]
+        over = [act for act in self.about.get(key, []) if act in past and act not in without and self.ends(act, key)]
+        return [grant for grant in self.grants_of(key, past) if not any(grant.act in end.past for end in over)]
 
-    def in_force(self, key: bytes, past: AbstractSet[Span]) -> set[Span]:
-        ends = self.newest_ends(key, past)
-        return {grant for grant in self.grants_of(key, past) if not any(grant in end.past for end in ends)}
+    def is_senior(self, key: bytes, other: bytes, past: Past) -> bool:
+        above = {one for grant in self.grants_of(other, past) for base in grant.bases for one in base.above}
+        return any(grant.bases & above for grant in self.in_force(key, past))
 
-    def lines(self, grants: Iterable[Span]) -> set[Span]:
-        return set().union(*(self.grants[grant].lines for grant in grants))
+    def is_root(self, act: Span) -> bool:
+        return self.level(act.author, act.past) == ROOT
 
-    def above(self, grants: Iterable[Span]) -> set[Span]:
-        return set().union(*(self.grants[grant].above for grant in grants))
+    # Recovery keys.
 
-    def is_senior(self, key: bytes, other: bytes, past: AbstractSet[Span]) -> bool:
-        return bool(self.lines(self.in_force(key, past)) & self.above(self.grants_of(other, past)))
+    def node_of(self, key: bytes) -> set[bytes]:
+        """All keys of the node that has this one."""
+        rotations = [said_by(act) for act in self.counting if act.kind == "identity.rotate"]
+        keys, grown = {key}, True
+        while grown:
+            linked = {one for said in rotations if keys & {said.key, said.new_key} for one in (said.key, said.new_key)}
+            grown = not linked <= keys
+            keys |= linked
+        return keys
 
-    def depth(self, grants: Iterable[Span]) -> int:
-        return max((self.grants[grant].depth for grant in grants), default=0)
+    def declared(self, key: bytes, past: Past) -> list[bytes]:
+        """The recovery keys of a node that are in force in a past."""
+        keys = self.node_of(key)
+        made = [act for act in self.counting if act.kind == "identity.recovery" and said_by(act).key in keys]
+        return [said_by(act).recovery_key for act in newest(act for act in made if act in past)]
 
-    def node(self, key: bytes) -> bytes:
-        return self.origins.get(key, key)
+    def is_by_old_key(self, act: Span) -> bool:
+        return act.author == said_by(act).key and said_by(act).is_signed_by(act.author)
 
-    def recovery_keys(self, key: bytes, past: AbstractSet[Span]) -> list[bytes]:
-        """The recovery keys in force of the node that has this key."""
-        made = [act for act in self.counting if act.kind == "identity.recovery" and act in past]
-        made = [act for act in made if self.node(said_by(act).key) == self.node(key)]
-        return [said_by(act).recovery_key for act in newest(made)]
+    def is_by_recovery(self, act: Span) -> bool:
+        signed = [key for key in self.declared(said_by(act).key, act.past) if said_by(act).is_signed_by(key)]
+        self.by_recovery += [(act, self.node_of(said_by(act).key), key) for key in signed]
+        return bool(signed) or act in self.settled
+
+    def without_own(self, act: Span) -> Past:
+        """The rotations by the key itself, as if which there were none for a rotation by a recovery key."""
+        if self.is_by_old_key(act):
+            return set()
+        key = said_by(act).key
+        about = self.about.get(key, [])
+        return {
+            one for one in about if one.kind == "identity.rotate" and self.ends(one, key) and self.is_by_old_key(one)
+        }
+
+    # Taking in what counts.
+
+    def _take(self, act: Span) -> None:
+        said = said_by(act)
+        if act.kind == "member.level" and said.level < self.level(said.key, act.past):
+            self.lowering.add(act)
+        if act.kind in ("tenant.create", "member.admit"):
+            self._grant(act, said)
+        elif act.kind == "identity.rotate":
+            old = self.in_force(said.key, act.past, self.without_own(act))
+            level = self.level(said.key, act.past, self.without_own(act))
+            bases = {base for grant in old for base in grant.bases}
+            depth = max((base.depth for base in bases), default=0)
+            self.grants.setdefault(said.new_key, []).append(Grant(act, level, depth, bases))
+            self.about.setdefault(said.new_key, []).append(act)
+        if act.kind in ENDING or act.kind in ("tenant.create", "member.admit"):
+            self.about.setdefault(said.key, []).append(act)
+
+    def _grant(self, act: Span, said: Said) -> None:
+        parents = self._parents(act)
+        above = parents | {one for parent in parents for one in parent.above}
+        depth = max((parent.depth + 1 for parent in parents), default=0)
+        grant = Grant(act, said.level, depth, set(), parents, above)
+        grant.bases.add(grant)
+        self.grants.setdefault(said.key, []).append(grant)
+
+    def _parents(self, act: Span) -> set[Grant]:
+        if act is self.given.founding:
+            return set()
+        found = self.in_force(act.author, act.past)
+        if act in self.invite_of:
+            invite = self.invite_of[act]
+            found = [*found, *self.in_force(invite.author, invite.past)]
+        return {base for grant in found for base in grant.bases}
+
+    def depth(self, grants: Iterable[Grant]) -> int:
+        return max((grant.depth for grant in grants), default=0)
 
     # Cuts.
 
-    def cut(self, feed: bytes) -> tuple[int, str] | None:
-        """Size and reason of the smallest cut of a feed."""
-        if feed not in self._cuts:
-            self._cuts[feed] = min(self.cuts(feed), default=None)
-        return self._cuts[feed]
-
-    def cuts(self, feed: bytes) -> Iterable[tuple[int, str]]:
-        given = self.given
-        if feed in given.forks:
-            yield given.forks[feed], "feed.forked"
-        if feed not in self.feeds:
-            return
-        author = self.feeds[feed]
-        past = self.openings[feed].past if feed in self.openings else {given.founding}
+    def cut(self, feed: bytes) -> Cut | None:
+        author, past = self.given.feeds.get(feed, (b"", set()))
+        found: list[Cut] = [(self.given.forks[feed], "feed.forked")] if feed in self.given.forks else []
         level = self.level(author, past)
-        if level < TRUSTED:
-            yield 0, "member.unknown" if level == NOBODY else "member.observer"
-            return
-        least = 2 if feed == given.founding.feed else 0
-        adoptions = [act for act in given.settled if act.kind == "feed.adopt" and said_by(act).feed == feed]
-        for acts, named, reason in self.cutters(author):
-            if all(self.is_left_alone(author, past, act) for act in acts):
-                continue
-            own = [act.seq + 1 for act in acts if act.feed == feed]
-            raised = [said_by(adoption).size for adoption in adoptions if acts & adoption.past]
-            yield max([named.get(feed, 0), least, *own, *raised]), reason
+        if feed in self.given.feeds and level < TRUSTED:
+            found.append((0, "member.unknown" if level == NOBODY else "member.observer"))
+        elif feed in self.given.feeds:
+            found += self._ends_of(feed, author, past)
+        least = 2 if feed == self.given.founding.feed else 0
+        return min(((max(size, least), why) for size, why in found), default=None)
 
-    def cutters(self, author: bytes) -> Iterable[tuple[set[Span], dict[bytes, int], str]]:
-        """What ends the feeds of a key: acts, sizes and reason; all votes that decided are one."""
-        for act in self.given.settled:
-            if act.kind in CUT_REASONS and said_by(act).key == author:
-                yield {act}, said_by(act).cuts, CUT_REASONS[act.kind]
-        if author in self.given.decided:
-            votes = {act for act in self.given.votes if said_by(act).key == author}
-            yield votes, self.given.decided[author], "member.removed"
+    def _ends_of(self, feed: bytes, author: bytes, past: Past) -> Iterable[Cut]:
+        vote = self.given.decided.get(author)
+        voted = vote.acts if vote else set()
+        for act in self.settled:
+            is_end = act.kind in ENDING and said_by(act).key == author
+            if is_end and act not in voted and not self._is_later({act}, author, past):
+                size = said_by(act).cuts.get(feed, 0)
+                size = max(size, act.seq + 1) if act.feed == feed else size
+                yield self._adopted(feed, size, {act}), ENDING[act.kind]
+        if vote and not self._is_later(vote.acts, author, past):
+            yield self._adopted(feed, vote.size(feed), vote.acts), "member.removed"
 
-    def is_left_alone(self, author: bytes, past: AbstractSet[Span], act: Span) -> bool:
-        if act.kind == "member.level" and act in past:
+    def _is_later(self, acts: Past, author: bytes, past: Past) -> bool:
+        """Whether a feed was opened after what ends its author."""
+        if any(act.kind == "member.level" and act in past for act in acts):
             return True
-        return any(act in grant.past for grant in self.grants_of(author, past))
+        return any(act in grant.act.past for grant in self.grants_of(author, past) for act in acts)
 
-    # Acts.
+    def _adopted(self, feed: bytes, size: int, acts: Past) -> int:
+        raised = [
+            said_by(act).size
+            for act in self.settled
+            if act.kind == "feed.adopt" and said_by(act).feed == feed and acts & act.past
+        ]
+        return max(size, *raised) if raised else size
 
-    def judge(self, span: Span) -> None:
-        given = self.given
-        if span in given.votes:
-            self.end(span)
-            return
-        cut = None if span in given.settled else self.cut(span.feed)
-        is_beyond = cut is not None and span.seq >= cut[0]
-        why = span.fault or given.lost.get(span) or (cut[1] if cut and is_beyond else None)
-        why = why or RULES[span.kind](self, span, said_by(span))
-        if why:
-            self.why[span] = why
-        elif span not in self.counting:
-            self.counting.append(span)
+    # The rules, each of which gives the reason of what does not count.
 
-    def end(self, span: Span) -> None:
-        self.counting.append(span)
-        self.about.setdefault(said_by(span).key, []).append(span)
-
-    def is_by_old_key(self, span: Span, key: bytes) -> bool:
-        """Whether this rotation of a key was signed by itself."""
-        return said_by(span).key == key and said_by(span).is_signed_by(key)
-
-    def is_root(self, span: Span) -> bool:
-        return self.level(span.author, span.past) == ROOT
-
-    def invite(self, span: Span, said: Said) -> Invite | None:
-        """The invite that an act goes by."""
-        held = [invite for invite in self.invites.get(said.invite or b"", []) if invite.act in span.past]
-        return min(held, key=lambda invite: self.depth(invite.grants), default=None)
-
-    def admission(self, span: Span, said: Said) -> str | None:
-        if not self.is_root(span):
+    def _admit(self, act: Span, said: Said) -> str | None:
+        if not self.is_root(act):
             return "member.not_root"
-        if said.server != span.author:
+        if said.server != act.author:
             return "binding.invalid"
-        if self.level(said.key, span.past) != NOBODY:
+        if self.level(said.key, act.past) != NOBODY:
             return "member.exists"
-        if any(act.kind == "identity.rotate" for act in self.newest_ends(said.key, span.past)):
+        ends = [one for one in self.about.get(said.key, []) if one in act.past and self.ends(one, said.key)]
+        if any(end.kind == "identity.rotate" for end in newest(ends)):
             return "identity.rotated"
-        parents, invite = self.in_force(span.author, span.past), None
-        if said.invite:
-            invite = self.invite(span, said)
-            if why := self.invited(span, said, invite):
-                return why
-            assert invite
-            parents |= invite.grants
-        if self.depth(parents) >= DEPTH_MAX:
-            return "member.too_deep"
-        lines = self.lines(parents)
-        self.grants[span] = Grant({span}, lines, lines | self.above(parents), self.depth(parents) + 1, said.level)
-        self.about.setdefault(said.key, []).append(span)
-        if invite:
-            invite.joined.append(span)
-        return None
+        why = self._by_invite(act, said, ends) if said.invite is not None else None
+        return why or ("member.too_deep" if self._is_too_deep(act) else None)
 
-    def invited(self, span: Span, said: Said, invite: Invite | None) -> str | None:
-        if not invite:
+    def _is_too_deep(self, act: Span) -> bool:
+        return self.depth(self._parents(act)) + 1 > DEPTH_MAX
+
+    def _by_invite(self, act: Span, said: Said, ends: list[Span]) -> str | None:
+        made = [
+            one
+            for one in self.counting
+            if one in act.past and one.kind == "invite.create" and said_by(one).invite == said.invite
+        ]
+        if not made:
             return "invite.unknown"
-        made = said_by(invite.act)
-        if not said.is_signed_by(made.invite_key):
-            return "binding.invalid"
-        if said.level > made.level:
-            return "invite.level"
-        ended = [act for act in self.counting if act.kind == "invite.revoke" and said_by(act).invite == said.invite]
-        if any(act in span.past for act in ended):
-            return "invite.revoked"
-        if span.hlc >> 16 > made.expires_ms:
-            return "invite.expired"
-        if len({said_by(act).key for act in invite.joined if act in span.past} - {said.key}) >= made.uses:
-            return "invite.used"
-        ends = self.newest_ends(said.key, span.past)
-        return None if all(act in invite.act.past for act in ends) else "member.removed"
+        invite = min(made, key=lambda one: self.depth(self.in_force(one.author, one.past)))
+        terms = self.invite_of[act] = invite
+        offer = said_by(terms)
+        joined = {said_by(one).key for one in self.joined(invite) if one in act.past} - {said.key}
+        revoked = any(
+            one.kind == "invite.revoke" and said_by(one).invite == said.invite
+            for one in self.counting
+            if one in act.past
+        )
+        checks = (
+            (said.is_signed_by(offer.invite_key), "binding.invalid"),
+            (said.level <= offer.level, "invite.level"),
+            (not revoked, "invite.revoked"),
+            (act.hlc >> 16 <= offer.expires_ms, "invite.expired"),
+            (len(joined) < offer.uses, "invite.used"),
+            (all(end in invite.past for end in ends), "member.removed"),
+        )
+        return next((why for holds, why in checks if not holds), None)
 
-    def level_change(self, span: Span, said: Said) -> str | None:
-        now = self.level(said.key, span.past)
-        if now == NOBODY:
+    def joined(self, invite: Span) -> list[Span]:
+        return [act for act, by in self.invite_of.items() if by is invite and act in self.counting]
+
+    def _level(self, act: Span, said: Said) -> str | None:
+        level = self.level(said.key, act.past)
+        if level == NOBODY:
             return "member.unknown"
-        if now == said.level:
+        if level == said.level:
             return "member.same_level"
-        if not (span.author == said.key and said.level < now) and (why := self.from_above(span, said.key)):
-            return why
-        self.about[said.key].append(span)
-        return None
+        return None if act.author == said.key and said.level < level else self._over(act, said.key)
 
-    def from_above(self, span: Span, key: bytes) -> str | None:
-        if not self.is_root(span):
+    def _over(self, act: Span, key: bytes) -> str | None:
+        if not self.is_root(act):
             return "member.not_root"
-        return None if self.is_senior(span.author, key, span.past) else "member.not_senior"
+        return None if self.is_senior(act.author, key, act.past) else "member.not_senior"
 
-    def removal(self, span: Span, said: Said) -> str | None:
-        if not self.grants_of(said.key, span.past):
+    def _remove(self, act: Span, said: Said) -> str | None:
+        if not self.grants_of(said.key, act.past):
             return "member.unknown"
-        if span.author != said.key and (why := self.from_above(span, said.key)):
-            return why
-        self.end(span)
-        return None
+        if act.author == said.key:
+            return None
+        return self._over(act, said.key)
 
-    def adoption(self, span: Span, said: Said) -> str | None:
-        if said.feed not in self.feeds:
+    def _adopt(self, act: Span, said: Said) -> str | None:
+        if said.feed not in self.given.feeds:
             return "feed.unknown"
-        return self.from_above(span, self.feeds[said.feed])
+        return self._over(act, self.given.feeds[said.feed][0])
 
-    def invite_made(self, span: Span, said: Said) -> str | None:
-        if not self.is_root(span):
+    def _invite(self, act: Span, said: Said) -> str | None:
+        if not self.is_root(act):
             return "member.not_root"
-        if self.invite(span, said):
-            return "invite.exists"
-        invite = Invite(span, self.in_force(span.author, span.past))
-        self.invites.setdefault(said.invite or b"", []).append(invite)
-        return None
+        made = (one for one in self.counting if one.kind == "invite.create" and one in act.past)
+        return "invite.exists" if any(said_by(one).invite == said.invite for one in made) else None
 
-    def by_root(self, span: Span, _: Said) -> str | None:
-        return None if self.is_root(span) else "member.not_root"
+    def _by_root(self, act: Span, _: Said) -> str | None:
+        return None if self.is_root(act) else "member.not_root"
 
-    def recovery(self, span: Span, said: Said) -> str | None:
-        if span.author != said.key:
+    def _recovery(self, act: Span, said: Said) -> str | None:
+        if said.key != act.author:
             return "binding.invalid"
-        keys = self.recovery_keys(said.key, span.past)
+        keys = self.declared(said.key, act.past)
         agreed = [key for key in keys if said.is_signed_by(key)]
-        self.given_up += [(span, self.node(said.key), key) for key in agreed]
+        self.given_up += [(act, self.node_of(said.key), key) for key in agreed]
         return "identity.declared" if keys and not agreed else None
 
-    def rotation(self, span: Span, said: Said) -> str | None:
-        past: AbstractSet[Span] = span.past
-        if not said.is_signed_by(said.key):
-            if not self.is_recovered(span, said):
-                return "binding.invalid"
-            past = {act for act in past if not (act.kind == "identity.rotate" and self.is_by_old_key(act, said.key))}
-        elif span.author != said.key:
+    def _rotate(self, act: Span, said: Said) -> str | None:
+        if not self.is_by_old_key(act) and not self.is_by_recovery(act):
             return "binding.invalid"
-        level, old = self.level(said.key, past), self.in_force(said.key, past)
-        if level == NOBODY or not old:
+        if self.level(said.key, act.past, self.without_own(act)) == NOBODY:
             return "member.unknown"
-        if self.grants_of(said.new_key, span.past):
-            return "member.exists"
-        parents = set().union(*(self.grants[grant].parents for grant in old))
-        self.grants[span] = Grant(self.lines(old), parents, self.above(old), self.depth(old), level)
-        self.origins[said.new_key] = self.node(said.key)
-        self.about.setdefault(said.new_key, []).append(span)
-        self.end(span)
-        return None
+        return "member.exists" if self.grants_of(said.new_key, act.past) else None
 
-    def revocation(self, span: Span, said: Said) -> str | None:
-        if not self.grants_of(said.key, span.past):
+    def _revoke(self, act: Span, said: Said) -> str | None:
+        if not self.grants_of(said.key, act.past):
             return "member.unknown"
-        if not self.is_recovered(span, said):
-            return "binding.invalid"
-        self.end(span)
-        return None
+        return None if self.is_by_recovery(act) else "binding.invalid"
 
-    def is_recovered(self, span: Span, said: Said) -> bool:
-        """Whether a recovery key in force signed, or one did when the act was settled."""
-        keys = [key for key in self.recovery_keys(said.key, span.past) if said.is_signed_by(key)]
-        self.by_recovery += [(span, self.node(said.key), key) for key in keys]
-        return bool(keys) or span in self.given.settled
-
-
-def newest(acts: list[Span]) -> list[Span]:
-    """Those that are in the past of no other one of them."""
-    return [act for act in acts if not any(act in other.past for other in acts if other is not act)]
-
-
-def said_by(span: Span) -> Said:
-    assert span.said is not None
-    return span.said
+    def _create(self, _act: Span, _said: Said) -> str | None:
+        return "tenant.created"
 
 
 RULES = {
-    "member.admit": Judgement.admission,
-    "member.level": Judgement.level_change,
-    "member.remove": Judgement.removal,
-    "feed.adopt": Judgement.adoption,
-    "invite.create": Judgement.invite_made,
-    "invite.revoke": Judgement.by_root,
-    "identity.recovery": Judgement.recovery,
-    "identity.rotate": Judgement.rotation,
-    "identity.revoke": Judgement.revocation,
-    "tenant.policy": Judgement.by_root,
-    "tenant.create": lambda *_: "tenant.created",
+    "tenant.create": Judgement._create,
+    "member.admit": Judgement._admit,
+    "member.level": Judgement._level,
+    "member.remove": Judgement._remove,
+    "feed.adopt": Judgement._adopt,
+    "invite.create": Judgement._invite,
+    "invite.revoke": Judgement._by_root,
+    "tenant.policy": Judgement._by_root,
+    "identity.recovery": Judgement._recovery,
+    "identity.rotate": Judgement._rotate,
+    "identity.revoke": Judgement._revoke,
 }

@@ -8,14 +8,14 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from tests.independent.protocol.control import Said
 from tests.independent.protocol.fields import sha256
 from tests.independent.protocol.membership.judgement import (
-    CUT_REASONS,
+    ADMITTING,
     NOBODY,
     ROOT,
     Given,
     Judgement,
+    Vote,
     newest,
     said_by,
 )
@@ -23,7 +23,6 @@ from tests.independent.protocol.membership.links import Span, forks_of, founding
 
 JUDGINGS_MAX = 512
 EASY_JUDGINGS = 7  # of a row; from the eighth on, what is void is left out as well
-ADMITTING = ("member.admit", "identity.rotate")
 
 
 @dataclass
@@ -47,106 +46,92 @@ def membership(tenant: bytes, rows: list[dict[str, object]]) -> Membership:
     keys = taken_in(spans, founding) if founding else set()
     dropped |= {span: "member.unknown" for span in spans if founding and span.author not in keys}
     result = Membership(forks=[[feed.hex(), seq] for feed, seq in sorted(forks.items())])
+    judgement = None
     if founding:
         ordered = link([span for span in spans if span not in dropped], founding)
-        judgement = _Settling(ordered, Given(founding, forks)).run()
+        feeds = {span.feed: (span.author, {founding}) for span in ordered}
+        feeds |= {span.feed: (span.author, span.past) for span in ordered if span.seq == 0}
+        judgement = _Settling(ordered, Given(founding, forks, feeds)).run()
         _describe(result, judgement, ordered)
-    else:
-        judgement = None
     _describe_ends(result, judgement, held, dropped)
     return result
 
 
 class _Settling:
+    """Judges again and again until nothing loses, nothing is left to settle and nothing can be decided."""
+
     def __init__(self, ordered: list[Span], given: Given) -> None:
-        self.ordered = ordered
-        self.given = given
-        self.everything = set(ordered)
-        self.judgings = 0
+        self.ordered, self.given, self.judgings = ordered, given, 0
 
     def run(self) -> Judgement:
+        settled: set[Span] = set()
         while True:
-            judgement = self.judged()
-            if self.judgings >= JUDGINGS_MAX or not (self.settle(judgement) or self.decide(judgement)):
+            judgement = self._contest(settled)
+            if self.judgings >= JUDGINGS_MAX:
                 return judgement
+            ranks = {act: _rank(judgement, act) for act in judgement.counting if _cuts(judgement, act)}
+            left = {act: rank for act, rank in ranks.items() if act not in settled}
+            if left:
+                settled |= {act for act, rank in left.items() if rank == min(left.values())}
+                continue
+            decided = self._decide(judgement)
+            if not decided:
+                return judgement
+            self.given.decided |= decided
+            settled = set()
 
-    def judged(self) -> Judgement:
-        """All acts judged without those that lose against others."""
-        self.given.lost = {}
+    def _contest(self, settled: set[Span]) -> Judgement:
+        lost: dict[Span, str] = {}
         for row in count(1):
+            judgement = Judgement(self.ordered, self.given, settled, lost)
             self.judgings += 1
-            judgement = Judgement(self.ordered, self.given)
-            losers = _losers(judgement)
+            losers = {act: why for act, why in _losers(judgement).items() if act not in lost}
             if not losers:
                 return judgement
+            lost = lost | losers
             if row > EASY_JUDGINGS:
-                losers = {act: why for act, why in judgement.why.items() if act.kind in ADMITTING} | losers
-            self.given.lost |= losers
+                lost = {act: why for act, why in judgement.why.items() if act.kind in ADMITTING} | lost
         raise AssertionError
 
-    def settle(self, judgement: Judgement) -> bool:
-        """Whether there was something to settle: all of the smallest rank."""
-        open_ = {act: _rank(judgement, act) for act in judgement.counting if _settles(judgement, act)}
-        open_ = {act: rank for act, rank in open_.items() if act not in self.given.settled | self.given.votes}
-        least = min(open_.values(), default=None)
-        self.given.settled |= {act for act, rank in open_.items() if rank == least}
-        return bool(open_)
-
-    def decide(self, judgement: Judgement) -> bool:
-        """Whether votes decided about a key."""
-        votes: dict[bytes, list[Span]] = {}
-        for act, why in judgement.why.items():
-            if act.kind == "member.remove" and why == "member.not_senior":
-                votes.setdefault(said_by(act).key, []).append(act)
-        found = False
-        for key, cast in sorted(votes.items()):
-            if key in self.given.decided:
-                continue
-            electorate = self.electorate(judgement, key)
-            ballots = {voter: [act for act in cast if act.author == voter] for voter in electorate}
-            ballots = {voter: acts for voter, acts in ballots.items() if acts}
-            if 2 * len(ballots) <= len(electorate):
-                continue
-            feeds = [feed for feed, author in judgement.feeds.items() if author == key]
-            self.given.decided[key] = {feed: _majority(ballots, len(electorate), feed) for feed in feeds}
-            self.given.votes |= {act for acts in ballots.values() for act in acts}
-            found = True
-        if found:
-            self.given.settled = set()
-        return found
-
-    def electorate(self, judgement: Judgement, key: bytes) -> set[bytes]:
-        grants = judgement.in_force(key, self.everything)
-        these = judgement.lines(grants) | judgement.above(grants)
-        found = set()
-        for voter in judgement.about:
-            for grant in judgement.in_force(voter, self.everything):
-                held = judgement.grants[grant]
-                fits = held.lines & these or (held.parents and held.parents <= these)
-                if fits and judgement.level(voter, self.everything) == ROOT:
-                    found.add(voter)
-        return found
+    def _decide(self, judgement: Judgement) -> dict[bytes, Vote]:
+        everything, decided = set(self.ordered), dict[bytes, Vote]()
+        for key in judgement.about.keys() - self.given.decided.keys():
+            own = {base for grant in judgement.in_force(key, everything) for base in grant.bases}
+            among = own | {one for grant in own for one in grant.above}
+            electorate = {
+                one
+                for one in judgement.grants
+                if judgement.level(one, everything) == ROOT
+                and any(
+                    base in among or (base.parents and base.parents <= among)
+                    for grant in judgement.in_force(one, everything)
+                    for base in grant.bases
+                )
+            }
+            voters: dict[bytes, list[Span]] = {}
+            for act, why in judgement.why.items():
+                is_vote = act.kind == "member.remove" and why == "member.not_senior" and said_by(act).key == key
+                if is_vote and act.author in electorate:
+                    voters.setdefault(act.author, []).append(act)
+            if 2 * len(voters) > len(electorate):
+                acts = {act for each in voters.values() for act in each}
+                decided[key] = Vote(acts, voters, len(electorate) // 2 + 1)
+        return decided
 
 
-def _majority(ballots: dict[bytes, list[Span]], electors: int, feed: bytes) -> int:
-    """The smallest size for which more than half named it or less."""
-    named = sorted(min(said_by(act).cuts.get(feed, 0) for act in acts) for acts in ballots.values())
-    return named[electors // 2]
-
-
-def _settles(judgement: Judgement, act: Span) -> bool:
-    if act.kind != "member.level":
-        return act.kind == "feed.adopt" or act.kind in CUT_REASONS
-    return said_by(act).level < judgement.level(said_by(act).key, act.past)
+def _cuts(judgement: Judgement, act: Span) -> bool:
+    is_end = act.kind in ("member.remove", "identity.revoke", "identity.rotate")
+    return is_end or act.kind == "feed.adopt" or act in judgement.lowering
 
 
 def _rank(judgement: Judgement, act: Span) -> tuple[int, int]:
+    """Depth and turn."""
     said = said_by(act)
     if act.kind == "identity.revoke":
         turn = 0
     elif act.kind == "identity.rotate":
-        turn = 3 if judgement.is_by_old_key(act, said.key) else 0
-    elif said.key == act.author:
+        turn = 3 if judgement.is_by_old_key(act) else 0
+    elif act.kind != "feed.adopt" and said.key == act.author:
         turn = {"member.remove": 1, "member.level": 2}[act.kind]
     else:
         turn = 4
@@ -159,37 +144,34 @@ def _losers(judgement: Judgement) -> dict[Span, str]:
 
 def _overfull(judgement: Judgement) -> dict[Span, str]:
     lost: dict[Span, str] = {}
-    for id_, invites in judgement.invites.items():
-        for invite in invites:
-            joiners = sorted({said_by(act).key for act in invite.joined}, key=partial(sha256, id_))
-            out = joiners[said_by(invite.act).uses :]
-            lost |= {act: "invite.used" for act in invite.joined if said_by(act).key in out}
+    for invite in {invite for act, invite in judgement.invite_of.items() if act in judgement.counting}:
+        joined, said = judgement.joined(invite), said_by(invite)
+        assert said.invite
+        out = sorted({said_by(act).key for act in joined}, key=partial(sha256, said.invite))[said.uses :]
+        lost |= {act: "invite.used" for act in joined if said_by(act).key in out}
     return lost
 
 
 def _rotated_twice(judgement: Judgement) -> dict[Span, str]:
-    rotations: dict[bytes, dict[Span, tuple[bool, bytes]]] = {}
-    for act in judgement.counting:
-        if act.kind == "identity.rotate":
-            key = said_by(act).key
-            rotations.setdefault(key, {})[act] = (judgement.is_by_old_key(act, key), _placed(said_by(act)))
     lost: dict[Span, str] = {}
-    for ranks in rotations.values():
-        best = min(ranks.values())
-        lost |= {act: "identity.contested" for act, rank in ranks.items() if rank != best}
+    rotations = [act for act in judgement.counting if act.kind == "identity.rotate"]
+    for key in {said_by(act).key for act in rotations}:
+        ranks = {
+            act: (judgement.is_by_old_key(act), sha256(key, said_by(act).new_key))
+            for act in rotations
+            if said_by(act).key == key
+        }
+        lost |= {act: "identity.contested" for act, rank in ranks.items() if rank != min(ranks.values())}
     return lost
 
 
-def _placed(said: Said) -> bytes:
-    return sha256(said.key, said.new_key)
-
-
 def _replaced(judgement: Judgement) -> dict[Span, str]:
+    """What a recovery key signed that was given up by a declaration that did not know of it."""
     return {
         act: "identity.replaced"
         for act, node, key in judgement.by_recovery
-        for newer, *given_up in judgement.given_up
-        if given_up == [node, key] and act not in newer.past
+        for newer, keys, former in judgement.given_up
+        if former == key and node & keys and act not in newer.past
     }
 
 
@@ -201,9 +183,13 @@ def _describe(result: Membership, judgement: Judgement, ordered: list[Span]) -> 
         successor = said_by(rotated[-1]).new_key.hex() if rotated else None
         row = {"node_key": key.hex(), "level": max(level, 0), "removed": level == NOBODY, "successor": successor}
         result.members.append(row)
-    for id_, invites in sorted(judgement.invites.items()):
-        joiners = {said_by(act).key.hex() for act in invites[0].joined}
-        left = max(0, said_by(invites[0].act).uses - len(joiners))
+    shown: dict[bytes, Span] = {}
+    for act in judgement.counting:
+        if act.kind == "invite.create":
+            shown.setdefault(said_by(act).invite or b"", act)
+    for id_, invite in sorted(shown.items()):
+        joiners = {said_by(act).key.hex() for act in judgement.joined(invite)}
+        left = max(0, said_by(invite).uses - len(joiners))
         result.invites.append({"id": id_.hex(), "uses_left": left, "joiners": sorted(joiners)})
     policies = [act for act in judgement.counting if act.kind == "tenant.policy"]
     for kind in sorted({said_by(act).policy[0] for act in policies}):
