@@ -216,6 +216,7 @@ MIRROR_CLOSE_S_MAX: Final = 1  # so long a node that ends waits for what has beg
 
 # Store.
 LOCK_RETRY_S: Final = 0.05
+GC_OBJECTS: Final = 20_000  # that are made between two searches for garbage among the newest: a few MB at most
 READERS: Final = 3  # two cores, plus one so that a long scan leaves a reader free
 TENANT_SHIFT_BITS: Final = 40  # row = tenant << 40 | position: 10^12 spans a tenant, 8 million tenants
 

@@ -5,7 +5,8 @@ holds it. Judges no proof. Invariant: whatever decodes gives the same bytes when
 Source: docs/protocol.md, Between nodes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, groupby, pairwise
 from struct import Struct
 from typing import Final, NoReturn
@@ -29,6 +30,8 @@ _RECORD: Final = Struct(">QBHI")  # hlc, visibility, length of the header or of 
 _NO_BODY: Final = 2**32 - 1
 _HASH_BYTES: Final = 32
 _PATH_HASHES_MAX: Final = 63
+# Entry._make without its Python frame.
+_entry: Final[Callable[[tuple[int, int, bytes, bytes | None]], Entry]] = partial(tuple.__new__, Entry)
 
 
 class Cursor:
@@ -44,6 +47,29 @@ class Cursor:
         if self._at > len(self._content):
             malformed("the content ends early")
         return self._content[start : self._at]
+
+    def take_entries(self, records: Iterable[tuple[int, int, int, int]]) -> list[Entry]:
+        """The next entries, as their records say. Raises PeerError("message.malformed").
+
+        Every entry that comes from another node passes here, so slices are written out.
+        """
+        content, at = self._content, self._at
+        entries: list[Entry] = []
+        for hlc, visibility, header_bytes, body_bytes in records:
+            if hlc > HLC_MAX or not _HASH_BYTES <= header_bytes <= HEADER_BYTES_MAX:
+                malformed("an entry's time or header")
+            start, at = at, at + header_bytes
+            if body_bytes == _NO_BODY:
+                entries.append(_entry((hlc, visibility, content[start:at], None)))
+                continue
+            if body_bytes > BODY_BYTES_MAX or header_bytes == _HASH_BYTES:
+                malformed("an entry's body")
+            middle, at = at, at + body_bytes
+            entries.append(_entry((hlc, visibility, content[start:middle], content[middle:at])))
+        if at > len(content):
+            malformed("the content ends early")
+        self._at = at
+        return entries
 
     def close(self) -> None:
         """Pass if all was taken. Raises PeerError("message.malformed")."""
@@ -129,8 +155,8 @@ def _decode_group(item: object, cursor: Cursor, spans_max: int) -> Iterator[Fore
     note = cursor.take(int_of(note_bytes, NOTE_BYTES_MAX, "note"))
     seqs = [int_of(seq, SIZE_MAX - 1, "seq") for seq in places[::2]]
     hops = [int_of(count, _PATH_HASHES_MAX, "path") for count in places[1::2]]
-    for seq, count, record in zip(seqs, hops, _records(len(seqs), cursor), strict=True):
-        entry = _decode_entry(record, cursor)
+    for seq, count, record in zip(seqs, hops, list(_records(len(seqs), cursor)), strict=True):
+        (entry,) = cursor.take_entries([record])
         if entry.body is None:
             malformed("a control span without its body")
         path = cursor.take(count * _HASH_BYTES)
@@ -150,23 +176,11 @@ def _decode_entries(count: int, cursor: Cursor) -> tuple[Entry, ...]:
     )
     if weight > RANGE_BYTES_MAX:
         raise PeerError("range.too_large", f"{weight} bytes, at most {RANGE_BYTES_MAX}")
-    return tuple([_decode_entry(record, cursor) for record in records])
+    return tuple(cursor.take_entries(records))
 
 
 def _records(count: int, cursor: Cursor) -> Iterator[tuple[int, int, int, int]]:
     return _RECORD.iter_unpack(cursor.take(count * _RECORD.size))
-
-
-def _decode_entry(record: tuple[int, int, int, int], cursor: Cursor) -> Entry:
-    hlc, visibility, header_bytes, body_bytes = record
-    if hlc > HLC_MAX or not _HASH_BYTES <= header_bytes <= HEADER_BYTES_MAX:
-        malformed("an entry's time or header")
-    header = cursor.take(header_bytes)
-    if body_bytes == _NO_BODY:
-        return Entry(hlc, visibility, header, None)
-    if body_bytes > BODY_BYTES_MAX or header_bytes == _HASH_BYTES:
-        malformed("an entry's body")
-    return Entry(hlc, visibility, header, cursor.take(body_bytes))
 
 
 def items_of(value: object, what: str, items_max: int = BATCH_ITEMS_MAX) -> Sequence[object]:

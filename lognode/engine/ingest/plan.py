@@ -228,7 +228,11 @@ class _Batch:
         return later.border.size
 
     def _add(self, table: str, values: list[Any]) -> None:
-        self._rows.setdefault(table, []).extend(values)
+        """Put rows into the plan; they are its own from now on."""
+        if table in self._rows:
+            self._rows[table] += values
+        elif values:
+            self._rows[table] = values
 
     def finish(self, outcomes: list[Outcome]) -> IngestPlan:
         """The plan, with what its control spans make void."""

@@ -23,10 +23,14 @@ from lognode.timeline.verify.inert import WITHHELD, inert_reason, named_body
 
 _PREFIXES_MAX: Final = 1024
 _BYTES_32: Final = b"\x58\x20"
-_BYTES_16, _NULL = 0x50, 0xF6
 _BEGINNING: Final = b"\x8d\x50"  # of a body: an array of 13, a nonce of 16 bytes
 _TITLE: Final = 18  # where the title stands
-_PLAIN: Final = bytes.fromhex("80f6f6f6f6804040f6")  # tags up to actor_signature, nothing in any of them
+# Tags up to the idempotency key, nothing in any of them; and up to the length of a key.
+_PLAIN: Final = bytes.fromhex("80f6f6f6f6804040f6f6")
+_PLAIN_WITH_IDEM: Final = bytes.fromhex("80f6f6f6f6804040f650")
+# By their first byte: how long null, short bytes and short text are, with that; where their length stands in bytes.
+_SHORT: Final = {0xF6: 1, **{major << 5 | size: 1 + size for major in (2, 3) for size in range(24)}}
+_WIDTHS: Final = {major << 5 | 24 + power: 1 << power for major in (2, 3) for power in range(4)}
 
 
 class Known(NamedTuple):
@@ -76,6 +80,7 @@ class Shelf:
         tenant, number, seq, floor = self._tenant, feed.number, head.border.size, head.hlc
         first = row = row_of(tenant, self.position + 1)
         newest, weight, hlc_max, merges = 0, 0, self._hlc_max, 0
+        is_own, learnt = feed.own, self._known
         controls: dict[SpanId, tuple[Control, int]] = {}
         try:
             for entry, leaf in zip(proven.entries, proven.leaves, strict=True):
@@ -86,27 +91,25 @@ class Shelf:
                     tail = _BYTES_32 + sha256(body).digest() + _encode_size(len(body))
                     if header.endswith(tail):
                         prefix = header[: -len(tail)]
-                        known = self._known.get(prefix) or self._read(tables, prefix, header)
+                        known = learnt.get(prefix) or self._read(tables, prefix, header)
                 if known is None or body is None:
                     stub = _inert(entry, floor)
                     tables["inert"] += (number, seq, *stub)
                     weight += len(stub.body or b"") + len(stub.header) - len(header)
                 else:
                     weight += len(body)
-                    spans += (
-                        row, tenant, number, seq, hlc, visibility, known.kind, known.actor, known.status,
-                        known.caused_by, header,
-                    )  # fmt: skip
+                    kind, actor, status, caused_by, telling = known
+                    spans += (row, tenant, number, seq, hlc, visibility, kind, actor, status, caused_by, header)
                     bodies += (row, body)
-                    if feed.own or not is_plain(body):
+                    if is_own or not is_plain(body):
                         labels += self._labels(tables, feed, hlc, row, body)
-                    if known.telling is None:
+                    if telling is None:
                         pass
-                    elif known.telling == MERGE:
+                    elif telling == MERGE:
                         merges += 1
                         _note_merge(tables, feed, seq, visibility, known, body)
                     else:
-                        control = _control(feed, seq, hlc, leaf, known.telling, body)
+                        control = _control(feed, seq, hlc, leaf, telling, body)
                         controls[control.id] = (control, row)
                         if seq == 0:
                             tables["merged"] = list(chain.from_iterable(parent_rows(number, 0, control.data)))
@@ -219,28 +222,25 @@ def _data_of(body: bytes) -> bytes:
 
 def is_plain(body: bytes) -> bool:
     """Whether a body certainly has nothing that its span is found by: a look at it, without decoding it."""
+    if not body.startswith(_BEGINNING):
+        return False
     try:
-        at = _end_of(body, _end_of(body, _TITLE)) if body.startswith(_BEGINNING) else 0
+        at = _TITLE
+        for _ in range(2):  # title and data
+            short = _SHORT.get(body[at])
+            at = at + short if short else _end_of_long(body, at)
     except IndexError:
         return False
-    if body.startswith(_PLAIN, at):
-        rest = len(body) - at - len(_PLAIN)
-        return (rest == 1 and body[-1] == _NULL) or (rest == 1 + IDEM_BYTES and body[-rest] == _BYTES_16)
-    return False
+    rest = body[at:]
+    return rest == _PLAIN or (rest.startswith(_PLAIN_WITH_IDEM) and len(rest) == len(_PLAIN_WITH_IDEM) + IDEM_BYTES)
 
 
-def _end_of(body: bytes, at: int) -> int:
-    """Where null, text or bytes that begin at `at` end; 0 for what has no such form."""
-    head = body[at]
-    kind, short = head >> 5, head & 31
-    if head == _NULL:
-        return at + 1
-    if kind not in (2, 3):
-        return 0
-    if short < 24:
-        return at + 1 + short
-    width = 1 << (short - 24)
-    return at + 1 + width + int.from_bytes(body[at + 1 : at + 1 + width], "big") if short < 28 else 0
+def _end_of_long(body: bytes, at: int) -> int:
+    """Where text or bytes end whose length stands in bytes of its own; the end of the body for all else."""
+    width = _WIDTHS.get(body[at], 0)
+    if not width:
+        return len(body)
+    return at + 1 + width + int.from_bytes(body[at + 1 : at + 1 + width], "big")
 
 
 @lru_cache(maxsize=4096)
