@@ -42,14 +42,18 @@ def test_the_record_has_copied_its_log_into_the_database_between_answers(record:
 
 
 def test_a_first_start_that_is_cut_short_is_made_good_by_the_next(record: Record) -> None:
-    """At every moment until somebody has heard of the node, and a little beyond."""
+    """At every moment until somebody has heard of the node, and a little beyond; what is found alike is judged once."""
     (heard,) = [began for began, count in record.promises if count][:1]
     early = [event for event in record.events if event.began <= heard]
     moments = sorted({moment + 0.5 for event in early for moment in (event.began, event.ended)})
-    found = {
-        (moment, seed): cut
+    cuts = {
+        (record.promised(moment), *sorted(Disk(record.events, moment).found(Random(seed)).items())): (moment, seed)
         for moment in moments
         for seed in range(FIRST_START_SEEDS)
+    }
+    found = {
+        (moment, seed): cut
+        for moment, seed in cuts.values()
         if (cut := cut_power_at(record, moment, Random(seed))).findings
     }
 

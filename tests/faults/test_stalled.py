@@ -21,7 +21,7 @@ from tests.faults.processes import HinderedDaemon
 from tests.faults.stalled import EventTail, MuteAppender, SocketTail, resident_bytes, wait_until_idle
 from tests.faults.websocket import Socket
 
-BACKLOG: Final = 1000
+BACKLOG: Final = 400
 DATA_BYTES: Final = 64 * KIB
 STALLED: Final = (EventTail, SocketTail) * 10
 HOARDED: Final = (EventTail, SocketTail)  # enough to see that a daemon keeps a back-log in memory
