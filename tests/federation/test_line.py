@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from lognode.client import connect
 from tests.cli.lognode_command import Lognode
 from tests.daemon import Daemon
 
@@ -23,6 +24,11 @@ class Node:
         listen = ("--peer-listen", f"127.0.0.1:{peer_port}", "--join-listen", "127.0.0.1:0", "--no-discovery")
         self.daemon = Daemon(folder / name, *listen)
         self.lognode = Lognode(folder, folder / name)
+        self.client = connect(data_dir=folder / name)
+
+    def stop(self) -> None:
+        self.client.close()
+        self.daemon.stop()
 
     def start(self) -> None:
         self.daemon.start()
@@ -37,8 +43,7 @@ class Node:
         self.lognode.text("append", "--kind", kind)
 
     def tenant(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.lognode.json("status")["tenant"]
-        return found
+        return dict(self.client.stats())
 
 
 def free_port() -> int:
@@ -48,14 +53,14 @@ def free_port() -> int:
 
 
 def wait_equal(*nodes: Node) -> dict[str, Any]:
-    """What `lognode status` says of the tenant, once all nodes say the same."""
+    """What a node says of the tenant, once all nodes say the same."""
     deadline = time.monotonic() + SETTLED_S
     while True:
         tenants = [node.tenant() for node in nodes]
         if len({tenant["state"] for tenant in tenants}) == 1:
             return tenants[0]
         assert time.monotonic() < deadline, [node.lognode.json("sync", "status") for node in nodes]
-        time.sleep(0.2)
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def line(tmp_path: Path) -> Iterator[tuple[Node, Node, Node]]:
     one, two, three = Node(tmp_path, "one"), Node(tmp_path, "two", free_port()), Node(tmp_path, "three")
     with ExitStack() as stack:
         for node in (one, two, three):
-            stack.callback(node.daemon.stop)
+            stack.callback(node.stop)
         one.start()
         two.start()
         one.append("before.anybody.joined")
