@@ -107,6 +107,29 @@ def test_a_thousand_questions_are_answered_as_it_happened(world: World) -> None:
     assert min(answers["before"], answers["after"], answers["concurrent"]) > QUESTIONS // 10
 
 
+@pytest.mark.parametrize("held", [0, 1, 3])
+def test_it_is_said_of_which_feeds_authors_knew_more_than_is_held(held: int) -> None:
+    """Of them all, where nothing more of them can be known here either: what they say of others is not held."""
+    founder = Founder()
+    members = [founder.member(number) for number in (2, 3)]
+    for _ in range(4):
+        members[0].write()
+    stop = len(members[0].entries)
+    named = founder.merge(members[0].head)
+    beside = members[1].write()
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), members[1].range(), *([members[0].range(0, held)] if held else []))
+    feeds = {feed.number: feed for feed in load_feeds(node.conn)}
+    spans = [find_span(node.conn, node.tenant, feeds, span) for span in (named, beside)]
+    assert None not in spans
+    relation, lacking = compare_spans(node.conn, node.tenant, feeds, *[span for span in spans if span is not None])
+    assert relation == "concurrent"
+    assert lacking == [members[0].feed_id]
+    node.take(members[0].range(held, stop))
+    feeds = {feed.number: feed for feed in load_feeds(node.conn)}
+    assert compare_spans(node.conn, node.tenant, feeds, *[span for span in spans if span is not None])[1] == []
+
+
 def test_a_page_of_what_a_node_knew_is_what_it_knew(world: World) -> None:
     for at in Random(3).sample(sorted(world.known), 50):
         for pen, own in zip(world.pens, world.written, strict=True):

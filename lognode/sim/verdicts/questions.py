@@ -60,18 +60,18 @@ class Questions:
         records = [Record(*row) for row in self._conn.execute(COUNTED)]
         for _ in range(self._world.questions if len(records) > 1 else 0):
             one, other = self._world.random.sample(records, 2)
-            self._ask_relation(one, other)
-            self._ask_known(other)
+            if self._ask_relation(one, other):
+                self._ask_known(other)
         return self._faults
 
     def _say(self, fault: str) -> None:
         self._faults.append(f"{self._machine.name}: {fault}")
 
-    def _ask_relation(self, one: Record, other: Record) -> None:
-        """Which of two spans knew the other."""
+    def _ask_relation(self, one: Record, other: Record) -> bool:
+        """Which of two spans knew the other; whether all is held that their authors knew, else nobody here can tell."""
         said, lacking = compare_spans(self._conn, self._tenant, self._feeds, one, other)
         if lacking:
-            return
+            return False
         first, second = self._spot(one), self._spot(other)
         is_before, is_after = self._knew(second, first), self._knew(first, second)
         for name, is_so in (("before", is_before), ("after", is_after)):
@@ -80,6 +80,7 @@ class Questions:
                 self._say(f"{self._name(one)} is {said} {self._name(other)}: {why}")
         if is_before or is_after or (is_before, is_after) == (False, False):
             self._world.answers[said] += 1
+        return True
 
     def _knew(self, one: Spot, other: Spot) -> bool | None:
         """Whether the author of a span knew another one; None where the truth leaves that open."""

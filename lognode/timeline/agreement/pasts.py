@@ -76,12 +76,12 @@ def _reach(knowledge: Knowledge, feed: FeedId, size: int, other: FeedId, known: 
     comes. The largest of the newest holds, so that the answer does not depend on which feed was looked at first.
     """
     counted = knowledge.counted(other)
-    if counted <= known:
-        return known
     for claim in islice(knowledge.claims(feed, size, other), CLAIMS_TRIED_MAX):
         # What is beyond the end here cannot be looked at. Of a fork the other branch may be meant, which begins alike.
         if claim.size > counted:
-            return counted
+            return max(counted, known)
+        if counted <= known:
+            return known
         if claim.size > known and claim.root == knowledge.root(other, claim.size):
             known = claim.size
     return known
