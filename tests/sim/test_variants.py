@@ -11,6 +11,7 @@ from lognode.core.span import Range, leaf_hashes
 from lognode.engine.ingest import rows
 from lognode.engine.ingest.proof import Proven
 from lognode.engine.opening import NONCES_BYTES, Moment
+from lognode.engine.service.writing import openings
 from lognode.engine.service.writing.openings import Openings
 from lognode.protocol import reconcile, summary
 from lognode.protocol.messages import FeedHead
@@ -127,6 +128,11 @@ def merge_what_is_ahead(patch: Patch) -> None:
     patch.setattr(Fresh, "is_sound", lambda tree, _now_ms, size_max: size_max is None or tree.size <= size_max)
 
 
+def open_feeds_anywhere(patch: Patch) -> None:
+    """A new feed begins at what the clock says, whatever its node holds."""
+    patch.setattr(openings, "find_newest_hlc", lambda _conn, _tenant, _below: 0)
+
+
 VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
     "drop the gap check": (drop_the_gap_check, [Scenario(seed, 5, "skips") for seed in range(20)]),
     "accept unproven ranges": (accept_unproven_ranges, [Scenario(seed, 5, "corrupts") for seed in range(20)]),
@@ -136,6 +142,7 @@ VARIANTS: dict[str, tuple[Callable[[Patch], None], list[Scenario]]] = {
     "cut nothing": (cut_nothing, [Scenario(seed, 5, "forks") for seed in range(20)]),
     "go on without continuity": (go_on_without_continuity, [Scenario(seed, 4, copies=True) for seed in range(20, 50)]),
     "name epochs by number": (name_epochs_by_number, [Scenario(seed, 4, copies=True) for seed in range(20)]),
+    "open feeds anywhere": (open_feeds_anywhere, [Scenario(seed, 4) for seed in range(10)]),
     "merge what is ahead": (merge_what_is_ahead, [Scenario(seed, 4) for seed in range(10)]),
     "compare sizes only": (compare_sizes_only, [Scenario(seed, 4, "forks") for seed in range(80)]),
 }

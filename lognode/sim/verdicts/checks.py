@@ -177,7 +177,8 @@ class Checks:
 
         Nor does it hold for one that forgot how late it had been, and whose clock is behind; nor for what a node had
         written that a backup does not hold: where it comes back, from others or from a newer backup, it counts where it
-        was.
+        was. Nor for feeds that begin before what their node wrote, or before its admission: whose clock was ahead there
+        cannot know all that others hold now.
         """
         machine, world = self._honest[0], self._world
         keys = [other.keys.public for other in world.machines]
@@ -191,7 +192,7 @@ class Checks:
             changed = [
                 (feed, seq)
                 for feed, seq in look.spots ^ spots_until(machine, look.hlc)
-                if feed not in self._final.cuts and (feed, seq) not in world.lost
+                if feed not in world.truth.early and feed not in self._final.cuts and (feed, seq) not in world.lost
                 if world.truth.authors[feed] not in exempt
             ]
             if wrong := sorted(changed):

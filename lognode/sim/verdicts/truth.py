@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from lognode.core.clock import hlc_ms
+from lognode.core.clock import hlc_from_ms, hlc_ms
 from lognode.core.ids import FeedId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.sim.machines.disk import Watch
@@ -23,6 +23,8 @@ _HELD: Final = (
     "SELECT f.feed, f.feed_id, f.node_key, max(c.size) FROM feeds f JOIN checkpoints c USING (feed) GROUP BY 1"
 )
 _FEED: Final = "SELECT feed_id, node_key, own FROM feeds WHERE feed = ?"
+_NEWEST: Final = "SELECT max(hlc) FROM spans WHERE feed <> ? AND hlc < ?"
+_OWN: Final = "SELECT max(hlc) FROM spans JOIN feeds USING (feed) WHERE own AND feed <> ?"
 _WRITTEN: Final = "SELECT seq, hlc, name FROM spans JOIN kinds USING (kind) WHERE feed = ? AND seq >= ? ORDER BY seq"
 
 R = TypeVar("R")
@@ -74,6 +76,7 @@ class Truth:
         self.commits: defaultdict[FeedId, list[Commit]] = defaultdict(list)
         self.authors: dict[FeedId, bytes] = {}
         self.forks: dict[FeedId, int] = {}  # feeds with two histories, and who signed the second
+        self.early = set[FeedId]()  # feeds that begin before what their node had written, or before its admission
         self.data_commits = 0
         self.faults: list[str] = []
         self._roots: defaultdict[FeedId, dict[int, bytes]] = defaultdict(dict)
@@ -111,6 +114,8 @@ class Truth:
     def _note(self, watched: Watched, conn: sqlite3.Connection, place: Place, held: Sequence[Held]) -> None:
         number, feed, start, stop = place
         written = conn.execute(_WRITTEN, (number, start)).fetchall()
+        if start == 0 and held:  # else it founds the tenant
+            self._judge_opening(watched, conn, place, written[0][1])
         self.data_commits += any(kind != MERGE for _, _, kind in written)
         horizon_ms = watched.now_ms() + CLOCK_AHEAD_MS_MAX
         least: Sizes = {}
@@ -130,6 +135,16 @@ class Truth:
         times = [hlc_ms(hlc) for _, hlc, _ in written] or [0]
         said = max((seq + 1 for seq, _, kind in written if kind != MERGE), default=0)
         self.commits[feed].append(Commit(start, stop, times[0], times[-1], said, least, most))
+
+    def _judge_opening(self, watched: Watched, conn: sqlite3.Connection, place: Place, hlc: int) -> None:
+        """A feed begins behind all that its node holds and can believe; not always behind what it cannot."""
+        beyond = hlc_from_ms(watched.now_ms() + CLOCK_AHEAD_MS_MAX)
+        if hlc < (conn.execute(_NEWEST, (place.number, beyond)).fetchone()[0] or 0):
+            self.faults.append(f"{watched.name} opens a feed before what it knows")
+        member = watched.membership().members.get(self.authors[place.feed])
+        admitted = int.from_bytes(member.admission[:8]) if member else 0
+        if hlc < max(admitted, conn.execute(_OWN, (place.number,)).fetchone()[0] or 0):
+            self.early.add(place.feed)
 
     def _judge_merges(self, watched: Watched, node_key: bytes, plan: WritePlan) -> None:
         rows = plan.rows.get("merged", [])
