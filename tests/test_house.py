@@ -74,6 +74,7 @@ def registered_routes() -> list[RouteSeen]:
         heads=nothing,
         supervisor=nothing,
         notices=nothing,
+        tasks=nothing,
         links=nothing,
         discovery=nothing,
         desk=nothing,

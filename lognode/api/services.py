@@ -17,6 +17,7 @@ from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.engine.tasks.service.runner import Tasks
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.invites.service.desk import Desk
 from lognode.federation.sync.service.linking.links import Links
@@ -55,6 +56,7 @@ class Services:
     meters: Meters
     supervisor: Supervisor
     notices: Notices
+    tasks: Tasks
     links: Links
     discovery: Discovery
     desk: Desk

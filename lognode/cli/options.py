@@ -123,6 +123,10 @@ class Flags:
     """Directory in which all spans are kept as NDJSON files besides."""
     search: str | None = None
     """Tenants that are searched by full text, with commas between them."""
+    webhooks: str | None = None
+    """Webhooks that tasks may call, NAME=URL with commas between them."""
+    webhook_allow: str | None = None
+    """Networks and host names that webhooks may reach besides public addresses, with commas between them."""
     log_level: Literal["debug", "info", "warning", "error"] | None = None
     """How much the log on stderr tells."""
     log_format: Literal["auto", "text", "json"] | None = None

@@ -88,7 +88,7 @@ class Origin(
 class Draft(msgspec.Struct, frozen=True, gc=False):
     """One action to record. Values are CBOR bytes (b"" is absent); `tags` are sorted, without duplicates.
 
-    `annotations` are for copies that this node restores: all that stands there, the origin with it.
+    `annotations` are what this node says besides; of copies that it restores, all that stands there, origin included.
     """
 
     kind: str

@@ -311,3 +311,43 @@ EFFECT_BYTES_MAX: Final = 64 * KIB  # of one effect: a value that it takes over 
 EFFECTS_BYTES_MAX: Final = 256 * KIB  # of all effects of one span
 NOTES_BYTES_MAX: Final = 8 * KIB  # that rules write into the annotations of one span
 HOPS_MAX: Final = 8  # spans in a row that rules made, each set off by the one before
+
+# Tasks. What is done later must not fill the disk, nor take the node from what is done now.
+TASK_PAYLOAD_BYTES_MAX: Final = 256 * KIB  # of what a task does; it stands in its row, and in memory while it runs
+TASK_REQUEST_BYTES_MAX: Final = 2 * TASK_PAYLOAD_BYTES_MAX  # as JSON, which escapes
+TASK_ATTEMPTS_MAX: Final = 30  # of one task: with the pauses between them more than half a day
+TASK_BACKOFF_S_MIN: Final = 2
+TASK_BACKOFF_S_MAX: Final = 60 * 60  # soon enough that nobody queues by hand what mends itself
+TASK_RETRY_AFTER_S_MAX: Final = 24 * 60 * 60  # that a receiver may ask for
+TASK_DELAY_S_MAX: Final = 10 * 366 * 24 * 60 * 60  # beyond, it is a mistake of units
+TASKS_RUNNING_MAX: Final = 128  # at once: their payloads are in memory
+TASKS_RUNNING_EACH_MAX: Final = 64  # of one tenant, so that half is left to others
+EMITS_RUNNING_MAX: Final = 96  # they share commits: more at once make none quicker
+WEBHOOKS_RUNNING_MAX: Final = 32  # each a connection that may hang for half a minute
+JOURNALS_RUNNING_MAX: Final = 8
+TASKS_WAITING_MAX: Final = 100_000  # of one tenant that have not ended, some kilobyte each
+TASKS_ENDED_MAX: Final = 10_000  # of one tenant that are kept for people to look at; the oldest go
+TASKS_KEPT_S: Final = 30 * 24 * 60 * 60  # so long one that ended is kept
+TASKS_SWEEP_S: Final = 60 * 60  # between two looks for those that may go
+TASKS_LOOK_S: Final = 15  # between looks at what is due, however the clock was set
+TASKS_PAGE_MAX: Final = 100  # of one list
+TASKS_DRAIN_S_MAX: Final = 30  # so long a request waits for what runs to end
+TASKS_STOP_S_MAX: Final = 5  # so long what runs may go on when the node stops; then it is tried at the next start
+SCHEDULES_MAX: Final = 1000  # of one tenant
+SCHEDULE_NAME_CHARS_MAX: Final = 100
+CRON_CHARS_MAX: Final = 100
+INTERVAL_S_MIN: Final = 1
+INTERVAL_S_MAX: Final = 366 * 24 * 60 * 60
+RUN_GRACE_S: Final = 60  # a run that is not older was not missed: the finest cron expression is due each minute
+RUNS_DUE_MAX: Final = 1000  # of one schedule in one transaction
+
+# Webhooks. Whoever answers is a stranger.
+WEBHOOKS_MAX: Final = 64
+WEBHOOK_URL_CHARS_MAX: Final = 2000
+WEBHOOK_SECRET_BYTES_MIN: Final = 16
+WEBHOOK_SECRET_BYTES_MAX: Final = KIB
+WEBHOOK_ANSWER_BYTES_MAX: Final = 64 * KIB  # that is read of an answer, so that its connection ends in order
+WEBHOOK_CONNECT_S_MAX: Final = 5
+WEBHOOK_S_MAX: Final = 30  # for one attempt, redirections and all
+WEBHOOK_REDIRECTS_MAX: Final = 3
+WEBHOOK_ADDRESSES_MAX: Final = 4  # of one name that are tried

@@ -124,7 +124,7 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
         error = None
         for draft in call:
             # A restored copy stands for its key besides the span that it is a copy of.
-            idem = None if draft.annotations else draft.idem
+            idem = None if draft.annotations and draft.origin else draft.idem
             if idem is not None and idem in known:
                 held = known[idem]
                 if signed_array(draft) != signed_array(draft_of(held.record)):

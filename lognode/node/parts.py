@@ -24,6 +24,8 @@ from lognode.engine.service.standings import Standings
 from lognode.engine.service.upkeep.indexer import Indexer
 from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.engine.tasks.service.runner import Tasks
+from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.discovery.whereabouts import Whereabouts
@@ -79,6 +81,7 @@ class Parts(NamedTuple):
     discovery: Discovery
     desk: Desk
     indexer: Indexer
+    tasks: Tasks
     searched: list[TenantRef]  # the tenants with full text
     keys: NodeKeys
     token: bytes
@@ -132,6 +135,7 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
                 discovery=discovery,
                 desk=_make_desk(ground, discovery, syncing.links),
                 indexer=indexer,
+                tasks=Tasks(store, writer, world, meters.tasks, keys.logline, Webhooks(world)),
                 searched=searched,
                 keys=keys,
                 token=token,

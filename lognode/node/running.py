@@ -1,7 +1,7 @@
 """The composition root: owns the one nursery, starts and stops in order.
 
 Start: the node's parts, then the writer, its subsystems, and only then api.url, by which commands find the node.
-Stop: the API finishes what it has begun, then the writer, then the database.
+Stop: the API and tasks finish what they have begun, then the writer, then the database.
 """
 
 import gc
@@ -80,6 +80,7 @@ async def _run(
             subsystems.start_federation(parts, settings)
             subsystems.start_restoring(parts)
             subsystems.start_telling(parts)
+            subsystems.start_tasks(parts, settings, stopping)
             subsystems.start_api(parts, configuration, listening, stopping)
             url = listening.url if listening else None
             status = f"API at {url}" if url else "API switched off"
@@ -99,6 +100,7 @@ async def _run(
                 await stopping.wait()
             notifier.stopping()
             await parts.supervisor.finish("api")
+            await parts.supervisor.finish("tasks")
             nursery.cancel_scope.cancel()
 
 

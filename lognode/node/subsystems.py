@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from socket import socket as Socket  # noqa: N812 - `socket` is a module of the API here
 from typing import Final
 
@@ -30,6 +31,8 @@ from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.telling import Telling
 from lognode.engine.service.upkeep.mirror import Mirror
+from lognode.engine.tasks.service.webhooks import Hook
+from lognode.engine.tasks.targets import Allowed
 from lognode.node.listening import LISTENING, start_listeners, stop_listeners
 from lognode.node.parts import Parts
 from lognode.service.log import configure_log
@@ -86,6 +89,7 @@ def start_api(parts: Parts, configuration: Configuration, listening: Listening |
         meters=parts.meters,
         supervisor=parts.supervisor,
         notices=parts.notices,
+        tasks=parts.tasks,
         links=parts.links,
         discovery=parts.discovery,
         desk=parts.desk,
@@ -127,6 +131,25 @@ def start_discovery(parts: Parts) -> None:
 def start_telling(parts: Parts) -> None:
     """Have forks told to all that not all can know yet."""
     parts.supervisor.start("forks", Telling(parts.store, parts.writer, parts.standings).run)
+
+
+def start_tasks(parts: Parts, settings: Settings, stopping: trio.Event) -> None:
+    """Have tasks run when they are due, until the node stops."""
+    use_webhooks(parts, settings)
+    parts.supervisor.start("tasks", partial(parts.tasks.run, stopping))
+
+
+def use_webhooks(parts: Parts, settings: Settings) -> None:
+    """Have tasks call the webhooks of these settings."""
+    folders = [Path(folder) for folder in (os.environ.get("CREDENTIALS_DIRECTORY"),) if folder]
+
+    def usual_secret(name: str) -> Path:
+        """Where the secret of a webhook is that the settings do not say."""
+        places = [folder / f"webhook.{name}" for folder in (*folders, settings.data_dir)]
+        return next((place for place in places if place.exists()), places[-1])
+
+    hooks = {hook.name: Hook(hook.url, hook.secret_file or usual_secret(hook.name)) for hook in settings.webhooks}
+    parts.tasks.webhooks.configure(hooks, Allowed.of(settings.webhook_allow))
 
 
 def start_restoring(parts: Parts) -> None:
@@ -186,6 +209,7 @@ async def apply_settings(parts: Parts, configuration: Configuration, settings: S
         if not settings.federation:
             await parts.supervisor.stop("sync")
         start_federation(parts, settings)
+    use_webhooks(parts, settings)
     log_as(settings)
 
 

@@ -19,7 +19,8 @@ from lognode.settings import Settings
 
 # What takes effect under way; all else is fixed when the node starts.
 HOT: Final = frozenset(
-    "advertise allowed_hosts federation join_listen log_format log_level mirror_dir peer_listen search".split()
+    "advertise allowed_hosts federation join_listen log_format log_level mirror_dir peer_listen search "
+    "webhook_allow webhooks".split()
 )
 _log = structlog.get_logger(__name__)
 

@@ -24,6 +24,7 @@ from lognode.settings.value import (
     read_socket_path,
     read_switch,
 )
+from lognode.settings.webhook import Webhook, read_allowed, read_webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Settings:
     peers: Annotated[tuple[str, ...], read_places] = ()
     mirror_dir: Annotated[Path | None, read_path] = None
     search: Annotated[tuple[str, ...], read_names] = ()
+    webhooks: Annotated[tuple[Webhook, ...], read_webhooks] = ()
+    webhook_allow: Annotated[tuple[str, ...], read_allowed] = ()
     log_level: Annotated[str, one_of(*LOG_LEVELS)] = "info"
     log_format: Annotated[str, one_of(*LOG_FORMATS)] = "auto"
 

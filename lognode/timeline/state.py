@@ -3,9 +3,11 @@
 Plain values that plans are made from and that the store reads and writes. Knows neither SQL nor keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from lognode.core.codec import encode
 from lognode.core.ids import LogLine
 from lognode.core.limits import MILESTONE_BYTES, MILESTONE_SPANS
 from lognode.timeline.proof.tree import Border
@@ -18,6 +20,10 @@ DOUBT: Final = "doubt"  # whether a copy of this node went on there; lifted when
 CONTINUITY: Final = "continuity"  # this node may be, or is, a copy from another time
 CLONED: Final = "cloned"  # another copy of this node wrote there while this one ran
 ENDING_REASONS: Final = (RESTORED, FETCHED, DOUBT, CONTINUITY, CLONED)
+
+# Tables whose rows follow from no span: the last column of each is the seal of the others.
+SEALED_TABLES: Final = ("tasks", "schedules", "task_pauses")
+_SEAL_BYTES: Final = 16
 
 
 class Verdicts(NamedTuple):
@@ -45,6 +51,16 @@ class WritePlan(NamedTuple):
         """The bodies of the spans that it adds."""
         return self.rows.get("bodies", [])[1::2]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it changes nothing."""
+        return not self.checkpoints and not any(self.rows.values())
+
+    def add(self, rows: Mapping[str, Sequence[Any]]) -> None:
+        """Have it write these rows too."""
+        for table, values in rows.items():
+            self.rows.setdefault(table, []).extend(values)
+
 
 def joined(writes: Sequence[WritePlan]) -> WritePlan:
     """One transaction for several plans about different tenants."""
@@ -61,6 +77,17 @@ def joined(writes: Sequence[WritePlan]) -> WritePlan:
         [row for write in writes for row in write.verdicts],
         [row for write in writes for row in write.subjects],
     )
+
+
+def sealed(table: str, values: Sequence[Any]) -> list[Any]:
+    """A row of one of SEALED_TABLES: its values, and their seal behind them."""
+    return [*values, seal_of(table, values)]
+
+
+def seal_of(table: str, values: Sequence[Any]) -> bytes:
+    """The seal of a row, by which damage is found, not malice; text may be given as its UTF-8."""
+    said = [value.encode() if isinstance(value, str) else value for value in values]
+    return sha256(b"lognode row v1" + encode([table.encode(), *said])).digest()[:_SEAL_BYTES]
 
 
 class FeedState(NamedTuple):

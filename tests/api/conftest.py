@@ -18,6 +18,8 @@ from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.engine.tasks.service.runner import Tasks
+from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.federation.discovery.directory import Directory
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.discovery.whereabouts import Whereabouts
@@ -78,6 +80,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             heads=heads,
             supervisor=Supervisor(world, meters),
             notices=notices,
+            tasks=Tasks(store, writer, world, meters.tasks, keys.logline, Webhooks(world)),
             links=Links(Ties(outside), outside),
             discovery=discovery,
             desk=Desk.of(

@@ -18,6 +18,9 @@ from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import ORGANIZATION, Header, encode_header, entry_bytes, leaf_hash
 from lognode.core.world import World
 from lognode.engine.service.agreement.doubts import Beginning
+from lognode.engine.tasks.schedule import Timing, new_schedule
+from lognode.engine.tasks.store import insert_schedule, insert_task, save_pause
+from lognode.engine.tasks.task import Work, new_task
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.agreement.continuity import Mark, seal_mark
 from lognode.timeline.proof.checkpoint import sign_checkpoint
@@ -25,7 +28,7 @@ from lognode.timeline.proof.tree import grow, root_of
 from lognode.timeline.record import TenantRef, row_of
 from lognode.timeline.state import RESTORED
 from lognode.timeline.store.write import end_open_feeds, load_tenant, load_tenants
-from tests.engine.nodes import SEED, Wall, run_engine
+from tests.engine.nodes import SEED, Engine, Wall, run_engine
 
 START_MS = 1_760_000_000_000
 ALICE = KeyPair(bytes(31) + b"\x01")
@@ -64,8 +67,21 @@ async def _write(folder: Path, spans: int) -> None:
         wall.ms -= 2 * CLOCK_AHEAD_MS_MAX
         await engine.writer.append(engine.tenant, [_draft(engine.tenant, spans + n, causes) for n in range(20)])
         await engine.writer.alerts.tell(second, "identity.copied", "other files")
+        await _write_tasks(engine)
         # As in a copy that somebody may restore.
         await engine.store.write(end_open_feeds, RESTORED)
+
+
+async def _write_tasks(engine: Engine) -> None:
+    """A task and a schedule in which no column is empty, and a pause."""
+    work = Work("journal", encode(["journal", "text", None]), cause=bytes(24))
+    task = new_task(0, bytes(16), work, now_ms=1, due_ms=2, deadline_ms=3, schedule=bytes(16), name="nightly")
+    ended = task._replace(state="dead", ended_ms=3, span=bytes(24), error="task.late", detail="late")
+    timing = Timing(interval_ms=60_000, patience_ms=1000)
+    schedule = new_schedule(0, bytes(16), "nightly", work, timing, now_ms=START_MS)._replace(cron="0 3 * * *")
+    await engine.store.write(insert_task, ended)
+    await engine.store.write(insert_schedule, schedule)
+    await engine.store.write(save_pause, 1, START_MS)
 
 
 def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:

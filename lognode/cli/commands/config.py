@@ -10,6 +10,7 @@ from lognode.cli.output import print_json, print_text
 from lognode.core.errors import CallerError
 from lognode.settings import Check, check_settings, trace_settings
 from lognode.settings.sources import CONFIG_NAME
+from lognode.settings.webhook import Webhook
 
 EXIT_PROBLEMS: Final = 2
 
@@ -50,7 +51,16 @@ def config_show(*, origin: Flag = False, flags: Flags = NO_FLAGS, data_dir: Data
 
 def _anywhere(value: object) -> object:
     """A value that means the same in a file elsewhere."""
-    return str(value.absolute()) if isinstance(value, Path) else value
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, tuple) and value and isinstance(value[0], Webhook):
+        return {hook.name: _table(hook) for hook in value}
+    return value
+
+
+def _table(hook: Webhook) -> dict[str, object]:
+    table: dict[str, object] = {"url": hook.url}
+    return {**table, "secret_file": _anywhere(hook.secret_file)} if hook.secret_file else table
 
 
 def _toml(value: object) -> str:
@@ -59,6 +69,8 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(said)}" for key, said in value.items()) + "}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     plain = str(value).replace("\\", "\\\\").replace('"', '\\"')

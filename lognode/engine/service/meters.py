@@ -82,6 +82,7 @@ class Meters:
         self.api: Final = ApiMeters(registry)
         self.peers: Final = PeerMeters(registry)
         self.sync: Final = SyncMeters(registry)
+        self.tasks: Final = TaskMeters(registry)
 
     def count_commit(self, write: WritePlan, duration_s: float, now_ms: int) -> None:
         """A transaction that is durable."""
@@ -164,6 +165,36 @@ class SyncMeters:
             "What went wrong with other nodes, or with what they sent, by code.",
             ("code",),
         )
+
+
+class TaskMeters:
+    """Those of tasks; whose they are is no label."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.waiting: Final = gauge(
+            "lognode_tasks_waiting", "Tasks that wait for their time, or for their next attempt."
+        )
+        self.due: Final = gauge("lognode_tasks_due", "Tasks that are due and have not begun.")
+        self.running: Final = gauge("lognode_tasks_running", "Tasks that are under way.")
+        self.dead: Final = gauge("lognode_tasks_dead", "Tasks that were given up, and are kept.")
+        self.lag: Final = gauge("lognode_tasks_lag_seconds", "Seconds that the longest waiting task has been due.")
+        self.runs: Final = counter("lognode_schedule_runs_total", "Tasks that schedules made.")
+        self.ended: Final = counter(
+            "lognode_task_attempts_total",
+            "Attempts of tasks that ended, by what they do and what came of it: done, retried or dead.",
+            ("what", "outcome"),
+        )
+        for what in ("emit", "webhook", "journal"):
+            for outcome in ("done", "retried", "dead"):
+                self.ended.labels(what, outcome)
+
+    def show(self, waiting: int, due: int, dead: int, lag_s: float) -> None:
+        """What there is now."""
+        self.waiting.set(waiting)
+        self.due.set(due)
+        self.dead.set(dead)
+        self.lag.set(lag_s)
 
 
 class ProcessMeters(ProcessCollector):

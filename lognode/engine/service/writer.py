@@ -34,7 +34,7 @@ from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writing.intake import Intake
 from lognode.engine.service.writing.ledger import Ledger, Step
-from lognode.engine.service.writing.mailbox import Job, Mailbox, Turn, fault_of
+from lognode.engine.service.writing.mailbox import Beside, Job, Mailbox, Turn, fault_of
 from lognode.engine.service.writing.milestones import sign_milestones
 from lognode.engine.service.writing.openings import Openings, step_of
 from lognode.engine.service.writing.seals import Seals
@@ -87,16 +87,19 @@ class Writer:
         """Spans in the mailbox."""
         return self._mailbox.waiting_spans
 
-    async def append(self, tenant: TenantRef, drafts: Sequence[Draft], *, wait: bool = False) -> list[Receipt]:
+    async def append(
+        self, tenant: TenantRef, drafts: Sequence[Draft], *, beside: Beside | None = None, wait: bool = False
+    ) -> list[Receipt]:
         """Receipts of `drafts`, in their order, once they are durable; they land in one transaction.
 
+        So do the rows that `beside` makes of the receipts, unless a draft is refused; there may be such rows alone.
         At most GROUP_SPANS_MAX drafts and about GROUP_BYTES_MAX bytes. With `wait`, a full mailbox is waited for
         instead of answered with writer.busy. Cancelling may lose the reply, never the write.
         Raises AppendStopped, NodeFault writer.busy, writer.failed, disk.full, database.damaged or node.stopping.
         """
-        assert 0 < len(drafts) <= GROUP_SPANS_MAX
+        assert (drafts or beside) and len(drafts) <= GROUP_SPANS_MAX  # noqa: PT018 - one idea, and few lines are left
         self._check_running()
-        job = Job(tenant, drafts, sum([draft.content_bytes() for draft in drafts]))
+        job = Job(tenant, drafts, sum([draft.content_bytes() for draft in drafts]), beside)
         assert job.size_bytes <= 2 * GROUP_BYTES_MAX
         await self._doubts.wait(tenant)
         if wait:
@@ -239,7 +242,7 @@ class Writer:
             if self._is_broken:
                 await self._recover()
             planned = [(jobs, await self._plan_sound(jobs)) for jobs in by_tenant.values()]
-            await self._commit([step_of(plan) for _, plan in planned if plan is not None and plan.write.checkpoints])
+            await self._commit([step_of(plan) for _, plan in planned if plan is not None and not plan.write.is_empty])
         except Exception as error:
             fault = fault_of(error)
             for job in group:
@@ -272,7 +275,7 @@ class Writer:
     async def _plan_sound(self, jobs: list[Job]) -> AppendPlan | None:
         """The plan of one tenant's jobs; None where they are refused or what it builds on is damaged: they are told."""
         try:
-            return await self._plan(jobs[0].tenant, [job.drafts for job in jobs])
+            plan = await self._plan(jobs[0].tenant, [job.drafts for job in jobs])
         except LognodeError as error:
             if isinstance(error, NodeFault) and error.code != "database.damaged":
                 raise
@@ -280,6 +283,10 @@ class Writer:
             for job in jobs:
                 job.finish([], error)
             return None
+        for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
+            if job.beside is not None and refused is None:
+                plan.write.add(job.beside(receipts))
+        return plan
 
     async def _plan(self, tenant: TenantRef, calls: Sequence[Sequence[Draft]]) -> AppendPlan:
         """The plan of one tenant's calls, at the head of a feed that is open, with a merge first where one is due."""

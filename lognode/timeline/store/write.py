@@ -47,11 +47,21 @@ _COLUMNS = {
     "merged": 5,
     "evidence": 4,
     "branches": 8,
+    "tasks": 20,
+    "schedules": 18,
 }
 _CLAUSES = {
     "endings": " ON CONFLICT DO UPDATE SET reason = excluded.reason",
     "evidence": " ON CONFLICT DO UPDATE SET seq = excluded.seq, proof = excluded.proof WHERE excluded.seq < seq",
     "latest": " ON CONFLICT DO UPDATE SET seq = excluded.seq, row = excluded.row",
+    # Of a task that is there already, the end of the attempt that is under way is written, and nothing else.
+    "tasks": (
+        " ON CONFLICT DO UPDATE SET state = excluded.state, attempts = excluded.attempts, "
+        "ended_ms = excluded.ended_ms, span = excluded.span, error = excluded.error, detail = excluded.detail, "
+        "seal = excluded.seal "
+        "WHERE state = 'running' AND run = excluded.run AND excluded.state <> 'waiting'"
+    ),
+    "schedules": " ON CONFLICT DO NOTHING",
 }
 
 

@@ -23,6 +23,7 @@ CODES: Final[dict[str, tuple[Severity, str]]] = {
     "feed.wrong": ("damage", "A feed's row is not what its feed.open proves."),
     "continuity.wrong": ("damage", "The mark of the last start is not as it was written."),
     "alert.wrong": ("damage", "What the owner was told of own feeds is not as it was written."),
+    "seal.wrong": ("damage", "A task, a schedule or a pause is not as it was written."),
     "ending.wrong": ("damage", "An ending is not of a feed that this node wrote, or its reason is none."),
     "dictionary.wrong": ("damage", "A kind or actor is not what headers say, or no header says it."),
     "span.wrong": ("damage", "A stub, a header, or a column that repeats it, is not what was signed."),

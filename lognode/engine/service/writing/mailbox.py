@@ -8,8 +8,9 @@ one job a round; what other nodes sent waits for one group of appends at most.
 
 import sqlite3
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 
@@ -25,6 +26,10 @@ from lognode.core.limits import (
 from lognode.engine.receipt import Receipt
 from lognode.timeline.record import TenantRef
 
+# Rows of other tables that a call's transaction holds besides its spans, by table and flat, once their receipts are
+# known: what was done about what is written with it, or not at all.
+Beside = Callable[[Sequence[Receipt]], Mapping[str, Sequence[Any]]]
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -33,14 +38,15 @@ class Job:
     tenant: TenantRef
     drafts: Sequence[Draft]
     size_bytes: int
+    beside: Beside | None = None
     done: trio.Event = field(default_factory=trio.Event)
     receipts: list[Receipt] = field(default_factory=list)
     error: Exception | None = None
 
     @property
     def spans(self) -> int:
-        """How many it brings."""
-        return len(self.drafts)
+        """How many it brings; one that only changes rows counts as one."""
+        return len(self.drafts) or 1
 
     def finish(self, receipts: list[Receipt], error: Exception | None) -> None:
         """Give the answer."""

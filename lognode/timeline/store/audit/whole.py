@@ -18,7 +18,7 @@ from lognode.core.span import Body, decode_body
 from lognode.timeline.agreement.alerts import read_alert
 from lognode.timeline.agreement.continuity import is_sealed
 from lognode.timeline.record import FeedRef, TenantRef
-from lognode.timeline.state import ENDING_REASONS
+from lognode.timeline.state import ENDING_REASONS, SEALED_TABLES, seal_of
 from lognode.timeline.store.audit.agreement import check_cosignatures, check_merged
 from lognode.timeline.store.audit.foretold import check_foretold
 from lognode.timeline.store.audit.forks import check_forks
@@ -32,6 +32,7 @@ from lognode.timeline.store.opening.migrate import (
     ENDINGS_VERSION,
     FEDERATION_VERSION,
     KEPT_VERSION,
+    TASKS_VERSION,
     apply_migrations,
     connect_reader,
     migrations,
@@ -329,6 +330,8 @@ class _Audit:
             for (row,) in self._reading.rows("bodies", "SELECT row FROM bodies WHERE row > ?", self._last_row):
                 self._report.add("body.wrong", None, f"bodies row {row}", "there is no such span")
         own = {walk.ref.feed_id for walk in walks.values() if walk.ref.own}
+        if self._version >= TASKS_VERSION:
+            self._check_seals()
         for (mark,) in self._reading.rows("continuity", _CONTINUITY) if self._version >= AGREEMENT_VERSION else ():
             if not is_sealed(as_bytes(mark)):
                 self._report.add("continuity.wrong", None, "continuity mark", "it is not as it was written")
@@ -340,6 +343,17 @@ class _Audit:
             if feed_id not in own or as_text(reason) not in ENDING_REASONS:
                 place = f"endings feed_id {as_bytes(feed_id).hex()}"
                 self._report.add("ending.wrong", None, place, f"no such feed of this node, or reason {as_text(reason)}")
+
+    def _check_seals(self) -> None:
+        """Report rows that follow from nothing and are not as they were written."""
+        for table in SEALED_TABLES:
+            info = list(self._reading.rows(table, f"SELECT name, type, pk FROM pragma_table_info('{table}')"))
+            columns = [f"CAST({name} AS BLOB)" if type_ == "TEXT" else name for name, type_, _ in info]
+            for row in self._reading.rows(table, f"SELECT {', '.join(columns)} FROM {table}"):
+                if row[-1] != seal_of(table, row[:-1]):
+                    named = zip((name for name, _, _ in info), (pk for *_, pk in info), row, strict=True)
+                    key = [f"{name} {as_bytes(value).hex() or value}" for name, pk, value in named if pk]
+                    self._report.add("seal.wrong", None, " ".join((table, *key)), "it is not as it was written")
 
 
 def _place(table: str, item: tuple[Any, ...]) -> str:

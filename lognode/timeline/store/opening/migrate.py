@@ -26,6 +26,7 @@ FEDERATION_VERSION: Final = 4  # and that first had those of what other nodes wr
 AGREEMENT_VERSION: Final = 6  # and that first had those of what nodes agree on
 KEPT_VERSION: Final = 7  # and in which checkpoints that are kept name each other
 ALERTS_VERSION: Final = 8  # and that first had what the owner was told
+TASKS_VERSION: Final = 9  # and that first had tables whose rows have seals
 
 
 @cache

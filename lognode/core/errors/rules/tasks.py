@@ -1,0 +1,103 @@
+"""Errors of tasks, schedules and webhooks."""
+
+from typing import Final
+
+from lognode.core.errors.spec import Row
+
+ROWS: Final[tuple[Row, ...]] = (
+    ("task.unknown", "caller", 404, False, "No such task", "'lognode task list' shows those that there are."),
+    ("task.invalid", "caller", 422, False, "Not to be done later", "See /v1/docs for what a task may hold."),
+    (
+        "task.running",
+        "caller",
+        409,
+        True,
+        "Task is under way",
+        "Look again in a moment: it ends, or waits for its next attempt.",
+    ),
+    (
+        "task.ended",
+        "caller",
+        409,
+        False,
+        "Task has ended",
+        "What is done stays done; 'lognode task show' says what it made.",
+    ),
+    ("task.not_dead", "caller", 409, False, "Task is not dead", "Only a dead task can be queued again."),
+    (
+        "task.too_many",
+        "caller",
+        409,
+        False,
+        "Too many tasks wait",
+        "Cancel some, or wait until some have ended; see 'lognode task list --state waiting'.",
+    ),
+    (
+        "task.late",
+        "caller",
+        409,
+        False,
+        "Task was too late",
+        "See why the node was busy, paused or down; 'lognode task retry' has it run all the same.",
+    ),
+    ("task.lost", "node", 500, False, "Task never ended", "See the log for why the daemon ended; then retry it."),
+    (
+        "schedule.unknown",
+        "caller",
+        404,
+        False,
+        "No such schedule",
+        "'lognode schedule list' shows those that there are.",
+    ),
+    ("schedule.invalid", "caller", 422, False, "Schedule not valid", "See /v1/docs for what a schedule may hold."),
+    (
+        "schedule.exists",
+        "caller",
+        409,
+        False,
+        "Schedule exists",
+        "Choose another name, or delete the one that there is.",
+    ),
+    ("schedule.too_many", "caller", 409, False, "Too many schedules", "Delete some."),
+    (
+        "webhook.unknown",
+        "caller",
+        422,
+        False,
+        "No such webhook",
+        "Add it to the settings as [webhooks.NAME], then reload.",
+    ),
+    (
+        "webhook.forbidden",
+        "caller",
+        403,
+        False,
+        "Webhook leads where none may",
+        "Only public addresses may be called; 'webhook_allow' in the settings allows others.",
+    ),
+    (
+        "webhook.refused",
+        "caller",
+        422,
+        False,
+        "Webhook refused",
+        "See the receiver's log; then 'lognode task retry'.",
+    ),
+    ("webhook.failed", "node", 502, True, "Webhook failed", "It is tried again; see the receiver's log."),
+    (
+        "webhook.unreachable",
+        "node",
+        502,
+        True,
+        "Webhook not reached",
+        "It is tried again; check its URL and the network.",
+    ),
+    (
+        "webhook.secret",
+        "node",
+        500,
+        True,
+        "Webhook has no secret",
+        "Put 16 bytes or more into its secret_file, readable for the node; it is tried again.",
+    ),
+)

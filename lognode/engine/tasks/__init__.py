@@ -1,0 +1,1 @@
+"""What a node does later: tasks, schedules, and what carries them out."""

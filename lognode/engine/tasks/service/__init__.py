@@ -1,0 +1,1 @@
+"""Tasks at work: what runs them, and how webhooks are called."""
