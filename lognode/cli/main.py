@@ -38,6 +38,18 @@ from lognode.cli.commands.federation.peers import peers
 from lognode.cli.commands.federation.sync import sync, sync_status
 from lognode.cli.commands.keeping.backup import backup_create, backup_restore, backup_verify
 from lognode.cli.commands.keeping.bundle import bundle_create, bundle_import, bundle_verify
+from lognode.cli.commands.rules.tasks import (
+    schedule_delete,
+    schedule_list,
+    schedule_pause,
+    schedule_resume,
+    task_cancel,
+    task_list,
+    task_pause,
+    task_resume,
+    task_retry,
+    task_show,
+)
 from lognode.cli.commands.spans.conflicts import conflict_list, conflict_policy, conflict_resolve
 from lognode.cli.commands.spans.read import log, show, tail, why
 from lognode.cli.commands.spans.subjects import revert, state_rebuild, subject
@@ -159,6 +171,28 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
         ),
         "revert": revert,
         "state": Family("Look after what state is read from.", {"rebuild": state_rebuild}),
+    },
+    "Later": {
+        "task": Family(
+            "List, show, cancel, retry, pause or resume what is done later.",
+            {
+                "list": task_list,
+                "show": task_show,
+                "cancel": task_cancel,
+                "retry": task_retry,
+                "pause": task_pause,
+                "resume": task_resume,
+            },
+        ),
+        "schedule": Family(
+            "List, pause, resume or delete what is due again and again.",
+            {
+                "list": schedule_list,
+                "pause": schedule_pause,
+                "resume": schedule_resume,
+                "delete": schedule_delete,
+            },
+        ),
     },
     "This shell": {"completion": completion},
 }

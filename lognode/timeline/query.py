@@ -272,8 +272,11 @@ def _words(text: str) -> str:
     return text
 
 
-def _time(text: str) -> int:
-    """Unix milliseconds of a number or an RFC 3339 time, rounded up, so that no earlier span gets in."""
+def parse_time(text: str) -> int:
+    """Unix milliseconds of a number or an RFC 3339 time, rounded up, so that no earlier span gets in.
+
+    Raises CallerError("filter.invalid").
+    """
     if text.isascii() and text.isdigit():
         unix_ms = int(text) if len(text) < 20 else _MS_MAX + 1
     elif _RFC_3339.fullmatch(text):
@@ -324,8 +327,8 @@ _FILTERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "subject": ("subject", _text),
     "status": ("status", _one_of(STATUSES)),
     "visibility": ("visibility", _one_of(VISIBILITIES)),
-    "since": ("since_ms", _time),
-    "until": ("until_ms", _time),
+    "since": ("since_ms", parse_time),
+    "until": ("until_ms", parse_time),
     "caused_by": ("caused_by", parse_span_id),
     "origin": ("origin", _span),
     "contract": ("contract_id", _text),

@@ -19,6 +19,7 @@ from lognode.api.app import create_app
 from lognode.api.evidence import bundle, forks, order
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.live import events, socket
+from lognode.api.rules import schedules, tasks
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import open_listening
 from lognode.api.services import Services
@@ -36,6 +37,8 @@ REGISTRATIONS: Final = (
     subjects.register,
     conflicts.register,
     rebuilding.register,
+    tasks.register,
+    schedules.register,
     events.register,
     socket.register,
 )

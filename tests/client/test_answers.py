@@ -7,7 +7,20 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from lognode.client.answers import Appended, Node, Page, Receipt, Span, Stats, Walk, agreement, federation, peers, state
+from lognode.client.answers import (
+    Appended,
+    Node,
+    Page,
+    Receipt,
+    Span,
+    Stats,
+    Walk,
+    agreement,
+    federation,
+    peers,
+    state,
+    tasks,
+)
 from tests.daemon import Daemon
 
 TENANT: Final = "/v1/tenants/{tenant}"
@@ -39,6 +52,21 @@ ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("put", f"{TENANT}/policies/{{kind}}", "201"): (Receipt,),
     ("post", f"{TENANT}/spans/{{span_id}}/revert", "201"): (Receipt,),
     ("post", f"{TENANT}/state/rebuild", "200"): (state.Rebuilt,),
+    ("get", f"{TENANT}/tasks", "200"): (tasks.Tasks,),
+    ("post", f"{TENANT}/tasks", "201"): (tasks.Task,),
+    ("post", f"{TENANT}/tasks", "200"): (tasks.Task,),
+    ("get", f"{TENANT}/tasks/{{task}}", "200"): (tasks.Task,),
+    ("post", f"{TENANT}/tasks/{{task}}/cancel", "200"): (tasks.Task,),
+    ("post", f"{TENANT}/tasks/{{task}}/retry", "200"): (tasks.Task,),
+    ("post", f"{TENANT}/tasks/pause", "200"): (tasks.TasksState,),
+    ("post", f"{TENANT}/tasks/resume", "200"): (tasks.TasksState,),
+    ("post", f"{TENANT}/tasks/drain", "200"): (tasks.TasksState,),
+    ("get", f"{TENANT}/schedules", "200"): (tasks.Schedules,),
+    ("post", f"{TENANT}/schedules", "201"): (tasks.Schedule,),
+    ("get", f"{TENANT}/schedules/{{schedule}}", "200"): (tasks.Schedule,),
+    ("delete", f"{TENANT}/schedules/{{schedule}}", "200"): (tasks.Schedule,),
+    ("post", f"{TENANT}/schedules/{{schedule}}/pause", "200"): (tasks.Schedule,),
+    ("post", f"{TENANT}/schedules/{{schedule}}/resume", "200"): (tasks.Schedule,),
     ("get", f"{TENANT}/forks", "200"): (agreement.Forks,),
     ("get", f"{TENANT}/forks/{{feed}}", "200"): (agreement.Fork,),
     ("get", f"{TENANT}/forks/{{feed}}/branches/{{tip}}", "200"): (agreement.BranchEntries,),

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from subprocess import Popen, run
 from types import TracebackType
@@ -78,6 +78,21 @@ class HinderedDaemon(Daemon):
         time.sleep(after_s)
         process.kill()
         process.wait()
+
+    def start_and_kill_when(self, is_time: Callable[[], bool]) -> None:
+        """Start, and SIGKILL at a time that `is_time`, asked again and again, finds."""
+        with self.log_path.open("ab") as log:
+            process = Popen(self._command, cwd=self.data_dir.parent, env=self._environ, stdout=log, stderr=log)
+        try:
+            for _ in range(1000 * COMMAND_S_MAX):
+                if is_time():
+                    return
+                assert process.poll() is None, self.log
+                time.sleep(0.001)
+            raise AssertionError(f"its time did not come:\n{self.log}")
+        finally:
+            process.kill()
+            process.wait()
 
 
 class Refused(NamedTuple):

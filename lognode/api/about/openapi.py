@@ -27,6 +27,8 @@ _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {
     "other": ("The id of another span.", None),
     "feed": ("A feed's id: 26 characters of lower-case Crockford base32.", None),
     "tip": ("The name of a history, as the list of forks shows it.", "held"),
+    "task": ("A task's id: 26 characters of lower-case Crockford base32.", None),
+    "schedule": ("A schedule's id, or `name:` and its name, percent-encoded.", None),
 }
 _TEXT: Final = """Every request needs `Authorization: Bearer TOKEN` with the token from `admin.token` in the \
 data directory, save those to the four routes that say otherwise. Every error is a problem (RFC 9457) with a \

@@ -21,6 +21,7 @@ from lognode.client.aio.session import AsyncSession, Params
 from lognode.client.aio.spans import AsyncSpans
 from lognode.client.aio.state import AsyncState
 from lognode.client.aio.tail import AsyncTail
+from lognode.client.aio.tasks import AsyncTasks
 from lognode.client.answers import Appended, Node, Page, Proven, Receipt, Span, Stats, Walk, parse_answer
 from lognode.client.batch import AsyncLines, Batcher, Each, Line, encoded, renumber
 from lognode.client.draft import Draft
@@ -58,7 +59,7 @@ def connect_async(
     return AsyncClient(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
-class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState):
+class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState, AsyncTasks):
     """A node as seen by one caller in one tenant. An AsyncClient serves any number of tasks of one trio run.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it

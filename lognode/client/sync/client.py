@@ -27,6 +27,7 @@ from lognode.client.sync.session import Params, Session
 from lognode.client.sync.spans import Spans
 from lognode.client.sync.state import State
 from lognode.client.sync.tail import Tail
+from lognode.client.sync.tasks import Tasks
 from lognode.core.errors import LognodeError, NodeFault
 from lognode.core.limits import PAGE_SPANS_MAX
 
@@ -59,7 +60,7 @@ def connect(
     return Client(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
-class Client(Federation, Agreement, State):
+class Client(Federation, Agreement, State, Tasks):
     """A node as seen by one caller in one tenant. A Client serves one thread at a time.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it

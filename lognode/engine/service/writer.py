@@ -284,7 +284,7 @@ class Writer:
                 job.finish([], error)
             return None
         for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
-            if job.beside is not None and refused is None:
+            if job.beside and refused is None:
                 plan.write.add(job.beside(receipts))
         return plan
 
