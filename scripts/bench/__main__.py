@@ -14,6 +14,7 @@ from pathlib import Path
 import http_bench
 import long_bench
 import process_bench
+import rules_bench
 import sync_bench
 from figure import Figure, shown
 
@@ -27,6 +28,7 @@ BENCHES = {
 # They take minutes, or gigabytes, or npm, so they are run by name alone.
 LONG = {
     "memory": long_bench.memory,
+    "rules": rules_bench.rules,
     "scale": long_bench.scale,
     "sync": sync_bench.sync,
 }

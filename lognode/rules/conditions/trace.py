@@ -4,6 +4,7 @@ Knows no rule. Invariant: a trace is JSON of bounded size, whatever the span hol
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -45,5 +46,5 @@ def shortened(value: Any, depth: int = 2) -> Any:
         items = [shortened(item, depth - 1) for item in value[:TRACE_ITEMS_MAX]]
         return items if len(value) <= TRACE_ITEMS_MAX else [*items, CUT]
     assert isinstance(value, dict)
-    shown = {shortened(key): shortened(item, depth - 1) for key, item in list(value.items())[:TRACE_ITEMS_MAX]}
+    shown = {shortened(key): shortened(item, depth - 1) for key, item in islice(value.items(), TRACE_ITEMS_MAX)}
     return shown if len(value) <= TRACE_ITEMS_MAX else {**shown, CUT: CUT}

@@ -5,9 +5,14 @@ Invariant: answers are functions of the span's causal past, so that any node tha
 
 from typing import Protocol
 
+from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Last, Window
 from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.samples import Sample
+
+
+class OverBudget(Unclear):
+    """There is more to look at than a rule may ask for."""
 
 
 class Context(Protocol):
@@ -18,8 +23,8 @@ class Context(Protocol):
 
         The span that is judged is not among them: whoever evaluates adds it. So `distinct` counts the values that are
         not `sample.value`, and a sum should be exact (math.fsum of all values), since their order is nobody's.
-        Raises Unclear where there are too many to look at.
+        Raises OverBudget where there are too many to look at: the rule that asked fails alone.
         """
 
     def last(self, last: Last, subject: str) -> Facts | None:
-        """The newest span of these kinds with this subject, None where there is none. Raises Unclear likewise."""
+        """The newest span of these kinds with this subject, None where there is none. Raises OverBudget likewise."""

@@ -74,8 +74,9 @@ class Step(msgspec.Struct, frozen=True):
     """What became of one rule.
 
     `fired`: its condition held. `not`: it did not. `failed`: it could not be told, or would have cost too much.
-    `skipped`: a rule that it depends on did not fire. `trace` is there for what fired or failed, and for all rules
-    where it was asked for. `error` says why a rule failed or was skipped, or which effects of a fired one were dropped.
+    `skipped`: a rule that it depends on did not fire. `trace` is there for what fired or failed, as far as there was
+    room, and for all rules where it was asked for. `error` says why a rule failed or was skipped, or which effects of a
+    fired one were dropped.
     """
 
     set: str

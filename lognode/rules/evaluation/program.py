@@ -31,7 +31,7 @@ class Ready(NamedTuple):
 class _Index:
     """Rules of one phase in their order, by kind. What was found for a kind is kept."""
 
-    __slots__ = ("_found", "_named", "_ordered", "_patterns", "_unnamed")
+    __slots__ = ("_found", "_named", "_ordered", "_patterns", "_unnamed", "has_rules", "reads_last", "windows")
 
     def __init__(self, ordered: Sequence[Ready]) -> None:
         self._ordered = ordered
@@ -39,6 +39,10 @@ class _Index:
         self._named: dict[str, list[int]] = {}
         self._patterns: dict[str, list[int]] = {}  # by what a kind begins with
         self._found: dict[str, tuple[Ready, ...]] = {}
+        self.has_rules = bool(ordered)
+        self.reads_last = any(ready.rule.last for ready in ordered)
+        windows = {window.digest: window for ready in ordered for window in ready.windows.values()}
+        self.windows = tuple(windows[digest] for digest in sorted(windows))
         for place, ready in enumerate(ordered):
             if not ready.rule.kinds:
                 self._unnamed.append(place)
@@ -81,6 +85,19 @@ class Program:
     def rules_for(self, kind: str, *, gate: bool) -> tuple[Ready, ...]:
         """The rules that look at spans of this kind, in the order in which they run."""
         return (self._gate if gate else self._reactions).rules_for(kind)
+
+    def windows(self, *, gate: bool) -> tuple[Window, ...]:
+        """All windows that rules of this phase read, each once whatever its names."""
+        return (self._gate if gate else self._reactions).windows
+
+    def reads_last(self, *, gate: bool) -> bool:
+        """Whether any rule of this phase reads the newest span of a subject."""
+        return (self._gate if gate else self._reactions).reads_last
+
+    @property
+    def has_gates(self) -> bool:
+        """Whether there are gate rules at all."""
+        return self._gate.has_rules
 
     def is_for(self, kind: str, *, gate: bool) -> bool:
         """Whether any rule looks at spans of this kind."""

@@ -12,13 +12,12 @@ from typing import Any, Final, NamedTuple
 from lognode.core.codec import INT_MAX, INT_MIN
 from lognode.core.limits import (
     CEL_COST_SMALL,
-    CEL_PARTS_MAX,
     CEL_PAYLOAD_BYTES_MAX,
     RULE_COST_MAX,
     RULE_COST_SURE,
     SPAN_COST_MAX,
 )
-from lognode.rules.conditions.cel.cost import Extent, Segments, extent_of
+from lognode.rules.conditions.cel.cost import ESTIMATE_COST, WALK_COST, Extent, Segments, extent_of
 from lognode.rules.conditions.cel.expression import Expression, activation_of
 from lognode.rules.conditions.paths import follow
 from lognode.rules.conditions.unclear import Unclear
@@ -40,7 +39,7 @@ _LAST_FACTS: Final = (*SPAN_FACTS, "time")
 class Span:
     """The state of one evaluation."""
 
-    __slots__ = ("_extents", "_lasts", "_views", "_windows", "context", "facts", "notes", "spent")
+    __slots__ = ("_lasts", "_windows", "context", "extents", "facts", "notes", "spent", "views")
 
     def __init__(self, facts: Facts, context: Context) -> None:
         self.facts = facts
@@ -49,8 +48,9 @@ class Span:
         self.spent = 0.0
         self._windows: dict[bytes, int | float | Unclear] = {}
         self._lasts: dict[tuple[str, tuple[str, ...]], Facts | None] = {}
-        self._views: dict[tuple[str, frozenset[str]], View] = {}
-        self._extents: dict[Segments, Extent] = {}
+        # By the facts that are read, and by set where its variables are.
+        self.views: dict[frozenset[str] | tuple[str, frozenset[str]], View] = {}
+        self.extents: dict[int, Extent] = {}  # of values of the span's facts, by identity: they stay alive
 
     def window(self, window: Window) -> int | float:
         """The measure of a window at this span, which is counted where it belongs to it; 0 where it has no key.
@@ -93,20 +93,6 @@ class Span:
             self._lasts[key] = self.context.last(last, subject)
         return self._lasts[key]
 
-    def extent(self, path: Segments, value: Any) -> Extent:
-        """How large a fact of the span is; looked at once."""
-        found = self._extents.get(path)
-        if found is None:
-            found = self._extents[path] = extent_of(value, CEL_PARTS_MAX)
-        return found
-
-    def view(self, owner: str, names: frozenset[str]) -> "View | None":
-        """What was put together for expressions that read these facts, with the variables of a set."""
-        return self._views.get((owner, names))
-
-    def keep_view(self, owner: str, names: frozenset[str], view: "View") -> None:
-        self._views[owner, names] = view
-
 
 class View(NamedTuple):
     """Facts as an expression reads them, and how many bytes they hold."""
@@ -116,9 +102,12 @@ class View(NamedTuple):
 
 
 class Reading:
-    """What the rule reads whose turn it is, within its budget."""
+    """What the rule reads whose turn it is, within its budget.
 
-    __slots__ = ("_ready", "_results", "_span", "facts", "spent")
+    A rule is judged once. Whoever traces it judges it once more, by what came out then and without spending.
+    """
+
+    __slots__ = ("_charges", "_is_retold", "_ready", "_refused", "_results", "_span", "facts", "spent")
 
     def __init__(self, span: Span, ready: Ready) -> None:
         self.facts = span.facts
@@ -128,8 +117,16 @@ class Reading:
     def turn(self, ready: Ready) -> None:
         """Begin with a rule, which has spent nothing."""
         self._ready = ready
-        self._results: dict[str, bool | str] | None = None
+        self._is_retold = False
+        self._results: dict[str, bool | Unclear] = {}
+        self._refused: dict[int, Unclear] = {}
+        self._charges = 0
         self.spent = 0.0
+
+    def retell(self) -> None:
+        """Begin with the same rule once more."""
+        self._is_retold = True
+        self._charges = 0
 
     def read(self, path: Path) -> Any:
         """The JSON value at the path, None where there is none."""
@@ -175,6 +172,18 @@ class Reading:
 
     def charge(self, cost: float) -> None:
         """Count work before it is done. Raises Unclear where the rule, or all rules of the span, would do too much."""
+        self._charges += 1
+        if self._is_retold:
+            if self._charges in self._refused:
+                raise self._refused[self._charges]
+            return
+        try:
+            self._spend(cost)
+        except Unclear as unclear:
+            self._refused[self._charges] = unclear
+            raise
+
+    def _spend(self, cost: float) -> None:
         spent = self.spent + cost
         if spent > RULE_COST_SURE:
             if spent > RULE_COST_MAX:
@@ -186,30 +195,28 @@ class Reading:
         self._span.spent += cost
 
     def evaluate(self, expression: Expression) -> bool:
-        """What the expression comes to. Raises Unclear."""
-        activation, size = self._view(expression)
-        if size > CEL_PAYLOAD_BYTES_MAX:
-            raise Unclear(f"it reads {size} bytes, at most {CEL_PAYLOAD_BYTES_MAX}")
-        cost = expression.cost_below(size)
-        if cost <= CEL_COST_SMALL:
-            self.charge(cost)
-            return expression.evaluate(activation)
-        self.charge(expression.cost(self._extent))
-        return self._kept(expression, activation)
-
-    def _kept(self, expression: Expression, activation: Any) -> bool:
-        """What a costly expression comes to; a trace asks once more, and has it evaluated no more."""
-        self._results = results = self._results or {}
-        found = results.get(expression.text)
+        """What the expression comes to; it is evaluated once. Raises Unclear."""
+        found = self._results.get(expression.text)
         if found is None:
             try:
-                found = expression.evaluate(activation)
+                found = self._evaluated(expression)
             except Unclear as unclear:
-                found = str(unclear)
-            results[expression.text] = found
-        if isinstance(found, str):
-            raise Unclear(found)
+                found = unclear
+            self._results[expression.text] = found
+        if isinstance(found, Unclear):
+            raise found
         return found
+
+    def _evaluated(self, expression: Expression) -> bool:
+        view = self._view(expression)
+        if view.size > CEL_PAYLOAD_BYTES_MAX:
+            raise Unclear(f"it reads {view.size} bytes, at most {CEL_PAYLOAD_BYTES_MAX}")
+        cost = expression.cost_below(view.size)
+        if cost > CEL_COST_SMALL:
+            self._spend(ESTIMATE_COST * expression.nodes)
+            cost = expression.cost(self._extent)
+        self._spend(cost)
+        return expression.evaluate(view.activation)
 
     def _size(self, name: str) -> int:
         if name not in _OWN:
@@ -221,20 +228,28 @@ class Reading:
 
     def _extent(self, path: Segments) -> Extent:
         value = self.read(Path(path))
-        return extent_of(value, CEL_PARTS_MAX) if path[0] in _OWN else self._span.extent(path, value)
+        known = {} if path[0] in _OWN else self._span.extents
+        found = known.get(id(value))
+        if found is None:
+            found = known[id(value)] = extent_of(value)
+            self._spend(WALK_COST * found.parts)
+        return found
 
     def _view(self, expression: Expression) -> View:
         names = expression.facts
-        is_own = bool(names & _CHANGING)
-        owner = self._ready.set if "vars" in names else ""
-        view = None if is_own else self._span.view(owner, names)
-        if view is None:
-            size = sum(map(self._size, sorted(names)))
-            # What is too large is not decoded either.
-            values = {} if size > CEL_PAYLOAD_BYTES_MAX else self._values(expression)
-            view = View(activation_of(values), size)
-            if not is_own:
-                self._span.keep_view(owner, names, view)
+        views = self._span.views
+        view = views.get(names)
+        if view is not None:
+            return view
+        view = views.get((self._ready.set, names))
+        if view is not None:
+            return view
+        size = sum(map(self._size, sorted(names)))
+        # What is too large is not decoded either.
+        values = {} if size > CEL_PAYLOAD_BYTES_MAX else self._values(expression)
+        view = View(activation_of(values), size)
+        if not names & _CHANGING:
+            views[(self._ready.set, names) if "vars" in names else names] = view
         return view
 
     def _values(self, expression: Expression) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from lognode.core.limits import TRACE_TEXT_CHARS_MAX
+from lognode.core.limits import TRACE_TEXT_CHARS_MAX, TRACED_CONDITIONS_MAX
 from lognode.rules.conditions.trace import Trace
 from lognode.rules.conditions.tracing import trace
 from lognode.rules.conditions.unclear import Unclear
@@ -29,7 +29,8 @@ _NO_NOTES: Final = Notes()
 def evaluate(program: Program, facts: Facts, context: Context, *, gate: bool, traces: bool = False) -> Decision:
     """What the gate rules, or the reactions, of a program come to for one draft or span.
 
-    A step has its trace where the rule fired or failed; with `traces`, wherever the rule was judged.
+    A step has its trace where the rule fired or failed, as long as these hold no more than TRACED_CONDITIONS_MAX
+    conditions together; with `traces`, wherever the rule was judged.
     """
     rules = program.rules_for(facts.kind, gate=gate)
     if not rules:
@@ -43,6 +44,7 @@ class _Evaluation:
         self._span = Span(facts, context)
         self._room = Room(_NO_NOTES)
         self._traces = traces
+        self._told = 0  # conditions in the traces so far
         self._fired: set[tuple[str, str]] = set()
         self._effects: list[Effect] = []
 
@@ -63,24 +65,24 @@ class _Evaluation:
         for needed in rule.depends_on:
             if (ready.set, needed) not in self._fired:
                 return Step(ready.set, rule.id, "skipped", None, f"{needed}, on which it depends, did not fire")
-        spent = self._span.spent
         try:
             if ready.check(reading):
-                told = self._retold(ready, reading, spent)
+                told = self._retold(ready, reading)
                 return Step(ready.set, rule.id, "fired", told, self._fire(ready, reading))
         except Unclear as unclear:
-            told = self._retold(ready, reading, spent)
+            told = self._retold(ready, reading)
             return Step(ready.set, rule.id, "failed", told, str(unclear)[:TRACE_TEXT_CHARS_MAX])
         if self._traces:
-            return msgspec.structs.replace(ready.passed, trace=self._retold(ready, reading, spent))
+            return msgspec.structs.replace(ready.passed, trace=self._retold(ready, reading))
         return ready.passed
 
-    def _retold(self, ready: Ready, reading: Reading, spent: float) -> Trace:
-        """The trace of a rule that was judged when `spent` had been spent; telling it is not charged again."""
-        after, self._span.spent = self._span.spent, spent
-        reading.spent = 0.0
+    def _retold(self, ready: Ready, reading: Reading) -> Trace | None:
+        """The trace of the rule that was just judged; None where enough is told and nobody asked for more."""
+        if self._told > TRACED_CONDITIONS_MAX and not self._traces:
+            return None
+        reading.retell()
         told = trace(ready.rule.condition, reading)
-        self._span.spent = after
+        self._told += sum(1 for _ in told.leaves())
         return told
 
     def _fire(self, ready: Ready, reading: Reading) -> str:

@@ -36,8 +36,8 @@ class _Bill(NamedTuple):
 
 
 # Nanoseconds, rather more than less.
-_STEP: Final = 120.0  # a node of the tree
-_ROUND: Final = 200.0  # one turn of a loop
+_STEP: Final = 50.0  # a node of the tree
+_ROUND: Final = 500.0  # one turn of a loop, over a map at worst
 _PART: Final = 250.0  # a part of a list or map that is compared or copied
 _KEY: Final = 700.0  # a key of a map that is looked through
 _GROWTH: Final = 180.0  # an element of a list that a loop makes, each time that one is added
@@ -48,6 +48,9 @@ _FIND_PAIR: Final = 0.1  # a character of it, for each of what is looked for
 _PATTERN: Final = 20_000.0  # a regular expression, and each instruction of it, which are made each time
 _INSTRUCTION: Final = 1_000.0
 _PATTERN_STATE: Final = 35.0  # an instruction, for each character
+
+ESTIMATE_COST: Final = 3_000.0  # a node of the tree whose cost is estimated
+WALK_COST: Final = 400.0  # a part of a value of which it is found out how large it is
 
 _COUNTS: Final = frozenset({"size"})
 _SEARCHES: Final = frozenset({"contains"})
@@ -110,7 +113,7 @@ class _Estimate:
         inner = {**names, **dict.fromkeys(variables, ranged.made), gathered: _SCALAR}
         stepped = self.bill(step, inner)
         turn = self.bill(condition, inner).cost + stepped.cost + _ROUND
-        cost = ranged.cost + rounds * turn + _KEY * ranged.made.items
+        cost = ranged.cost + rounds * turn + _PART * ranged.made.items
         made = _SCALAR
         if is_list:
             added = stepped.made
@@ -159,27 +162,30 @@ def _comparison(node: Node, made: list[Extent]) -> float:
     return _CHAR * text * min(parts, 64) + _PART * (parts - 1)
 
 
-def extent_of(value: Any, parts_max: int) -> Extent:
-    """How large a JSON value is. Of one with more than `parts_max` parts, no more is said than that."""
-    if value.__class__ is str:
-        return Extent(text=len(value))
-    if value.__class__ is not dict and value.__class__ is not list:
+def extent_of(value: Any) -> Extent:
+    """How large a JSON value is. Takes WALK_COST for each of its parts."""
+    if isinstance(value, str):
+        return Extent(text=max(len(value), _SCALAR.text))
+    if not isinstance(value, dict | list):
         return _SCALAR
-    text, items, parts = 40, 0, 0
+    text, items, parts = _SCALAR.text, 0, 1
     waiting: list[Any] = [value]
     while waiting:
-        found = waiting.pop()
-        parts += 1
-        if found.__class__ is str:
-            text = max(text, len(found))
-        elif found.__class__ is dict or found.__class__ is list:
-            items = max(items, len(found))
-            if parts + len(waiting) + len(found) > parts_max:
-                return Extent(float("inf"), float("inf"), float("inf"))
-            if found.__class__ is dict:
-                text = max(text, max(map(len, found), default=0))
-                parts += len(found)
-                waiting += found.values()
-            else:
-                waiting += found
+        found: Any = waiting.pop()
+        size = len(found)
+        parts += size
+        items = max(items, size)
+        if found.__class__ is dict:
+            parts += size
+            text = max(text, max(map(len, found), default=0))
+            found = found.values()
+        inner: list[Any] = list(found)
+        types = set(map(type, inner))
+        if str in types:
+            text = max(text, *(len(item) for item in inner if item.__class__ is str))
+        if types & _WHOLES:
+            waiting += [item for item in inner if item.__class__ in _WHOLES]
     return Extent(text, items, parts)
+
+
+_WHOLES: Final[frozenset[type]] = frozenset({dict, list})

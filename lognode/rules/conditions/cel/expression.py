@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cel_expr_python import cel
 
-from lognode.core.limits import CEL_BYTES_MAX, CEL_PATTERN_SIZE_MAX, TRACE_TEXT_CHARS_MAX
+from lognode.core.limits import CEL_BYTES_MAX, CEL_PATTERN_SIZE_MAX, CEL_PAYLOAD_BYTES_MAX, TRACE_TEXT_CHARS_MAX
 from lognode.rules.conditions.cel.cost import Extent, Segments, estimate, static_path
 from lognode.rules.conditions.cel.patterns import program_size
 from lognode.rules.conditions.cel.syntax import Node, read_checked
@@ -51,7 +51,8 @@ _RUNNING: Final = cel.NewEnv(variables={name: _T.DYN if kind is _MAYBE_TEXT else
 # What the compiler says of a mistake: where, then what.
 _MISTAKE: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _OFFSET: Final = re.compile(r"UTC|[+-]?[0-9]{2}:[0-9]{2}")
-_SMALL: Final = 1024
+# Of what is read, in bytes: most spans are below the first, and nothing is above the last.
+_SIZES: Final = (1024, 8 * 1024, CEL_PAYLOAD_BYTES_MAX)
 
 
 class BadExpression(ValueError):
@@ -64,9 +65,9 @@ class BadExpression(ValueError):
 
 
 class Expression:
-    """A checked expression. `reads` are the paths that it reads, `facts` their first segments."""
+    """A checked expression. `reads` are the paths that it reads, `facts` their first segments, `nodes` its parts."""
 
-    __slots__ = ("_bounds", "_run", "facts", "reads", "root", "text")
+    __slots__ = ("_bounds", "_run", "facts", "nodes", "reads", "root", "text")
 
     def __init__(self, text: str) -> None:
         if len(text.encode()) > CEL_BYTES_MAX:
@@ -83,17 +84,17 @@ class Expression:
         self.root = read_checked(checked.serialize())
         _check(self.root, is_loop=False)
         self.reads: tuple[Segments, ...] = tuple(dict.fromkeys(_reads(self.root, frozenset())))
+        self.nodes = _count(self.root)
         self.facts = frozenset(str(path[0]) for path in self.reads)
-        self._bounds: dict[int, float] = {}
+        self._bounds = tuple(self._bound(most) for most in _SIZES)
 
-    def cost_below(self, bytes_max: int) -> float:
-        """The most that it costs whatever it reads, where that takes up to `bytes_max` bytes."""
-        order = max(bytes_max, 64).bit_length()
-        cost = self._bounds.get(order)
-        if cost is None:
-            most = float(1 << order)
-            cost = self._bounds[order] = estimate(self.root, lambda _: Extent(most, most, most))
-        return cost
+    def _bound(self, most: float) -> float:
+        return estimate(self.root, lambda _: Extent(most, most, most))
+
+    def cost_below(self, size: int) -> float:
+        """The most that it costs whatever it reads, where that takes `size` of CEL_PAYLOAD_BYTES_MAX bytes."""
+        small, middle, large = self._bounds
+        return small if size <= _SIZES[0] else middle if size <= _SIZES[1] else large
 
     def cost(self, extent: Callable[[Segments], Extent]) -> float:
         """The most that it costs where what stands at each path is so large."""
@@ -121,6 +122,10 @@ def compile_expression(text: str) -> Expression:
 def activation_of(values: Mapping[str, Any]) -> cel.Activation:
     """Values for the names of facts; what is not read need not be there. One serves many expressions."""
     return _RUNNING.Activation(values)
+
+
+def _count(node: Node) -> int:
+    return 1 + sum(map(_count, node.parts))
 
 
 def _plain(message: str) -> str:
