@@ -134,7 +134,7 @@ DOCUMENTS: Final[dict[str, Bad]] = {
     "equals with a list": gate("  if: {equals: [data.a, 1]}", "rule.wrong_type", "5:16", "'equals' is a map of paths to values"),
     "a bound in words": gate("  if: {greater_than: {data.a: many}}", "rule.wrong_type", "5:31", "is a number, or one reference"),
     "always no": gate("  if: {always: no}", "rule.wrong_type", "5:16", "'always' is true, not the text 'no'", "write false"),
-    "always false": gate("  if: {always: false}", "rule.unreachable", "5:16", "a condition that never holds"),
+    "always false": gate("  if: {always: false}", "rule.wrong_type", "5:16", "'always' is true", "not: {always: true}"),
     "an unknown fact": gate("  if: {exists: dta.client}", "rule.bad_path", "5:16", "there is no fact 'dta'", "'data'?"),
     "an index with a dot": gate("  if: {exists: data.list.0}", "rule.bad_path", "5:25", "'.0' is no segment", "write [0]"),
     "a key with a blank": gate("  if: {exists: data.a b}", "rule.bad_path", "5:22", "a path goes on"),

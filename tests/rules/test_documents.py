@@ -26,7 +26,7 @@ from lognode.rules.document import (
     value_paths,
 )
 from lognode.rules.grammar.faults import Faults, RuleSetFaults
-from lognode.rules.grammar.reading import read_rule_set
+from lognode.rules.grammar.reading import read_published_set, read_rule_set
 from lognode.rules.grammar.shapes.paths import NotWell, duration_text, read_duration_ms, read_path, read_template
 from lognode.rules.grammar.source.nodes import Leaf, MapNode
 from lognode.rules.grammar.source.yaml import read_yaml
@@ -343,6 +343,20 @@ def test_a_condition_is_told_with_all_its_parts_and_a_value_with_its_paths() -> 
     assert sum(isinstance(part, Not) for part in condition_parts(rule.condition)) == 1
     paths = [str(path) for path in value_paths({"a": ["{x}", Template((Path(("kind",)),))]})]
     assert paths == ["kind"]
+
+
+def test_what_was_published_is_not_judged_again_for_what_it_does() -> None:
+    useless = {"id": "a", "on": "draft", "if": {"not": {"always": True}}, "then": [{"note": "x"}]}
+    endless = {"id": "b", "on": "commit", "kinds": "x", "then": [{"emit": {"kind": "x"}}]}
+    text = as_json({"rules": "set", "do": [useless, endless]})
+
+    with pytest.raises(RuleSetFaults) as caught:
+        read_rule_set(text, is_json=True)
+    assert {fault.code for fault in caught.value.faults} == {"rule.unreachable", "rule.cycle"}
+    assert [rule.id for rule in read_published_set(text, is_json=True).rules] == ["a", "b"]
+
+    with pytest.raises(RuleSetFaults, match="there is no rule 'c'"):
+        read_published_set(as_json({"rules": "set", "do": [{**useless, "depends_on": "c"}]}), is_json=True)
 
 
 def test_chained_reactions_are_fine_as_long_as_they_end() -> None:

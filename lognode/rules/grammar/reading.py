@@ -10,7 +10,7 @@ from hashlib import sha256
 from lognode.core.limits import RULE_SET_BYTES_MAX
 from lognode.rules.document import RuleSet
 from lognode.rules.grammar.faults import Faults, Place
-from lognode.rules.grammar.sense.order import check_order
+from lognode.rules.grammar.sense.order import check_chains, check_order
 from lognode.rules.grammar.sense.reach import check_reach
 from lognode.rules.grammar.shapes.rules import read_set
 from lognode.rules.grammar.source.json import read_json
@@ -18,7 +18,20 @@ from lognode.rules.grammar.source.yaml import read_yaml
 
 
 def read_rule_set(text: bytes, *, is_json: bool) -> RuleSet:
-    """The rule set that a text is. Raises RuleSetFaults with all that is wrong."""
+    """The rule set that a text is, for whoever publishes it. Raises RuleSetFaults with all that is wrong."""
+    return _read(text, is_json=is_json, is_new=True)
+
+
+def read_published_set(text: bytes, *, is_json: bool) -> RuleSet:
+    """The rule set that a text is which was published. Raises RuleSetFaults where it is none.
+
+    It is not judged again whether its rules have an effect: a later version may see more of that, and nodes of two
+    versions must not disagree on what is in force.
+    """
+    return _read(text, is_json=is_json, is_new=False)
+
+
+def _read(text: bytes, *, is_json: bool, is_new: bool) -> RuleSet:
     faults = Faults()
     if len(text) > RULE_SET_BYTES_MAX:
         message = f"{len(text)} bytes, at most {RULE_SET_BYTES_MAX}"
@@ -38,7 +51,9 @@ def read_rule_set(text: bytes, *, is_json: bool) -> RuleSet:
     assert root is not None
     draft = read_set(root, faults)
     check_order(draft.rules, faults)
-    check_reach(draft.rules, faults)
+    if is_new:
+        check_chains(draft.rules, faults)
+        check_reach(draft.rules, faults)
     faults.judge()
     rules = tuple(found.rule for found in draft.rules if found.rule is not None)
     return RuleSet(draft.name, rules, draft.variables, text, sha256(text).digest(), draft.description)

@@ -12,7 +12,7 @@ from lognode.rules.grammar.shapes.rules import Found
 
 
 def check_order(rules: Sequence[Found], faults: Faults) -> None:
-    """Tell of each id that appears twice, each dependency on no other rule, and one circle of each kind."""
+    """Tell of each id that appears twice, each dependency on no other rule, and one circle."""
     by_id = dict[str, Found]()
     for found in rules:
         if found.id is None:
@@ -33,11 +33,11 @@ def check_order(rules: Sequence[Found], faults: Faults) -> None:
         told = " -> ".join((*circle, circle[0]))
         place = by_id[circle[0]].fields.place_of("depends_on")
         faults.add("rule.cycle", place, f"depends_on goes in a circle: {told}", "take one of them out")
-    _check_emits({name: found for name, found in by_id.items() if found.rule is not None}, faults)
 
 
-def _check_emits(rules: Mapping[str, Found], faults: Faults) -> None:
+def check_chains(found: Sequence[Found], faults: Faults) -> None:
     """Tell of reactions that set each other off without end: spans that they emit, and that they react to."""
+    rules = {one.rule.id: one for one in found if one.rule is not None}
     reactions = {name: found.rule for name, found in rules.items() if found.rule and not found.rule.gate}
     # A condition that does not look at the kind is judged once: rules that never fire are told of elsewhere.
     judged = {name: (rule, not is_about_kind(rule.condition)) for name, rule in reactions.items()}

@@ -64,11 +64,14 @@ def _read_one(key: Leaf, value: Node, scope: Scope) -> Condition | None:
 def _always(node: Node, scope: Scope) -> Condition | None:
     if isinstance(node, Leaf) and node.value is True:
         return Always()
-    if isinstance(node, Leaf) and node.value is False:
-        scope.faults.add("rule.unreachable", node.place, "a condition that never holds", "delete the rule")
-    else:
-        wrong_type(scope.faults, node, "'always'", "true")
+    wrong_type(
+        scope.faults, node, "'always'", "true", "for never, write not: {always: true}" if _is_false(node) else ""
+    )
     return None
+
+
+def _is_false(node: Node) -> bool:
+    return isinstance(node, Leaf) and node.value is False
 
 
 def _several(name: str, made: Callable[[tuple[Condition, ...]], Condition]) -> _Reader:
