@@ -34,6 +34,49 @@ _KEYS: Final = {"pattern": "^[a-z_][a-z0-9_]*$", "maxLength": RULE_NAME_CHARS_MA
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": TEXT_BYTES_MAX}
 _REFERENCE: Final = {"type": "string", "pattern": r"^\{.*\}$"}
 
+# What editors show beside a key.
+_MEANINGS: Final = {
+    "id": "The rule's name, unique in the set",
+    "on": "draft: gates what is about to be written; commit: reacts to what was written",
+    "run": "author: on the node that wrote the span; each: on every node that holds it",
+    "kinds": "order.paid, or order.* for all that begin so; without it every kind but those that nodes write",
+    "priority": "Low first; 100 without it",
+    "depends_on": "Rules of this set that have to fire for the same span",
+    "windows": "What is counted over the last minutes or days; read as windows.NAME",
+    "last": "The newest spans of subjects; read as last.NAME.data",
+    "if": "A condition; without it the rule fires for every span of its kinds",
+    "then": "What the rule does",
+    "over": "How far the window looks back, such as 5m",
+    "by": "The path of what is counted apart, such as data.client",
+    "at": "commit, or the path of a time",
+    "sum": "The path of a number to add up",
+    "distinct": "The path of values to tell apart",
+    "always": "Holds for every span",
+    "all": "Each of these conditions holds",
+    "any": "One of these conditions holds",
+    "not": "The condition does not hold",
+    "equals": "At each path stands just that value",
+    "not_equals": "At each path stands something else, or nothing",
+    "exists": "At each path stands something",
+    "missing": "At each path stands nothing",
+    "contains_text": "The text at each path has that text in it",
+    "contains_tag": "The span has each tag",
+    "greater_than": "At each path stands a greater number",
+    "less_than": "At each path stands a smaller number",
+    "when": "A CEL expression that comes to true",
+    "allow": "Allow the draft, and say so",
+    "reject": "Refuse the draft, with this text",
+    "simulate": "Write the span as simulated",
+    "require_approval": "Have the draft wait for people",
+    "add_tag": "Add a tag or several",
+    "set_metadata": "Note values by key",
+    "mark_processed": "Mark the span as processed",
+    "note": "Note a text",
+    "emit": "Write a span",
+    "schedule": "Do something later",
+    "notify": "Tell the journal or a webhook",
+}
+
 
 def rules_schema() -> _Schema:
     """The schema, as JSON values."""
@@ -43,7 +86,7 @@ def rules_schema() -> _Schema:
         "description": "Rules that gate what is written and react to it; docs/rules.md is their reference.",
         **_fields(
             {
-                "rules": _NAME | {"description": "The name of the set"},
+                "rules": _NAME,
                 "description": _TEXT,
                 "variables": {
                     "type": "object",
@@ -83,7 +126,11 @@ def _ref(name: str) -> _Schema:
 
 
 def _fields(fields: _Schema, *, required: tuple[str, ...] = ()) -> _Schema:
-    return {"type": "object", "properties": fields, "required": list(required), "additionalProperties": False}
+    told = {
+        name: {**field, "description": _MEANINGS[name]} if name in _MEANINGS else field
+        for name, field in fields.items()
+    }
+    return {"type": "object", "properties": told, "required": list(required), "additionalProperties": False}
 
 
 def _one_of(choices: _Schema) -> _Schema:
@@ -130,7 +177,7 @@ def _rule() -> _Schema:
             "windows": _named(_ref("window"), RULE_WINDOWS_MAX),
             "last": _named(_ref("last"), RULE_LAST_MAX),
             "if": _ref("condition"),
-            "when": _TEXT | {"description": "A CEL expression"},
+            "when": _TEXT,
             "then": actions,
         },
         required=("id", "on", "then"),
