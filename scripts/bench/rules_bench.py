@@ -16,6 +16,7 @@ from figure import Figure
 
 from lognode.core.draft import Draft
 from lognode.core.ids import LogLine
+from lognode.core.span import Header, encode_body
 from lognode.rules.conditions.cel.expression import BadExpression, compile_expression
 from lognode.rules.document import (
     All,
@@ -75,6 +76,10 @@ def rules(folder: File, spans: int, runs: int) -> Iterator[Figure]:  # noqa: ARG
     worst = [search(random.Random(seed)) for seed in range(runs)]
     yield Figure("longest evaluation found by search", "ms", [took * 1e3 for took, _ in worst], more={"by": worst})
     yield Figure("200 rules that loop over 64 KiB", "ms", [crowded() * 1e3 for _ in range(runs)])
+    for name, payload in LARGE.items():
+        for who, read in (("draft", of_draft), ("another node's span", of_span)):
+            facts = [min(decoded(read, cbor2.dumps(payload)) for _ in range(3)) * 1e3 for _ in range(runs)]
+            yield Figure(f"reading data of 800 kB, {name}, {who}", "ms", facts)
     yield Figure("1,000 rules at the least that each may take", "ms", [many_cheap() * 1e3 for _ in range(runs)])
 
 
@@ -133,6 +138,33 @@ def many_cheap() -> float:
     took(judging, cbor2.dumps({"s": "x" * 1_000}))  # so that all are compiled
     data = cbor2.dumps({"s": text})
     return min(took(judging, data) for _ in range(3))
+
+
+LARGE: Final[dict[str, Any]] = {
+    "a text": {"s": "a" * 800_000},
+    "numbers": {"l": [1] * 800_000},
+    "lists in lists": {"l": [[[1]]] * 260_000},
+}
+
+
+def of_draft(data: bytes) -> Facts:
+    """The facts of a draft with these data."""
+    return Facts.of_draft(Draft("http.request", data=data), WRITER, hlc=1)
+
+
+def of_span(data: bytes) -> Facts:
+    """The facts of another node's span with these data, whose values nobody here has checked."""
+    body = encode_body((bytes(16), None, data, [], None, None, None, None, [], b"", b"", None, None))
+    header = Header(1, "http.request", None, 0, None, sha256(body).digest(), len(body))
+    return Facts.of_span(header, body, WRITER, hlc=1, visibility=1)
+
+
+def decoded(read: Callable[[bytes], Facts], data: bytes) -> float:
+    """Seconds until a rule has a value of the data."""
+    facts = read(data)
+    began = time.process_time()
+    facts.fact("data")
+    return time.process_time() - began
 
 
 # Values of up to 64 KiB in which one thing is as large as can be.

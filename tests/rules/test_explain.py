@@ -131,6 +131,8 @@ def test_a_trace_comes_to_what_the_rule_came_to_and_names_leaves_that_decide(
     rules = made(a_rule("r", condition))
     (step,) = decide(rules, facts=draft_facts(said)).steps
     (untold,) = decide(rules, facts=draft_facts(said), traces=False).steps
+    for is_checked in (True, False):  # the span that the draft becomes is judged alike, wherever it is read
+        assert decide(rules, facts=span_facts(said, is_checked=is_checked)).steps == (step,)
 
     assert step.trace is not None
     assert step.trace.result is {"fired": True, "not": False, "failed": None}[step.outcome]

@@ -30,6 +30,7 @@ from lognode.rules.document import (
     Template,
 )
 from lognode.rules.document import Any as AnyOf
+from lognode.rules.evaluation import reading
 from lognode.rules.evaluation.decision import Decision
 from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.program import compile_rules
@@ -87,6 +88,16 @@ def test_an_expression_that_would_cost_too_much_is_not_begun(expression: str, da
     assert decision.notes.notes == ("late",)
 
 
+@pytest.mark.parametrize(("expression", "data"), COSTLY[7:9], ids=[row[0][:50] for row in COSTLY[7:9]])
+def test_without_the_bound_it_would_be_begun(expression: str, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variant that is broken: what these tests see is the bound, and not that the library gives up."""
+    monkeypatch.setattr(reading, "RULE_COST_MAX", float("inf"))
+    monkeypatch.setattr(reading, "SPAN_COST_MAX", float("inf"))
+    decision = decide(made(*hostile(Cel(expression))), facts=draft_facts({"data": data}), traces=False)
+
+    assert outcomes(decision) == ["not"]
+
+
 def test_the_same_expressions_are_evaluated_where_values_are_small() -> None:
     data = {"x": [1, 2, 3], "y": "ab"}
     rules = hostile(
@@ -130,10 +141,10 @@ def test_all_rules_of_a_span_together_stay_within_its_budget_and_cheap_ones_alwa
     program = compile_rules([made(*costly, *cheap)])
     span = Span(facts, NO_PAST)
     for ready in program.rules_for("test.done", gate=True):
-        reading = Reading(span, ready)
+        turn = Reading(span, ready)
         with suppress(Unclear):
-            ready.check(reading)
-        assert reading.spent <= RULE_COST_MAX
+            ready.check(turn)
+        assert turn.spent <= RULE_COST_MAX
     decision = decide(made(*costly, *cheap), facts=facts, traces=False)
 
     assert span.spent <= SPAN_COST_MAX + len(costly) * RULE_COST_SURE
@@ -162,9 +173,9 @@ def test_huge_maps_cost_the_same_to_look_into_as_small_ones() -> None:
     for data in (LARGE_MAP, {"key7": 7}):
         facts = draft_facts({"data": data})
         ready = compile_rules([made(*hostile(Cel("data.key7 == 7")))]).rules_for("test.done", gate=True)[0]
-        reading = Reading(Span(facts, NO_PAST), ready)
-        assert ready.check(reading)
-        spent.append(reading.spent)
+        turn = Reading(Span(facts, NO_PAST), ready)
+        assert ready.check(turn)
+        spent.append(turn.spent)
 
     assert spent[0] == spent[1]
 

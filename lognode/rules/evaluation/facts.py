@@ -70,9 +70,15 @@ class Facts:
         visibility: int,
         approvals: Sequence[str] = (),
         hops: int | None = None,
+        is_checked: bool = False,
     ) -> "Facts":
-        """The facts of a span; `hops` None is what its annotations say."""
-        return Facts(header.kind, _Stored(header, body, visibility), writer, hlc, approvals, hops)
+        """The facts of a span; `hops` None is what its annotations say.
+
+        `is_checked` where this node wrote it: then its values were checked when they were taken, and are not again,
+        which takes most of the time that reading large ones does.
+        """
+        said = _Stored(header, body, visibility, is_checked=is_checked)
+        return Facts(header.kind, said, writer, hlc, approvals, hops)
 
     def fact(self, name: str) -> Any:
         """The JSON value of a fact of the span itself, None where it has none. Raises KeyError for other names."""
@@ -118,10 +124,11 @@ class Facts:
 class _Stored:
     """A span's header and body; the body is decoded at first use, and None where it is malformed."""
 
-    __slots__ = ("_body", "_raw", "header", "visibility")
+    __slots__ = ("_body", "_is_checked", "_raw", "header", "visibility")
 
-    def __init__(self, header: Header, raw: bytes, visibility: int) -> None:
+    def __init__(self, header: Header, raw: bytes, visibility: int, *, is_checked: bool) -> None:
         self.header = header
+        self._is_checked = is_checked
         self.visibility = visibility
         self._raw = raw
         self._body: Body | None = _ABSENT
@@ -136,6 +143,8 @@ class _Stored:
         return self._body
 
     def decoded(self, raw: bytes) -> Any:
+        if self._is_checked:
+            return _value(raw)
         try:
             return decode_value(raw)
         except CallerError:
