@@ -25,7 +25,15 @@ def test_every_setting_is_an_option_of_up_and_config() -> None:
 
 
 def test_what_config_show_prints_is_a_file_that_says_the_same(lognode: Lognode, tmp_path: Path) -> None:
-    settings = (*("--log-level", "debug", "--search", "a,b", "--unix-socket", "api.sock"), "--listen", "[::1]:0")
+    settings = (
+        *("--log-level", "debug", "--search", "a,b", "--unix-socket", "api.sock"),
+        "--listen",
+        "[::1]:0",
+        "--webhooks",
+        "ops=https://x.example/?a=b",
+        "--webhook-allow",
+        "10.0.0.0/8",
+    )
     data_dir = tmp_path / 'a "quoted" \\ directory\u202e'
     data_dir.mkdir()
 

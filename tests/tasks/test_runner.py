@@ -1,5 +1,6 @@
 """Tasks at work: each runs once when it is due, whatever ends meanwhile, and what fails for good is told."""
 
+import sqlite3
 from pathlib import Path
 
 import cbor2
@@ -12,6 +13,7 @@ from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
 from lognode.core.limits import TASK_ATTEMPTS_MAX, TASKS_ENDED_MAX, TASKS_RUNNING_EACH_MAX
 from lognode.core.span import PRIVATE, decode_body, decode_header
+from lognode.engine.receipt import AppendStopped
 from lognode.engine.tasks.schedule import Timing, new_schedule, schedule_id
 from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.engine.tasks.store import change_task, insert_schedule, load_schedule, sweep, task_rows
@@ -123,6 +125,44 @@ async def test_a_draft_that_is_refused_is_dead_at_once_and_told(tmp_path: Path) 
             "task": dead.text, "what": "emit", "name": None, "due": "2025-10-09T08:53:20.000Z", "attempts": 1,
             "error": "cbor.malformed",
         }  # fmt: skip
+
+
+async def test_a_node_that_may_not_write_gives_up_without_telling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_workshop(tmp_path) as shop:
+
+        async def append(*_args: object, **_options: object) -> None:
+            raise AppendStopped([], CallerError("member.observer"))
+
+        monkeypatch.setattr(shop.engine.writer, "append", append)
+        await shop.add(emit_task(1))
+        (dead,) = await shop.wait_state("dead", 1)
+        assert dead.error == "member.observer"
+        assert await shop.spans("task.dead") == []
+
+
+async def test_what_cannot_be_noted_ends_the_runner_and_is_done_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = Wall(START_MS)
+    hooks = StubHooks(wall, NodeFault("webhook.failed", "503"))
+    async with run_workshop(tmp_path, wall, hooks, is_idle=True) as shop:
+        await shop.add(notice_task(1, Notice("ops")), emit_task(2))
+
+        async def save(*_args: object) -> None:
+            raise sqlite3.OperationalError("disk I/O error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shop.tasks, "_save", save)
+            with pytest.raises(ExceptionGroup):
+                await shop.tasks.run(trio.Event())
+        assert len(await shop.all("running")) >= 1
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shop.tasks.run, shop.stopping)
+            await shop.wait_state("done", 2)
+            shop.stopping.set()
+        assert await shop.titles() == ["2"]
 
 
 async def test_what_was_private_stays_so_when_it_dies(tmp_path: Path) -> None:

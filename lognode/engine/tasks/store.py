@@ -28,7 +28,7 @@ _PUT: Final = {
     table: f"INSERT INTO {table} VALUES ({', '.join('?' * (count + 1))})"
     for table, count in ((TASKS, len(Task._fields)), (SCHEDULES, len(Schedule._fields)), (PAUSES, 2))
 }
-_NOT_ENDED: Final = "SELECT count(*) FROM tasks WHERE tenant = ? AND ended_ms IS NULL"
+_WAITING: Final = "SELECT count(*) FROM tasks WHERE tenant = ? AND state = 'waiting'"
 
 
 class Selection(NamedTuple):
@@ -63,7 +63,7 @@ def insert_task(conn: sqlite3.Connection, task: Task) -> Task:
         held = _find_task(conn, task.tenant, task.id)
         if held is not None:
             return held
-        if conn.execute(_NOT_ENDED, (task.tenant,)).fetchone()[0] >= TASKS_WAITING_MAX:
+        if _room(conn, task.tenant) <= 0:
             raise CallerError("task.too_many", f"{TASKS_WAITING_MAX:,} wait already")
         conn.execute(_PUT[TASKS], sealed(TASKS, task))
     return task
@@ -236,21 +236,22 @@ def make_runs(
         "ORDER BY next_ms"
     )
     with _transaction(conn):
-        room = {tenant: TASKS_WAITING_MAX - conn.execute(_NOT_ENDED, (tenant,)).fetchone()[0] for tenant in tenants}
+        rooms: dict[int, int] = {}
         for row in conn.execute(sql, (now_ms, *tenants)).fetchall():
             try:
                 held = _read_schedule(row)
             except NodeFault:
                 damaged.add(row[1])
                 continue
-            if held.id in damaged or room[held.tenant] <= 0:
+            room = rooms[held.tenant] if held.tenant in rooms else _room(conn, held.tenant)
+            if held.id in damaged or room <= 0:
                 continue
-            tasks, schedule = due_runs(held, room[held.tenant])
+            tasks, schedule = due_runs(held, room)
             for task in tasks:
                 if _find_task(conn, task.tenant, task.id) is None:
                     conn.execute(_PUT[TASKS], sealed(TASKS, task))
             _replace_schedule(conn, schedule)
-            room[held.tenant] -= len(tasks)
+            rooms[held.tenant] = room - len(tasks)
             count += len(tasks)
     return count
 
@@ -270,6 +271,11 @@ def save_pause(conn: sqlite3.Connection, tenant: int, paused_ms: int | None) -> 
         conn.execute("DELETE FROM task_pauses WHERE tenant = ?", (tenant,))
         if paused_ms is not None:
             conn.execute(_PUT[PAUSES], sealed(PAUSES, (tenant, paused_ms)))
+
+
+def _room(conn: sqlite3.Connection, tenant: int) -> int:
+    """How many more tasks of a tenant may wait."""
+    return TASKS_WAITING_MAX - int(conn.execute(_WAITING, (tenant,)).fetchone()[0])
 
 
 def _candidates(

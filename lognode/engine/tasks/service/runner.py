@@ -253,7 +253,7 @@ class Tasks:
     async def _measure(self) -> None:
         """Have the metrics say what there is, now and then."""
         now_s = self._world.monotonic_s()
-        if now_s - self._measured_s < TASKS_LOOK_S / 3:
+        if now_s - self._measured_s < TASKS_LOOK_S:
             return
         self._measured_s = now_s
         now_ms = self._world.now_ms()
