@@ -71,8 +71,8 @@ class Counted(NamedTuple):
 class History(NamedTuple):
     """The acts in their order, the founding first; the feeds; `openings`, which are no acts; `faults` of what is none.
 
-    Acts that are `idle` count in no case. They are kept apart, since a past takes a bit for each other act, and anybody
-    may write any number of them.
+    `links` has for each span those that it names, or follows in its feed. Acts that are `idle` count in no case. They
+    are kept apart, since a past takes a bit for each other act, and anybody may write any number of them.
     """
 
     tenant: TenantId
@@ -82,6 +82,7 @@ class History(NamedTuple):
     openings: Sequence[Control]
     faults: Mapping[SpanId, str]
     counted: Counted
+    links: Mapping[SpanId, Sequence[SpanId]]
 
     @property
     def everything(self) -> int:
@@ -143,7 +144,7 @@ def read_history(tenant: TenantId, controls: Collection[Control], evidence: Mapp
     for span in order:
         feeds.setdefault(span.feed, Opening(span.author, FOUNDING_BIT if founder else 0))
     openings = [span for span in order if span.kind in {"feed.open", "feed.fork"}]
-    return History(tenant, acts, idle, feeds, openings, faults, counted)
+    return History(tenant, acts, idle, feeds, openings, faults, counted, links)
 
 
 def count(tenant: TenantId, controls: Collection[Control], evidence: Mapping[FeedId, int]) -> Counted:

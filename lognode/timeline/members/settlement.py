@@ -6,7 +6,7 @@ of spans, never of their order; whatever the spans hold, there is an answer.
 Source: docs/protocol.md, Membership.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -18,7 +18,7 @@ from lognode.timeline.members.contest import Poll, decisions, losers, polls
 from lognode.timeline.members.cuts import Counted, Cut, Cutter
 from lognode.timeline.members.history import Act, Control, History, read_history
 from lognode.timeline.members.ruling import Invitation, Rule, Ruling
-from lognode.timeline.members.standing import union
+from lognode.timeline.members.standing import NO_LEVELS, Levels, union
 
 
 class Member(NamedTuple):
@@ -80,6 +80,7 @@ class Membership(NamedTuple):
     bounds: Mapping[FeedId, int] = _NONE
     unknown: frozenset[SpanId] = frozenset()
     let_in: frozenset[bytes] = frozenset()
+    levels: Levels = NO_LEVELS
 
     @property
     def authors(self) -> Collection[bytes]:
@@ -98,6 +99,20 @@ class Membership(NamedTuple):
         """What a node may do; BLOCKED for whoever is no member."""
         member = self.members.get(node_key)
         return member.level if member else Level.BLOCKED
+
+    @property
+    def ever_root(self) -> Collection[bytes]:
+        """Keys that were a root's at some point by acts that count."""
+        changes = self.levels.changes.items()
+        return [key for key, said in changes if any(level == Level.ROOT for _, level in said)]
+
+    def level_at(self, node_key: bytes, after: Iterable[SpanId]) -> Level:
+        """What a node might do by all that these control spans follow from, with themselves.
+
+        It depends on the acts among those alone that count. For a span of another kind that names in its data the
+        newest control spans that its author knew, `after` holds these and the `feed.open` of its feed.
+        """
+        return self.levels.level(node_key, after)
 
 
 _RULES: Final[Mapping[str, Rule]] = {
@@ -219,6 +234,7 @@ def _answer(ruling: Ruling) -> Membership:
         bounds={**counted.forks, **dict.fromkeys(strangers, 0)},
         unknown=frozenset(counted.dropped),
         let_in=counted.authors,
+        levels=standing.levels(history.links),
     )
 
 

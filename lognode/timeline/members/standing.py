@@ -6,10 +6,12 @@ Source: docs/protocol.md, Membership.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from lognode.core.access import Level
+from lognode.core.ids import SpanId
 from lognode.timeline.members.history import Act
 
 _GONE: Final = -1
@@ -31,6 +33,49 @@ class Grant(NamedTuple):
     parents: int
     above: int
     depth: int
+
+
+class Levels(NamedTuple):
+    """What acts that count say of the levels of keys, as values that can be kept when the acts are forgotten.
+
+    `changes` has for each key the acts and the level that it had by them (None: no member's), in the order of acts, the
+    founding among the founder's; `links` are as in History.
+    """
+
+    founding: SpanId | None
+    changes: Mapping[bytes, Sequence[tuple[SpanId, Level | None]]]
+    links: Mapping[SpanId, Sequence[SpanId]]
+
+    def level(self, key: bytes, spans: Iterable[SpanId]) -> Level:
+        """The level of a key by all that these control spans follow from, with themselves; BLOCKED for no member's.
+
+        Spans that are not known, or do not count, say nothing. The founding is in every past.
+        """
+        known = self._past(spans)
+        if self.founding is not None:
+            known.add(self.founding)
+        over: set[SpanId] = set()
+        levels = []
+        for act, level in reversed(self.changes.get(key, ())):
+            if act in known and act not in over:
+                levels.append(Level.BLOCKED if level is None else level)
+                over |= self._past(self.links[act])
+                # It stands first, so whatever else there is follows it.
+                over.update([] if self.founding in (act, None) else [self.founding])
+        return min(levels, default=Level.BLOCKED)
+
+    def _past(self, spans: Iterable[SpanId]) -> set[SpanId]:
+        """These spans and all that they follow from."""
+        found = {span for span in spans if span in self.links}
+        waiting = list(found)
+        while waiting:
+            new = [link for link in self.links[waiting.pop()] if link not in found]
+            found.update(new)
+            waiting += new
+        return found
+
+
+NO_LEVELS: Final = Levels(None, MappingProxyType({}), MappingProxyType({}))
 
 
 class Standing:
@@ -89,6 +134,18 @@ class Standing:
         levels = [self._levels[key, act.number] for act in self.newest(self._changed.get(key, 0) & past)]
         level = min(levels, default=_GONE)
         return None if level == _GONE else Level(level)
+
+    def levels(self, links: Mapping[SpanId, Sequence[SpanId]]) -> Levels:
+        """All that was said of levels, to be asked without the acts."""
+        changes: defaultdict[bytes, list[tuple[int, int]]] = defaultdict(list)
+        for (key, number), level in self._levels.items():
+            changes[key].append((number, level))
+        acts = self._acts
+        said = {
+            key: [(acts[number].control.id, None if level == _GONE else Level(level)) for number, level in sorted(held)]
+            for key, held in changes.items()
+        }
+        return Levels(acts[0].control.id if acts else None, said, links)
 
     def grants(self, key: bytes, past: int) -> list[Grant]:
         """All grants of a key, also ended ones, oldest first."""

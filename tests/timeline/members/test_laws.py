@@ -16,7 +16,7 @@ from lognode.core.ids import FeedId, SpanId
 from lognode.timeline.control.invites import invite_id
 from lognode.timeline.control.policies import POLICIES
 from lognode.timeline.control.shown import FIELDS
-from lognode.timeline.members import Control, membership, settlement
+from lognode.timeline.members import Control, Membership, membership, settlement
 from lognode.timeline.members.history import read_history
 from lognode.timeline.members.ruling import Ruling
 from tests.independent.protocol.membership import membership as second
@@ -294,3 +294,70 @@ def test_many_feeds_take_no_time_and_an_answer_takes_few_rounds(monkeypatch: pyt
     small, large = min(time_of(1000) for _ in range(3)), min(time_of(10_000) for _ in range(3))
     assert large < 40 * small
     assert len(rounds) == 7 * 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(DEEDS)
+def test_what_somebody_might_do_at_a_point_is_what_judges_its_acts(
+    deeds: list[tuple[str, str, str, int]],
+) -> None:
+    """Of any key, by any act's past: also where acts were cut, contested or decided by votes."""
+    world = play(deeds)
+    rulings: list[Ruling] = []
+    answer = settlement._answer
+
+    def answering(ruling: Ruling) -> Membership:
+        rulings.append(ruling)
+        return answer(ruling)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settlement, "_answer", answering)
+        result = world.result()
+    (ruling,) = rulings
+    before = {(span.feed, span.seq): span.id for span in world.spans.values()}
+    keys = {span.author for span in world.spans.values()} | {keys_of("nobody").public}
+    for act in ruling.history.acts[1:]:
+        control = act.control
+        earlier = [before[control.feed, seq] for seq in range(control.seq) if (control.feed, seq) in before]
+        for key in keys:
+            said = ruling.standing.level(key, act.past)
+            assert result.level_at(key, [*act.data.after, *earlier]) == (Level.BLOCKED if said is None else said)
+    assert {key: result.level_at(key, world.spans) for key in result.members} == {
+        key: member.level for key, member in result.members.items()
+    }
+
+
+@settings(max_examples=50, deadline=None)
+@given(DEEDS, st.data())
+def test_what_comes_later_changes_nothing_of_what_somebody_might_do_before(
+    deeds: list[tuple[str, str, str, int]], data: st.DataObject
+) -> None:
+    """As long as it takes nobody's acts away."""
+    world = play([deed for deed in deeds if deed[1] in {"learn", "admit", "open", "declare", "policy"}])
+    result, spans = world.result(), list(world.spans.values())
+    founding = [span for span in spans if span.author == world.founder.keys.public][:2]
+    span = data.draw(st.sampled_from(spans))
+    past = past_of(world.spans, span)
+    alone = membership(world.tenant, [*founding, *past.values()])
+    for key in {held.author for held in spans}:
+        assert result.level_at(key, [span.id]) == alone.level_at(key, [span.id]) == alone.level(key)
+        assert result.level_at(key, [span.id]) == result.level_at(key, past)
+
+
+def test_a_node_that_was_raised_might_do_more_only_by_what_tells_so() -> None:
+    world = World()
+    (a,) = joined(world, "a", level=Level.TRUSTED)
+    opened = next(span for span in world.spans.values() if span.feed == a.feed and span.seq == 0)
+    key = a.keys.public
+    raised = world.founder.learn(a).set_level("a", Level.ROOT, cuts=())
+    unknown = SpanId(bytes(24))
+    result = world.result()
+    assert result.level_at(key, [opened.id]) == Level.TRUSTED
+    assert result.level_at(key, [opened.id, raised.id]) == Level.ROOT
+    assert result.level_at(key, [unknown]) == Level.BLOCKED
+    assert result.level_at(world.founder.keys.public, []) == Level.ROOT
+    lowered = world.founder.set_level("a", Level.OBSERVER)
+    result = world.result()
+    assert result.level_at(key, [opened.id, raised.id]) == Level.ROOT
+    assert result.level_at(key, [opened.id, raised.id, lowered.id]) == Level.OBSERVER
+    assert membership(world.tenant, []).level_at(key, [raised.id]) == Level.BLOCKED
