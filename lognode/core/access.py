@@ -47,6 +47,8 @@ class Action(StrEnum):
     ORIGIN_ASSERT = "origin.assert"  # say that a span is a copy of another
     POLICY_CHANGE = "policy.change"  # say how conflicts are settled
     STATE_REBUILD = "state.rebuild"
+    RULE_READ = "rule.read"
+    RULE_CHANGE = "rule.change"  # publish, disable
     MEMBER_READ = "member.read"
     MEMBER_CHANGE = "member.change"  # approve, remove, give another level
     INVITE_READ = "invite.read"  # without its secret
@@ -70,6 +72,8 @@ _LEAST: Mapping[Action, Role] = {
     Action.ACTOR_ASSERT: Role.OWNER,
     Action.ORIGIN_ASSERT: Role.OWNER,
     Action.POLICY_CHANGE: Role.OWNER,
+    Action.RULE_READ: Role.VIEWER,
+    Action.RULE_CHANGE: Role.OWNER,
     Action.MEMBER_READ: Role.VIEWER,
     Action.MEMBER_CHANGE: Role.OWNER,
     Action.INVITE_READ: Role.ADMIN,

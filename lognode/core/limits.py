@@ -22,6 +22,11 @@ ADMISSION_DEPTH_MAX: Final = 32  # of whom one admitted whom; membership is comp
 CONTESTS_MAX: Final = 8  # judgings in which losers make others count, before no more may: else one key costs cubes
 JUDGINGS_MAX: Final = 512  # of all acts, for one membership; two for each depth and turn are needed where most happens
 
+RULE_SETS_MAX: Final = 64  # in force in a tenant at once, the first by name
+RULE_SETS_BYTES_MAX: Final = 256 * KIB  # of the texts of these together: seconds of reading when a node starts
+FIRED_RULES_MAX: Final = 256  # of one firing; a span that more rules speak of is told of the first ones
+FIRED_BYTES_MAX: Final = 64 * KIB  # of its data: what rules read is shown, and may be as large as a span
+
 MERGE_FEEDS_MAX: Final = 1024  # that one merge names, some 130 bytes each; what is left is named by the next one
 TIME_S_MAX: Final = 2**63 - 1  # of a cosignature, as its specification says
 COSIGNATURES_READ_MAX: Final = 256  # of one feed, for one proof: some milliseconds of signatures
@@ -48,6 +53,9 @@ CONFLICTS_STEP_SUBJECTS: Final = 64  # looked at in one read: some milliseconds
 CONFLICTS_SLOW_S: Final = 0.05  # of one read; beyond, subjects are looked at one by one where the writer would wait
 CONFLICTS_WATCHED_MAX: Final = 10_000  # of a tenant, whose coming and going is told; some 100 bytes each
 HEADS_NAMED_MAX: Final = 1024  # by one resolution, for people; some 40 bytes each
+RULE_SET_VERSIONS_MAX: Final = 1000  # of one name that are listed, the newest; some 200 bytes each
+RULE_SETS_PAGE_MAX: Final = 100  # of one list; each is looked up
+PUBLISH_TRIES_MAX: Final = 4  # of one change while others are made
 WALK_SPANS_MAX: Final = 1000  # one answer of causes or effects
 FILTER_KINDS_MAX: Final = 64  # each is an index scan of its own in one statement, of which SQLite takes 500
 UPLOAD_SPANS_MAX: Final = 1000  # of one stream in one commit

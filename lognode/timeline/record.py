@@ -31,6 +31,7 @@ from lognode.core.span import (
 )
 from lognode.identity.keys import verify_signature
 from lognode.timeline.agreement.merges import MERGE, merge_json
+from lognode.timeline.agreement.publications import PUBLISHING, publication_json
 from lognode.timeline.control.shown import control_json
 
 # Fields of the labels table.
@@ -245,4 +246,6 @@ def _body_json(raw: bytes | None, header: Header) -> dict[str, Any]:
 def _data_json(kind: str, data: bytes) -> object:
     if is_control(kind):
         return control_json(kind, data)
+    if kind in PUBLISHING:
+        return publication_json(kind, data)
     return merge_json(data) if kind == MERGE else decode_value(data)

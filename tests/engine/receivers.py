@@ -88,6 +88,7 @@ _DUMP = {
     "latest": "SELECT subject, private, f.feed_id, seq FROM latest JOIN feeds f USING (feed) ORDER BY 1, 2, 3",
     "reverts": f"SELECT target, f.feed_id, s.seq FROM reverts JOIN spans s USING (row) {_OF_FEED} ORDER BY 1, 2, 3",
     "disputes": "SELECT subject FROM disputes ORDER BY 1",
+    "publications": f"SELECT name, f.feed_id, s.seq, hash FROM publications s {_OF_FEED} ORDER BY 1, 2, 3",
     "inert": "SELECT f.feed_id, s.seq, s.hlc, s.visibility, s.header, s.body, s.reason "
     f"FROM inert s {_OF_FEED} ORDER BY 1, 2",
     "tiles": f"SELECT f.feed_id, level, tile, hashes FROM tiles {_OF_FEED} ORDER BY 1, 2, 3",

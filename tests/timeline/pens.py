@@ -40,6 +40,7 @@ from lognode.timeline.proof.tree import EMPTY, grow, inclusion_proof, perfect_ro
 from lognode.timeline.record import FeedRef, TenantRef, labels_of, row_of
 from lognode.timeline.state import FeedState
 from lognode.timeline.store.agreement.rebuilding import rebuild_subjects
+from lognode.timeline.store.rules.publications import rebuild_publications
 from lognode.timeline.store.write import apply_write, chain_checkpoints, load_numbers, load_tenant, newest_position
 from lognode.timeline.verify.inert import inert_reason
 
@@ -156,6 +157,7 @@ class Pen:
             conn.execute("INSERT INTO checkpoints VALUES (?, ?, ?, 0)", (number, size, self.note(size)))
         chain_checkpoints(conn, number, 0)
         rebuild_subjects(conn)
+        rebuild_publications(conn)
         return feed
 
     def foretell(self, conn: sqlite3.Connection, tenant: int, seq: int, size: int | None = None) -> None:

@@ -9,16 +9,14 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
 import structlog
 import trio
 
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
-from lognode.core.errors.federation.refusals import refusal_of
 from lognode.core.ids import SpanId, TenantId, b32encode
 from lognode.core.limits import BUSY_RETRY_S, GROUP_BYTES_MAX, GROUP_SPANS_MAX
-from lognode.core.span import PUBLIC, Foretold, Range
+from lognode.core.span import Foretold, Range
 from lognode.core.world import World
 from lognode.engine.agreement.merging import with_merge
 from lognode.engine.book import empty_book
@@ -31,7 +29,9 @@ from lognode.engine.service.agreement.forking import Forks, ForkWork
 from lognode.engine.service.agreement.news import News
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.ruling.programs import Programs
 from lognode.engine.service.standings import Standings
+from lognode.engine.service.writing.acts import Acts
 from lognode.engine.service.writing.intake import Intake
 from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.engine.service.writing.mailbox import Beside, Job, Mailbox, Turn, fault_of
@@ -73,7 +73,9 @@ class Writer:
         self._doubts = Doubts(store, self._ledger, world, keys.public, beginning, self.alerts)
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self.news = News(store, self._ledger, world, keys)
-        work = ForkWork(self._commit, self._append_control, self._take_turn)
+        self.programs = Programs(store, standings)
+        self._acts = Acts(self._openings, self._ledger, self._plan, self._commit)
+        work = ForkWork(self._commit, self._acts.append, self._take_turn)
         self.forks = Forks(store, self._ledger, self.alerts, keys.public, work)
         self._intake = Intake(store, self._ledger, self._mailbox, self._commit, self._doubts, self.forks.tell)
         self._log_keys: dict[int, KeyPair] = {}
@@ -133,7 +135,7 @@ class Writer:
         *,
         like: Draft | None = None,
     ) -> Receipt:
-        """The receipt of a control span once it is durable.
+        """The receipt of a control span, or of one by which rule sets are published, once it is durable.
 
         `build` makes its data from the membership at that moment and the newest control spans; nothing comes between.
         All else is as in `like`, if given.
@@ -144,7 +146,7 @@ class Writer:
         await self._doubts.wait(tenant)
         receipts: list[Receipt] = []
         await self._take_turn(
-            Turn(tenant, partial(self._append_control, tenant, like or Draft(kind=kind), build, receipts))
+            Turn(tenant, partial(self._acts.append, tenant, like or Draft(kind=kind), build, receipts))
         )
         return receipts[0]
 
@@ -318,30 +320,6 @@ class Writer:
                 await self._commit([step_of(await self._plan(tenant, []))])
                 written.append(tenant)
 
-    async def _append_control(
-        self,
-        tenant: TenantRef,
-        like: Draft,
-        build: Callable[[Membership, list[SpanId]], bytes],
-        receipts: list[Receipt],
-    ) -> None:
-        """Write one control span; its receipt is put into `receipts`."""
-        state, book = await self._openings.state(tenant), await self._ledger.book(tenant)
-        assert state.head is not None
-        data = build(book.members, book.after(state.head.feed.feed_id))
-        draft = msgspec.structs.replace(like, data=data, visibility=PUBLIC)
-        plan = await self._plan(tenant, [[draft]])
-        step = self._openings.step(plan, book)
-        receipt = plan.outcomes[0][0][0]
-        assert step.book is not None
-        void = step.book.members.voids.get(receipt.id)
-        # A removal by a root that may not decide alone is a vote.
-        if void and (like.kind, void) != ("member.remove", "member.not_senior"):
-            refusal = refusal_of(void)
-            raise CallerError("control.void", refusal.why, extra={"reason": void}, hint=refusal.hint)
-        await self._commit([step])
-        receipts.append(receipt)
-
     async def _adopt_tenant(self, ref: TenantRef) -> None:
         """Make the row of a tenant that others founded."""
         tenants = self._store.tenants
@@ -382,12 +360,14 @@ class Writer:
         for step in steps:
             self._ledger.keep(step)
             self.news.keep(step)
+            self.programs.keep(step)
             self._heads.publish(step.state.tenant.number, step.state.position)
 
     async def _recover(self) -> None:
         """Forget what was planned, and learn from the database what is in it."""
         self._ledger.forget()
         self.news.forget()
+        self.programs.forget()
         await self._store.reopen_writer()
         await self._store.refresh()
         self._is_broken = False

@@ -49,6 +49,7 @@ _COLUMNS = {
     "branches": 8,
     "tasks": 20,
     "schedules": 18,
+    "publications": 6,
 }
 _CLAUSES = {
     "endings": " ON CONFLICT DO UPDATE SET reason = excluded.reason",

@@ -50,6 +50,7 @@ CODES: Final[dict[str, tuple[Severity, str]]] = {
     "latest.wrong": ("damage", "The newest span of a feed about a subject is not what the spans say."),
     "revert.wrong": ("damage", "A span is called taken back, or is not, otherwise than the spans say."),
     "dispute.wrong": ("damage", "A subject may not be in conflict and is listed, or is in conflict and is not."),
+    "publication.wrong": ("damage", "A span is said to publish a rule set, or not, otherwise than the spans say."),
     "tile.wrong": ("damage", "A tile is missing, superfluous, or not what the spans hash to."),
     "checkpoint.wrong": ("damage", "A checkpoint is missing, not signed, or of another tree."),
     "report.cut": ("note", "There are more findings than are listed."),

@@ -1,4 +1,4 @@
-"""The rows of subjects, as all spans make them.
+"""The rows of subjects, and of what else follows from spans, as all spans make them.
 
 Synchronous functions on the writing connection.
 """
@@ -11,6 +11,7 @@ from lognode.timeline.agreement.subjects import RESOLVE, REVERT
 from lognode.timeline.record import SUBJECT
 from lognode.timeline.store.agreement.disputes import hint_all_disputes
 from lognode.timeline.store.agreement.merges import rebuild_merges
+from lognode.timeline.store.rules.publications import rebuild_publications
 
 _RESERVED: Final = ", ".join(f"'{word}'" for word in sorted(RESERVED_PREFIXES))
 _MAY_BE_VALUE: Final = (
@@ -25,7 +26,7 @@ SOURCES: Final = {
     "reverts": "SELECT s.tenant, s.caused_by, s.row FROM spans s JOIN kinds k ON k.kind = s.kind"
     f" WHERE k.name = '{REVERT}' AND s.status = {EXECUTED} AND s.caused_by IS NOT NULL",
 }
-_COMPARED: Final = (*SOURCES, "merged")
+_COMPARED: Final = (*SOURCES, "merged", "publications")
 
 
 def rebuild_subjects(conn: sqlite3.Connection) -> None:
@@ -43,7 +44,7 @@ class RebuiltTable(NamedTuple):
 
 
 def rebuild_state(conn: sqlite3.Connection) -> dict[str, RebuiltTable]:
-    """Make again, for all tenants, what state and order are read from, and say what that changed.
+    """Make again, for all tenants, what state, order and rules are read from, and say what that changed.
 
     In one transaction: who reads meanwhile sees it as before.
     """
@@ -53,6 +54,7 @@ def rebuild_state(conn: sqlite3.Connection) -> dict[str, RebuiltTable]:
             conn.execute(f"CREATE TEMP TABLE before_{table} AS SELECT * FROM {table}")
         rebuild_subjects(conn)
         rebuild_merges(conn)
+        rebuild_publications(conn)
         for (tenant,) in conn.execute("SELECT tenant FROM tenants").fetchall():
             hint_all_disputes(conn, tenant)
         found = {table: _compare(conn, table) for table in _COMPARED}

@@ -23,6 +23,7 @@ from lognode.timeline.store.audit.agreement import check_cosignatures, check_mer
 from lognode.timeline.store.audit.foretold import check_foretold
 from lognode.timeline.store.audit.forks import check_forks
 from lognode.timeline.store.audit.reading import UNREADABLE, Reading, as_bytes, as_text
+from lognode.timeline.store.audit.rules import check_publications
 from lognode.timeline.store.audit.subjects import check_subjects
 from lognode.timeline.store.audit.trees import Trees
 from lognode.timeline.store.audit.voids import check_voids
@@ -32,6 +33,7 @@ from lognode.timeline.store.opening.migrate import (
     ENDINGS_VERSION,
     FEDERATION_VERSION,
     KEPT_VERSION,
+    RULES_VERSION,
     TASKS_VERSION,
     apply_migrations,
     connect_reader,
@@ -194,6 +196,8 @@ class _Audit:
         if self._version >= AGREEMENT_VERSION and self._with_bodies and not self._report.is_damaged:
             check_subjects(self._reading, homes)
             check_forks(self._reading, homes)
+            if self._version >= RULES_VERSION:
+                check_publications(self._reading)
 
     def _fill(self, trees: Trees, homes: Mapping[int, Home], span: SpanRow) -> None:
         """Take the entries that are no spans before this one."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from lognode.core.errors import NodeFault
 from lognode.timeline.store.agreement.merges import rebuild_merges
+from lognode.timeline.store.rules.publications import rebuild_publications
 
 CACHE_KIB: Final = 64 * 1024
 WRITER_CACHE_KIB: Final = 16 * 1024  # a commit touches the ends of indexes; more makes none quicker
@@ -25,6 +26,7 @@ ENDINGS_VERSION: Final = 3  # the schema that first had the table of endings
 FEDERATION_VERSION: Final = 4  # and that first had those of what other nodes write
 AGREEMENT_VERSION: Final = 6  # and that first had those of what nodes agree on
 KEPT_VERSION: Final = 7  # and in which checkpoints that are kept name each other
+RULES_VERSION: Final = 10  # and that first had those of rules
 ALERTS_VERSION: Final = 8  # and that first had what the owner was told
 TASKS_VERSION: Final = 9  # and that first had tables whose rows have seals
 
@@ -93,6 +95,8 @@ def apply_migrations(conn: sqlite3.Connection, version: int | None = None) -> No
             conn.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version = {number};")
             if number == AGREEMENT_VERSION:
                 rebuild_merges(conn)
+            if number == RULES_VERSION:
+                rebuild_publications(conn)
             conn.execute("COMMIT")
         except sqlite3.Error:
             if conn.in_transaction:

@@ -1,0 +1,1 @@
+"""Rules at work: pure plans between what rules say and what is written."""

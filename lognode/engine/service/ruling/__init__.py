@@ -1,0 +1,1 @@
+"""What the node does by its tenants' rules."""

@@ -1,0 +1,12 @@
+-- Rules.
+
+-- Spans by which rule sets are published and disabled, also those whose author might not.
+CREATE TABLE publications (
+  tenant INTEGER NOT NULL,
+  name   TEXT NOT NULL,
+  feed   INTEGER NOT NULL,
+  seq    INTEGER NOT NULL,
+  row    INTEGER NOT NULL,
+  hash   BLOB,  -- SHA-256 of the text; NULL: from here on the set has no effect
+  PRIMARY KEY (tenant, name, feed, seq)
+) STRICT, WITHOUT ROWID;
