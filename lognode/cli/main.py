@@ -38,6 +38,15 @@ from lognode.cli.commands.federation.peers import peers
 from lognode.cli.commands.federation.sync import sync, sync_status
 from lognode.cli.commands.keeping.backup import backup_create, backup_restore, backup_verify
 from lognode.cli.commands.keeping.bundle import bundle_create, bundle_import, bundle_verify
+from lognode.cli.commands.rules.publishing import (
+    rule_check,
+    rule_diff,
+    rule_disable,
+    rule_list,
+    rule_publish,
+    rule_rollback,
+    rule_show,
+)
 from lognode.cli.commands.rules.tasks import (
     schedule_delete,
     schedule_list,
@@ -74,7 +83,8 @@ _USAGE_CODES: Final = frozenset(
 # Of a value on the command line, unless the error names a file or a line of one.
 _VALUE_CODES: Final = frozenset(
     {"id.malformed", "kind.invalid", "kind.reserved", "draft.invalid", "idempotency.invalid", "vkey.malformed"}
-    | {"policy.malformed", "invite.malformed", "invite.incomplete", "invite.altered", "invite.terms"}
+    | {"policy.malformed", "version.malformed"}
+    | {"invite.malformed", "invite.incomplete", "invite.altered", "invite.terms"}
     | {code for code in ERRORS if code.startswith("json.")}
 )
 # Options that may also stand before the command, and whether a value follows them.
@@ -194,6 +204,20 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
             },
         ),
     },
+    "Rules": {
+        "rule": Family(
+            "Check, publish, list, show, compare or disable rule sets.",
+            {
+                "check": rule_check,
+                "publish": rule_publish,
+                "list": rule_list,
+                "show": rule_show,
+                "diff": rule_diff,
+                "disable": rule_disable,
+                "rollback": rule_rollback,
+            },
+        ),
+    },
     "This shell": {"completion": completion},
 }
 
@@ -298,7 +322,7 @@ def exit_code(error: LognodeError) -> int:
         return EXIT_USAGE
     if error.spec.status in (401, 403):
         return EXIT_NOT_ALLOWED
-    if error.spec.status == 409:
+    if error.spec.status in (409, 412):
         return EXIT_CONFLICT
     return EXIT_TRY_LATER if error.spec.retryable else EXIT_FAILURE
 

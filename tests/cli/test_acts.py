@@ -19,7 +19,8 @@ INVITE: Final = bytes(range(100, 116))
 DATA: Final[dict[str, Any]] = {
     "node_key": OTHER.hex(), "old_key": KEY.hex(), "new_key": OTHER.hex(), "level": "trusted", "reason": "lost",
     "invite_id": INVITE.hex(), "uses": 3, "expires_ms": 1_800_000_000_000, "approve": 1, "feed": INVITE.hex(),
-    "size": 1024, "seq": 7, "recovery_key": OTHER.hex(), "kind": "order", "policy": "manual",
+    "size": 1024, "seq": 7, "recovery_key": OTHER.hex(), "kind": "order", "policy": "manual", "name": "logins",
+    "version": KEY.hex(),
 }  # fmt: skip
 MERGE: Final = [{"feed": "7q8w" + "0" * 22, "size": 1024}, {"feed": "9q8w" + "0" * 22, "size": 1}]
 SAID: Final = {
@@ -29,6 +30,8 @@ SAID: Final = {
     "invite.create": f"{ONE} invited 3 nodes as trusted until 2027-01-15 08:00Z, each to be approved",
     "invite.revoke": f"{ONE} revoked invite {b32encode(INVITE)[:12]}",
     "identity.rotate": f"{ONE} has the key {TWO} now",
+    "rule.publish": f"{ONE} published rule set logins, version 000102030405",
+    "rule.disable": f"{ONE} disabled rule set logins",
     "timeline.merge": f"{ONE} holds feed 7q8w00000000 up to 1,024 and 1 more",
 }
 
@@ -42,10 +45,11 @@ def span_of(kind: str, data: Any, **fields: Any) -> Span:
     return span | fields  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("kind", sorted(FIELDS.keys() | {"timeline.merge"}))
+@pytest.mark.parametrize("kind", sorted(FIELDS.keys() | {"timeline.merge", "rule.publish", "rule.disable"}))
 def test_every_act_of_a_node_has_a_line_and_no_mark_for_what_is_usual(kind: str) -> None:
     data = MERGE if kind == "timeline.merge" else DATA
-    line = about_text(span_of(kind, data)).plain
+    visibility = "organization" if kind.startswith("rule.") else "public"
+    line = about_text(span_of(kind, data, visibility=visibility)).plain
 
     assert "{" not in line
     assert "[" not in line

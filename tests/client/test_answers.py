@@ -18,6 +18,7 @@ from lognode.client.answers import (
     agreement,
     federation,
     peers,
+    rules,
     state,
     tasks,
 )
@@ -71,6 +72,13 @@ ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("get", f"{TENANT}/forks/{{feed}}", "200"): (agreement.Fork,),
     ("get", f"{TENANT}/forks/{{feed}}/branches/{{tip}}", "200"): (agreement.BranchEntries,),
     ("get", f"{TENANT}/spans/{{span_id}}/relation/{{other}}", "200"): (agreement.Relation,),
+    ("get", f"{TENANT}/rules", "200"): (rules.RuleSets,),
+    ("post", f"{TENANT}/rules", "201"): (rules.Published,),
+    ("get", f"{TENANT}/rules/{{rule_set}}", "200"): (rules.RuleText,),
+    ("delete", f"{TENANT}/rules/{{rule_set}}", "201"): (rules.Published,),
+    ("get", f"{TENANT}/rules/{{rule_set}}/versions", "200"): (rules.Versions,),
+    ("get", f"{TENANT}/rules/{{rule_set}}/diff", "200"): (rules.Difference,),
+    ("post", f"{TENANT}/rules/{{rule_set}}/rollback", "201"): (rules.Published,),
     ("post", "/v1/node/join", "200"): (federation.Joined,),
     ("post", "/v1/node/join", "202"): (federation.Joined,),
 }

@@ -45,6 +45,7 @@ from tests.vectors.messages import make_messages
 from tests.vectors.node_files import make_announcements, make_backups, make_keyfiles
 from tests.vectors.refused_signatures import signatures
 from tests.vectors.restored import make_restored
+from tests.vectors.rules import make_rules
 from tests.vectors.states import make_states
 from tests.vectors.tenants import make_tenants
 
@@ -285,6 +286,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "notes.json": make_notes,
     "records.json": make_records,
     "restored.json": make_restored,
+    "rules.json": make_rules,
     "tenants.json": make_tenants,
     "tree.json": make_tree,
     "values.json": make_values,

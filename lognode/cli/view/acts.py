@@ -32,8 +32,13 @@ def act_text(span: Span) -> str | None:
 
 
 def is_act(span: Span) -> bool:
-    """Whether a span is what a node recorded of itself, which is public as a rule."""
+    """Whether a span is what a node recorded of itself."""
     return span["kind"] in ACTS and span["actor"] is None
+
+
+def usual_visibility(span: Span) -> str:
+    """Who sees spans of this kind as a rule: what a node recorded of itself anybody, but for rules."""
+    return "public" if is_act(span) and not span["kind"].startswith("rule.") else "organization"
 
 
 def _key(text: str) -> str:
@@ -91,4 +96,6 @@ ACTS: Final[Mapping[str, Callable[[str, Data], str]]] = {
     "identity.recovery": lambda node, _data: f"{node} declared a recovery key",
     "identity.revoke": lambda node, data: f"{node} removed {_key(data['node_key'])} by its recovery key",
     "timeline.merge": _merged,
+    "rule.publish": lambda node, data: f"{node} published rule set {data['name']}, version {data['version'][:12]}",
+    "rule.disable": lambda node, data: f"{node} disabled rule set {data['name']}",
 }

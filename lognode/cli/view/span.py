@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from lognode.cli.output import safe
-from lognode.cli.view.acts import act_text, is_act
+from lognode.cli.view.acts import act_text, usual_visibility
 from lognode.cli.view.nodes import short_key
 from lognode.client.answers import Span, Walk
 from lognode.core.draft import origin_in
@@ -19,7 +19,7 @@ ID_CELLS: Final = 39
 def about_text(span: Span) -> Text:
     """What a span says of itself in few words: marks, what a node did or else title, subject or data, then tags."""
     act = act_text(span)
-    usual = ("executed", "public" if is_act(span) else "organization")
+    usual = ("executed", usual_visibility(span))
     marks = [mark for mark in (span["status"], span["visibility"]) if mark not in usual]
     marks += ["void"] * ("void" in span)
     text = Text()

@@ -17,6 +17,7 @@ import httpx
 
 from lognode.client.aio.agreement import AsyncAgreement
 from lognode.client.aio.federation import AsyncFederation
+from lognode.client.aio.rules import AsyncRules
 from lognode.client.aio.session import AsyncSession, Params
 from lognode.client.aio.spans import AsyncSpans
 from lognode.client.aio.state import AsyncState
@@ -59,7 +60,7 @@ def connect_async(
     return AsyncClient(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
-class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState, AsyncTasks):
+class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState, AsyncRules, AsyncTasks):
     """A node as seen by one caller in one tenant. An AsyncClient serves any number of tasks of one trio run.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it

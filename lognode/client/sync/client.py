@@ -23,6 +23,7 @@ from lognode.client.filter import Filter
 from lognode.client.place import Address, usual_address
 from lognode.client.sync.agreement import Agreement
 from lognode.client.sync.federation import Federation
+from lognode.client.sync.rules import Rules
 from lognode.client.sync.session import Params, Session
 from lognode.client.sync.spans import Spans
 from lognode.client.sync.state import State
@@ -60,7 +61,7 @@ def connect(
     return Client(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
-class Client(Federation, Agreement, State, Tasks):
+class Client(Federation, Agreement, State, Rules, Tasks):
     """A node as seen by one caller in one tenant. A Client serves one thread at a time.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it

@@ -13,7 +13,7 @@ from lognode.core.errors.spec import ErrorSpec
 
 _TABLES: Final = (
     requests, values, records, forks, joining, addresses, files, identity, work, peers, connections, intake, links,
-    copies, policies, states, documents, publishing, tasks,
+    copies, policies, states, documents, tasks, publishing,
 )  # fmt: skip
 ERRORS: Final[Mapping[str, ErrorSpec]] = {
     row[0]: ErrorSpec(*row) for row in chain.from_iterable(table.ROWS for table in _TABLES)

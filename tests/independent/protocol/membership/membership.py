@@ -3,6 +3,7 @@
 Shares no code with lognode.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -37,7 +38,31 @@ class Membership:
     policies: list[list[str]] = field(default_factory=list)
 
 
-def membership(tenant: bytes, rows: list[dict[str, object]]) -> Membership:
+@dataclass
+class Settled:
+    """What control spans come to, to be asked about any point."""
+
+    held: list[Span]
+    forks: dict[bytes, int]
+    dropped: dict[Span, str]
+    ordered: list[Span]
+    judgement: Judgement | None
+
+    def level(self, key: bytes, ids: Iterable[bytes]) -> int:
+        """The level of a key by all that these spans reach by links, with themselves."""
+        if self.judgement is None:
+            return NOBODY
+        named = {span for span in self.ordered if span.id in set(ids)}
+        past = named.union(*(span.past for span in named)) | {self.judgement.given.founding}
+        return self.judgement.level(key, past)
+
+    def cut(self, feed: bytes) -> tuple[int, str] | None:
+        if any(span.feed == feed and why == "member.unknown" for span, why in self.dropped.items()):
+            return 0, "member.unknown"
+        return self.judgement.cut(feed) if self.judgement else None
+
+
+def settle(tenant: bytes, rows: list[dict[str, object]]) -> Settled:
     held = [read_span(tenant, row) for row in rows]
     founding = founding_of(held)
     forks = forks_of(held, founding)
@@ -45,15 +70,20 @@ def membership(tenant: bytes, rows: list[dict[str, object]]) -> Membership:
     spans = [span for span in held if span not in dropped]
     keys = taken_in(spans, founding) if founding else set()
     dropped |= {span: "member.unknown" for span in spans if founding and span.author not in keys}
-    result = Membership(forks=[[feed.hex(), seq] for feed, seq in sorted(forks.items())])
-    judgement = None
-    if founding:
-        ordered = link([span for span in spans if span not in dropped], founding)
-        feeds = {span.feed: (span.author, {founding}) for span in ordered}
-        feeds |= {span.feed: (span.author, span.past) for span in ordered if span.seq == 0}
-        judgement = _Settling(ordered, Given(founding, forks, feeds)).run()
-        _describe(result, judgement, ordered)
-    _describe_ends(result, judgement, held, dropped)
+    if not founding:
+        return Settled(held, forks, dropped, [], None)
+    ordered = link([span for span in spans if span not in dropped], founding)
+    feeds = {span.feed: (span.author, {founding}) for span in ordered}
+    feeds |= {span.feed: (span.author, span.past) for span in ordered if span.seq == 0}
+    return Settled(held, forks, dropped, ordered, _Settling(ordered, Given(founding, forks, feeds)).run())
+
+
+def membership(tenant: bytes, rows: list[dict[str, object]]) -> Membership:
+    settled = settle(tenant, rows)
+    result = Membership(forks=[[feed.hex(), seq] for feed, seq in sorted(settled.forks.items())])
+    if settled.judgement:
+        _describe(result, settled.judgement, settled.ordered)
+    _describe_ends(result, settled.judgement, settled.held, settled.dropped)
     return result
 
 
