@@ -7,9 +7,10 @@ counted; `scripts/bench/run rules` measures how long the costliest ones take.
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 import pytest
 
-from lognode.core.limits import DEPTH_MAX, EFFECTS_MAX, RULE_COST_MAX, RULE_COST_SURE, SPAN_COST_MAX
+from lognode.core.limits import DEPTH_MAX, EFFECTS_MAX, RULE_COST_MAX, RULE_COST_SURE, SPAN_COST_MAX, WINDOW_COST
 from lognode.rules.conditions.judging import prepare
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import (
@@ -21,6 +22,7 @@ from lognode.rules.document import (
     ContainsText,
     Emit,
     Equals,
+    GreaterThan,
     Not,
     Note,
     Path,
@@ -28,6 +30,7 @@ from lognode.rules.document import (
     Rule,
     SetMetadata,
     Template,
+    Window,
 )
 from lognode.rules.document import Any as AnyOf
 from lognode.rules.evaluation import reading
@@ -35,7 +38,7 @@ from lognode.rules.evaluation.decision import Decision
 from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.program import compile_rules
 from lognode.rules.evaluation.reading import Reading, Span
-from tests.rules.judged import NO_PAST, a_rule, decide, draft_facts, made
+from tests.rules.judged import NO_PAST, Past, a_rule, decide, draft_facts, made
 
 X: Final = Path(("data", "x"))
 Y: Final = Path(("data", "y"))
@@ -190,6 +193,19 @@ def test_effects_of_many_rules_that_take_over_a_whole_span_are_bounded_together(
     assert not [effect for effect in decision.effects if isinstance(effect.deed, Emit)]
     assert len(decision.effects) == EFFECTS_MAX
     assert all("dropped" in step.error for step in decision.steps)
+
+
+def test_a_span_asks_for_no_more_windows_than_its_budget_holds() -> None:
+    conditions = [GreaterThan(Path(("windows", "w")), 5) for _ in range(500)]
+    rules = [
+        msgspec.structs.replace(rule, windows=(Window("w", 1000 + place, X, (), "count"),))
+        for place, rule in enumerate(hostile(*conditions))
+    ]
+    past = Past()
+    decision = decide(made(*rules, LATE), facts=draft_facts({"data": {"x": 1}}), past=past, traces=False)
+
+    assert len(past.asked) == SPAN_COST_MAX // WINDOW_COST
+    assert outcomes(decision) == ["not"] * len(past.asked) + ["failed"] * (500 - len(past.asked)) + ["fired"]
 
 
 def test_rules_that_set_each_other_off_by_notes_run_once_each() -> None:

@@ -26,10 +26,10 @@ ELSEWHERE: Final = Window("w", 300_000, Path(("data", "by")), ("other.kind",), "
         (ELSEWHERE, 20, {"by": "x"}, 20),
         (SUM, 10, {"by": 1, "n": 5}, 15),
         (SUM, 10, {"by": 1, "n": 2.5}, 12.5),
-        (SUM, 10, {"by": 1, "n": "5"}, 0),
+        (SUM, 10, {"by": 1, "n": "5"}, 10),
         (SUM, 2**63 - 1, {"by": 1, "n": 1}, float(2**63)),
         (DISTINCT, 3, {"by": True, "n": "v"}, 4),
-        (DISTINCT, 3, {"by": True}, 0),
+        (DISTINCT, 3, {"by": True}, 3),
     ],
 )
 def test_a_window_counts_the_span_itself_where_it_belongs_to_it(

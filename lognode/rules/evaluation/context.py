@@ -22,7 +22,8 @@ class Context(Protocol):
         """The measure over the samples of this window with the key of `sample`, at (sample.at_ms - over, sample.at_ms].
 
         The span that is judged is not among them: whoever evaluates adds it. So `distinct` counts the values that are
-        not `sample.value`, and a sum should be exact (math.fsum of all values), since their order is nobody's.
+        not `sample.value`, all of them where that is None. A sum is exact (math.fsum of all values), since the order of
+        samples is nobody's.
         Raises OverBudget where there are too many to look at: the rule that asked fails alone.
         """
 

@@ -13,9 +13,11 @@ from lognode.core.codec import INT_MAX, INT_MIN
 from lognode.core.limits import (
     CEL_COST_SMALL,
     CEL_PAYLOAD_BYTES_MAX,
+    LAST_COST,
     RULE_COST_MAX,
     RULE_COST_SURE,
     SPAN_COST_MAX,
+    WINDOW_COST,
 )
 from lognode.rules.conditions.cel.cost import ESTIMATE_COST, WALK_COST, Extent, Segments, extent_of
 from lognode.rules.conditions.cel.expression import Expression, activation_of
@@ -47,10 +49,22 @@ class Span:
         self.notes = facts.written  # those that the span came with, and those of the rules so far
         self.spent = 0.0
         self._windows: dict[bytes, int | float | Unclear] = {}
-        self._lasts: dict[tuple[str, tuple[str, ...]], Facts | None] = {}
+        self._lasts: dict[tuple[str | None, tuple[str, ...]], Facts | None] = {}
         # By the facts that are read, and by set where its variables are.
         self.views: dict[frozenset[str] | tuple[str, frozenset[str]], View] = {}
         self.extents: dict[int, Extent] = {}  # of values of the span's facts, by identity: they stay alive
+
+    def has_window(self, window: Window) -> bool:
+        """Whether the context was asked for the window already."""
+        return window.digest in self._windows
+
+    def has_last(self, last: Last) -> bool:
+        """Whether the context was asked for the subject already."""
+        return (self._subject(last), last.kinds) in self._lasts
+
+    def _subject(self, last: Last) -> str | None:
+        subject = follow(self.facts.fact(last.subject.fact), last.subject.segments[1:])
+        return subject if isinstance(subject, str) else None
 
     def window(self, window: Window) -> int | float:
         """The measure of a window at this span, which is counted where it belongs to it; 0 where it has no key.
@@ -85,12 +99,10 @@ class Span:
 
     def last(self, last: Last) -> Facts | None:
         """The newest span of the subject that the rule names, None where there is none."""
-        subject = follow(self.facts.fact(last.subject.fact), last.subject.segments[1:])
-        if subject.__class__ is not str:
-            return None
+        subject = self._subject(last)
         key = (subject, last.kinds)
         if key not in self._lasts:
-            self._lasts[key] = self.context.last(last, subject)
+            self._lasts[key] = None if subject is None else self.context.last(last, subject)
         return self._lasts[key]
 
 
@@ -149,9 +161,9 @@ class Reading:
         """What stands below a window or a last span, of which no more is read than that."""
         if fact == "windows":
             window = self._ready.windows.get(str(segments[0]))
-            return None if window is None or len(segments) > 1 else self._span.window(window)
+            return None if window is None or len(segments) > 1 else self._window(window)
         last = self._ready.last.get(str(segments[0]))
-        found = None if last is None else self._span.last(last)
+        found = None if last is None else self._last(last)
         if found is None:
             return None
         if len(segments) == 1:
@@ -162,9 +174,21 @@ class Reading:
         """Windows or last spans by name: those that are asked for, or all."""
         if fact == "windows":
             windows = self._ready.windows
-            return {name: self._span.window(windows[name]) for name in names or windows if name in windows}
-        spans = {name: self._span.last(self._ready.last[name]) for name in names or self._ready.last}
+            return {name: self._window(windows[name]) for name in names or windows if name in windows}
+        known = self._ready.last
+        spans = {name: self._last(known[name]) for name in names or known if name in known}
         return {name: _shown(found) for name, found in spans.items() if found is not None}
+
+    def _window(self, window: Window) -> int | float:
+        """What a window comes to; the first rule of a span that reads it pays for it."""
+        if not self._span.has_window(window):
+            self._spend(WINDOW_COST)
+        return self._span.window(window)
+
+    def _last(self, last: Last) -> Facts | None:
+        if not self._span.has_last(last):
+            self._spend(LAST_COST)
+        return self._span.last(last)
 
     def has_tag(self, tag: str) -> bool:
         """Whether the span has the tag, from its author or from a rule before."""
@@ -222,7 +246,7 @@ class Reading:
         if name not in _OWN:
             return self.facts.size(name)
         if name == "last":
-            spans = [found for last in self._ready.last.values() if (found := self._span.last(last)) is not None]
+            spans = [found for last in self._ready.last.values() if (found := self._last(last)) is not None]
             return sum(found.size(fact) for found in spans for fact in ("data", "metadata", "tags"))
         return 0
 

@@ -35,22 +35,21 @@ class Sample(NamedTuple):
 
 def extract(window: Window, facts: Facts) -> Sample | None:
     """What the span adds to the window; None where it is none of its kinds, or lacks key, time or value."""
-    return sample_at(window, facts) if matches_kind(window.kinds, facts.kind) else None
+    place = sample_at(window, facts) if matches_kind(window.kinds, facts.kind) else None
+    if place is None or window.of is None or window.measure == "count":
+        return place
+    found = _read(window.of, facts)
+    if window.measure == "distinct":
+        value = scalar_bytes(found)
+        return None if value is None else place._replace(value=value)
+    return place._replace(value=found) if found.__class__ is int or found.__class__ is float else None
 
 
 def sample_at(window: Window, facts: Facts) -> Sample | None:
-    """The place in the window at which a rule reads it for this span, whatever its kind; None where it has none."""
+    """Where a rule reads the window for this span, whatever its kind; None where the span has no key or time."""
     key = scalar_bytes(_read(window.by, facts))
     at_ms = facts.time_ms if window.at is None else moment_ms(_read(window.at, facts))
-    if key is None or at_ms is None:
-        return None
-    if window.of is None or window.measure == "count":
-        return Sample(key, at_ms)
-    found = _read(window.of, facts)
-    value = scalar_bytes(found) if window.measure == "distinct" else found
-    if window.measure == "sum" and (value.__class__ is not int and value.__class__ is not float):
-        return None
-    return None if value is None else Sample(key, at_ms, value)
+    return None if key is None or at_ms is None else Sample(key, at_ms)
 
 
 def _read(path: Path, facts: Facts) -> Any:
