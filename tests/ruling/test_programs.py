@@ -114,7 +114,7 @@ async def test_nothing_is_read_or_compiled_again_until_something_is_published(
         raise AssertionError("it is known")
 
     with monkeypatch.context() as patch:
-        for name in ("read_publications", "read_text", "read_rule_set", "compile_rules"):
+        for name in ("read_publications", "read_text", "read_published_set", "compile_rules"):
             patch.setattr(f"lognode.engine.service.ruling.programs.{name}", fails)
         await engine.writer.append(engine.tenant, [Draft(kind="note")])
         assert await now(engine) is first

@@ -18,7 +18,7 @@ from lognode.engine.service.writing.ledger import Step
 from lognode.rules.document import RuleSet
 from lognode.rules.evaluation.program import Program, compile_rules
 from lognode.rules.grammar.faults import RuleSetFaults
-from lognode.rules.grammar.reading import read_rule_set
+from lognode.rules.grammar.reading import read_published_set
 from lognode.timeline.agreement.publications import Publication
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
@@ -105,7 +105,7 @@ class Programs:
         reading = readings.get(key)
         if reading is None:
             try:
-                reading = read_rule_set(read_text(conn, publication.row).text, is_json=publication.media == "json")
+                reading = read_published_set(read_text(conn, publication.row).text, is_json=publication.media == "json")
             except RuleSetFaults as faults:
                 reading = faults
             if len(readings) >= READINGS_MAX:
