@@ -353,6 +353,22 @@ async def test_damaged_rows_hold_up_no_others_and_are_named_by_the_audit(tmp_pat
         assert findings[0].place == f"tasks tenant 0 task {bytes(16).hex()}"
 
 
+async def test_metrics_say_what_is_due_and_what_came_of_it(tmp_path: Path) -> None:
+    wall = Wall(START_MS)
+    async with run_workshop(tmp_path, wall, StubHooks(wall, CallerError("webhook.refused", "404"))) as shop:
+        value = shop.engine.meters.registry.get_sample_value
+        await shop.add(emit_task(1), notice_task(2, Notice("ops")), emit_task(3, due_ms=START_MS + MINUTE_MS))
+        await shop.wait_state("done", 1)
+        await shop.wait_state("dead", 1)
+        assert value("lognode_task_attempts_total", {"what": "emit", "outcome": "done"}) == 1
+        assert value("lognode_task_attempts_total", {"what": "webhook", "outcome": "dead"}) == 1
+        await shop.tasks.pause(shop.engine.tenant)
+        wall.ms += 2 * MINUTE_MS
+        await shop.tasks._measure(is_due=True)
+        shown = [value(f"lognode_tasks_{name}") for name in ("waiting", "due", "running", "dead", "lag_seconds")]
+        assert shown == [1, 1, 0, 1, 60]
+
+
 async def test_what_ended_long_ago_goes_and_the_newest_stay(tmp_path: Path) -> None:
     async with run_workshop(tmp_path, is_idle=True) as shop:
         for number in range(30):

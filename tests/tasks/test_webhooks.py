@@ -2,13 +2,20 @@
 
 import base64
 import hmac
+import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from lognode.core.errors import CallerError, LognodeError, NodeFault
 from lognode.core.limits import WEBHOOK_REDIRECTS_MAX
@@ -30,7 +37,11 @@ class Receiver:
     port: int = 0
     requests: list[bytes] = field(default_factory=list)
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def serve_tls(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with suppress(trio.BrokenResourceError):
+            await self.serve(stream)
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
         data = b""
         while b"\r\n\r\n" not in data:
             part = await stream.receive_some()
@@ -285,6 +296,52 @@ async def test_an_answer_without_end_is_read_no_further_than_its_bound(tmp_path:
     for said in (answer("200 OK", body=b"x" * 3_000_000), endless):
         async with receiving(said) as receiver:
             await hooks(tmp_path, f"http://{LOCAL}:{receiver.port}/", Names([]), "127.0.0.1").call("ops", "x", b"{}")
+
+
+def certificate_for(name: str, folder: Path) -> ssl.SSLContext:
+    """What a server shows that is called so; its certificate stands in the folder."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "server.pem").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "server.key").write_bytes(text)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return context
+
+
+@pytest.mark.parametrize(("name", "is_reached"), [("hooks.internal", True), ("other.internal", False)])
+async def test_who_is_connected_to_by_number_must_show_a_certificate_of_the_name(
+    name: str, *, is_reached: bool, tmp_path: Path
+) -> None:
+    context = certificate_for("hooks.internal", tmp_path)
+    receiver = Receiver([answer("204 No Content")])
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host=LOCAL)
+        receiver.port = listener.socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, receiver.serve_tls, [trio.SSLListener(listener, context)])
+        found = hooks(tmp_path, f"https://{name}:{receiver.port}/", Names([[LOCAL]]), "127.0.0.1")
+        found._tls = ssl.create_default_context(cafile=tmp_path / "server.pem")
+        if is_reached:
+            await found.call("ops", "x", b"{}")
+        else:
+            with pytest.raises(NodeFault) as refused:
+                await found.call("ops", "x", b"{}")
+            assert refused.value.code == "webhook.unreachable"
+        nursery.cancel_scope.cancel()
+    assert len(receiver.requests) == is_reached
 
 
 async def test_a_receiver_that_says_nothing_is_left_after_a_while(

@@ -250,10 +250,10 @@ class Tasks:
     async def _save(self, task: Task) -> None:
         await self._store.write(change_task, task.tenant, task.id, lambda _held: task)
 
-    async def _measure(self) -> None:
-        """Have the metrics say what there is, now and then."""
+    async def _measure(self, *, is_due: bool = False) -> None:
+        """Have the metrics say what there is, now and then, or because it is due."""
         now_s = self._world.monotonic_s()
-        if now_s - self._measured_s < TASKS_LOOK_S:
+        if now_s - self._measured_s < TASKS_LOOK_S and not is_due:
             return
         self._measured_s = now_s
         now_ms = self._world.now_ms()
