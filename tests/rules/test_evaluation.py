@@ -149,7 +149,16 @@ def test_reactions_see_what_gate_rules_noted_on_the_span() -> None:
     assert decision.hops == 4
 
 
-@pytest.mark.parametrize("annotations", [b"\x01", b"\xff", dumps({"rules": {"tags": "x", "metadata": 1, "hops": -1}})])
+STRANGE: Final = [
+    b"\x01",
+    b"\xff",
+    dumps({"rules": {"tags": "x", "metadata": 1, "hops": -1}}),
+    dumps({"rules": {"tags": [f"tag {place}" for place in range(50_000)]}}),
+    dumps({"rules": {"metadata": {"x": "x" * 100_000}}}),
+]
+
+
+@pytest.mark.parametrize("annotations", STRANGE)
 def test_annotations_of_a_strange_form_are_none(annotations: bytes) -> None:
     facts = span_facts({}, annotations)
 

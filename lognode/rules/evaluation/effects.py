@@ -4,7 +4,6 @@ A verdict stands whatever else does not fit: an action that breaks a bound is dr
 nobody evades a rejection by a long text beside it. Invariant: the effects of one span are bounded in number and bytes.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +19,7 @@ from lognode.core.limits import (
 from lognode.rules import document
 from lognode.rules.conditions.templates import Values, fill_text, fill_value
 from lognode.rules.conditions.unclear import Unclear
+from lognode.rules.conditions.weight import weight_of
 from lognode.rules.document import Action, Text, Value
 from lognode.rules.evaluation.decision import Deed, Notes, Scheduled
 from lognode.rules.evaluation.facts import Facts
@@ -53,7 +53,7 @@ class Room:
         if isinstance(deed, document.AddTag | document.SetMetadata | document.MarkProcessed | document.Note):
             self._note(deed)
         else:
-            self._bytes -= size_of(msgspec.to_builtins(deed), min(EFFECT_BYTES_MAX, self._bytes))
+            self._bytes -= _weigh(msgspec.to_builtins(deed), min(EFFECT_BYTES_MAX, self._bytes))
         self._effects -= 1
         return deed
 
@@ -61,7 +61,7 @@ class Room:
         notes = noted(self.notes, deed)
         if len(notes.tags) > TAGS_MAX:
             raise Dropped(f"more than {TAGS_MAX} tags by rules")
-        size_of([list(notes.tags), notes.metadata, list(notes.notes)], NOTES_BYTES_MAX)
+        _weigh([list(notes.tags), notes.metadata, list(notes.notes)], NOTES_BYTES_MAX)
         self.notes = notes
 
     def _filled(self, action: Action, values: Values, facts: Facts) -> Deed:
@@ -97,27 +97,11 @@ def noted(notes: Notes, deed: Deed) -> Notes:
     return notes
 
 
-def size_of(value: Any, bytes_max: int) -> int:
-    """About how many bytes a value takes, counted no further than that. Raises Dropped beyond `bytes_max`."""
-    size, waiting = 0, [value]
-    while waiting:
-        found = waiting.pop()
-        size += 9
-        if found.__class__ is str or found.__class__ is bytes:
-            size += len(found)
-            if found.__class__ is str and size <= bytes_max and not found.isascii():
-                size += len(found.encode()) - len(found)
-        elif isinstance(found, Mapping):
-            size += len(found)
-            if size <= bytes_max:
-                waiting += found
-                waiting += found.values()
-        elif found.__class__ is list or found.__class__ is tuple:
-            size += len(found)
-            if size <= bytes_max:
-                waiting += found
-        if size > bytes_max:
-            raise Dropped(f"more than {bytes_max} bytes")
+def _weigh(value: Any, bytes_max: int) -> int:
+    """About how many bytes a value takes. Raises Dropped beyond `bytes_max`."""
+    size = weight_of(value, bytes_max)
+    if size > bytes_max:
+        raise Dropped(f"more than {bytes_max} bytes")
     return size
 
 
@@ -133,7 +117,7 @@ def _verdict(action: Action, values: Values) -> Deed:
 def _bounded(value: Value, values: Values) -> Any:
     """A value filled in. What stands at a path is measured before it is taken over."""
     filled = fill_value(value, values)
-    size_of(filled, EFFECT_BYTES_MAX)
+    _weigh(filled, EFFECT_BYTES_MAX)
     return filled
 
 

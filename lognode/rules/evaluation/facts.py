@@ -16,12 +16,16 @@ from lognode.core.codec import decode_value
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, format_logline
+from lognode.core.limits import NOTES_BYTES_MAX
 from lognode.core.span import STATUSES, VISIBILITIES, Body, Header, decode_body
+from lognode.rules.conditions.weight import weight_of
 from lognode.rules.evaluation.decision import Notes
 
 RULES: Final = "rules"  # the member of a span's annotations that rules wrote
 _ABSENT: Final[Any] = object()
 _NO_NOTES: Final = Notes()
+_NOTES: Final = ("tags", "metadata", "notes")
+_READ_BYTES_MAX: Final = 2 * NOTES_BYTES_MAX  # as much as what was written within its bound may come to here
 
 
 class Writer(NamedTuple):
@@ -209,9 +213,9 @@ _OF_WRITING: Final[Mapping[str, Callable[[Facts], Any]]] = MappingProxyType(
 
 
 def read_notes(annotations: Mapping[str, Any]) -> Notes:
-    """The notes that a span's annotations hold; what is not of their form is passed over, whoever wrote it."""
+    """The notes that a span's annotations hold; what is not of their form, or larger than they are, is passed over."""
     said = annotations.get(RULES)
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or weight_of([said.get(name) for name in _NOTES], _READ_BYTES_MAX) > _READ_BYTES_MAX:
         return _NO_NOTES
     metadata = said.get("metadata")
     return Notes(
