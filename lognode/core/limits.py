@@ -361,3 +361,9 @@ WEBHOOK_CONNECT_S_MAX: Final = 5
 WEBHOOK_S_MAX: Final = 30  # for one attempt, redirections and all
 WEBHOOK_REDIRECTS_MAX: Final = 3
 WEBHOOK_ADDRESSES_MAX: Final = 4  # of one name that are tried
+
+# Rules: what is read of the past for one span.
+WINDOW_FILL_SPANS: Final = 4096  # that are put into a window in one transaction
+WINDOW_SPANS_MAX: Final = 10_000  # in one window under one key; beyond, the rule fails, since each is looked at
+REJECTIONS_GATHERED_MAX: Final = 4096  # rules and actors whose rejections are counted for a minute
+LAST_TRIED_MAX: Final = 256  # newest spans about a subject among which the last one that is named is looked for

@@ -17,11 +17,12 @@ from lognode.core.draft import Draft, annotations_of, read_origin, signed_array
 from lognode.core.errors import CallerError
 from lognode.core.ids import NONCE_BYTES, LogLine, SpanId
 from lognode.core.limits import FORMAT_VERSION
-from lognode.core.span import decode_body, encode_body, encode_header
+from lognode.core.span import EXECUTED, decode_body, encode_body, encode_header
 from lognode.engine.agreement.folding import fold_rows
 from lognode.engine.receipt import Receipt
 from lognode.identity.keys import KeyPair
 from lognode.timeline.agreement.merges import Merged
+from lognode.timeline.agreement.rules.annotations import is_simulated
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import HASH_BYTES, TILE_LEVELS, TILE_WIDTH, grow, root_of
 from lognode.timeline.record import FeedRef, Record, body_of, header_of, id_of, labels_of, leaf_of, row_of
@@ -54,12 +55,23 @@ class Repeat(NamedTuple):
 Place = int | Repeat | Receipt
 
 
+class Firing(NamedTuple):
+    """A span by which this node tells what its rules made of a draft.
+
+    `about` is the index of the draft's span, which causes this one; None where no span came of it.
+    """
+
+    about: int | None
+    draft: Draft
+
+
 class Chosen(NamedTuple):
-    """The drafts of a group that need a span, and how each call's receipts come from them."""
+    """The drafts of a group that need a span, and how each call's receipts come from them; firings follow behind."""
 
     drafts: list[Draft]
     places: Sequence[Sequence[Place]]  # one a call
     errors: list[CallerError | None]
+    firings: Sequence[Firing] = ()
 
 
 def plan_append(
@@ -78,17 +90,33 @@ def plan_append(
     `known` maps idempotency keys to spans written under them before. A call stops at the first draft whose key
     stands for other content (idempotency.mismatch); the other calls are not touched by that.
     """
+    chosen = choose(calls, known, feeds)
+    return plan_chosen(state, numbers, chosen, log_key=log_key, now_ms=now_ms, random_bytes=random_bytes)
+
+
+def plan_chosen(
+    state: TenantState,
+    numbers: Numbers,
+    chosen: Chosen,
+    *,
+    log_key: KeyPair,
+    now_ms: int,
+    random_bytes: Callable[[int], bytes],
+) -> AppendPlan:
+    """One commit of drafts that were chosen, and of firings behind them, at the head of the tenant's open feed."""
     head = state.head
     assert head is not None, "the feed is opened before anything is planned into it"
-    chosen = choose(calls, known, feeds)
-    rows = _Rows(state, numbers, head, tick(state.hlc, now_ms) - 1)
+    rows = _Rows(state, numbers, head, first_hlc(state, now_ms) - 1)
     rows.fill(chosen.drafts, random_bytes(NONCE_BYTES * len(chosen.drafts)))
+    if chosen.firings:
+        told = [_told(firing, rows.ids) for firing in chosen.firings]
+        rows.fill(told, random_bytes(NONCE_BYTES * len(told)))
     subjects = fold_rows(rows.tables, rows.kinds)
     growth = grow(head.border, rows.leaves)
     tiles, tile_rows = fold_tiles(head, growth.nodes)
     size = growth.border.size
     later, checkpoints, dropped = head, [], []
-    if chosen.drafts:
+    if rows.ids:
         later = head.extended(growth.border, tiles, rows.hlc, rows.weight())
         dropped = head.dropped(later)
         note = sign_checkpoint(log_key, state.tenant.tenant_id, head.feed.feed_id, size, root_of(growth.border))
@@ -99,14 +127,23 @@ def plan_append(
         for places, error in zip(chosen.places, chosen.errors, strict=True)
     ]
     after = state._replace(
-        position=state.position + len(chosen.drafts),
-        hlc=rows.hlc if chosen.drafts else state.hlc,
+        position=state.position + len(rows.ids),
+        hlc=rows.hlc if rows.ids else state.hlc,
         head=later,
         kinds=rows.kinds,
         actors=rows.actors,
     )
     write = WritePlan(rows.tables, tile_rows, checkpoints, dropped, subjects=subjects)
     return AppendPlan(write, after, rows.numbers, outcomes)
+
+
+def first_hlc(state: TenantState, now_ms: int) -> int:
+    """The time of the first span of a commit; each further one is one tick later."""
+    return tick(state.hlc, now_ms)
+
+
+def _told(firing: Firing, ids: Sequence[SpanId]) -> Draft:
+    return firing.draft if firing.about is None else msgspec.structs.replace(firing.draft, caused_by=ids[firing.about])
 
 
 def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds: Mapping[int, FeedRef]) -> Chosen:
@@ -124,7 +161,7 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
         error = None
         for draft in call:
             # A restored copy stands for its key besides the span that it is a copy of.
-            idem = None if draft.annotations and draft.origin else draft.idem
+            idem = None if is_restored(draft) else draft.idem
             if idem is not None and idem in known:
                 held = known[idem]
                 if signed_array(draft) != signed_array(draft_of(held.record)):
@@ -147,15 +184,21 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
     return Chosen(drafts, places, errors)
 
 
+def is_restored(draft: Draft) -> bool:
+    """Whether it is the copy of a span of this node that lost its effect, which is written as it was."""
+    return draft.origin is not None and draft.origin.way == "restore"
+
+
 def draft_of(record: Record) -> Draft:
     """The draft that a stored span was made from. Raises NodeFault("database.damaged")."""
     header = header_of(record)
     raw = body_of(record, header)
     assert raw is not None, "a span with an idempotency key has its body"
     body = decode_body(raw)
+    status = EXECUTED if is_simulated(body.annotations) else header.status
     return Draft(
         header.kind, body.title, body.data, tuple(body.tags), body.subject, body.contract_id, body.workflow_id,
-        body.flow_id, tuple(body.related), body.metadata, record.visibility, header.status, header.caused_by,
+        body.flow_id, tuple(body.related), body.metadata, record.visibility, status, header.caused_by,
         header.actor, body.actor_signature, body.idem, read_origin(body.annotations),
     )  # fmt: skip
 
@@ -205,7 +248,7 @@ class _Rows:
         leaves, ids = self.leaves, self.ids
         spans, bodies = self.tables["spans"], self.tables["bodies"]
         tenant, feed, prefix = self.tenant, self.feed.number, b"\x00" + self.feed.feed_id
-        row, seq, hlc, at = self._row, self.start, self.hlc, 0
+        row, seq, hlc, at = self._row + len(ids), self.start + len(ids), self.hlc, 0
         for draft in drafts:
             hlc += 1
             tags, actor, cause, status = draft.tags, draft.actor, draft.caused_by, draft.status

@@ -75,6 +75,7 @@ async def _run(
             subsystems.start_indexes(parts)
             subsystems.start_mirrors(parts, settings)
             subsystems.start_merging(parts)
+            subsystems.start_rules(parts)
             subsystems.start_conflicts(parts)
             subsystems.start_discovery(parts)
             subsystems.start_federation(parts, settings)

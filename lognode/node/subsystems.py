@@ -31,6 +31,7 @@ from lognode.engine.service.agreement.conflicts import Conflicts, EventName
 from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.telling import Telling
+from lognode.engine.service.ruling.rejected import RejectionTeller
 from lognode.engine.service.upkeep.mirror import Mirror
 from lognode.engine.tasks.service.webhooks import Hook
 from lognode.engine.tasks.targets import Allowed
@@ -116,6 +117,11 @@ def start_indexes(parts: Parts) -> None:
 def start_merging(parts: Parts) -> None:
     """Have merges written where nothing else is."""
     parts.supervisor.start("merging", Merging(parts.store, parts.writer).run)
+
+
+def start_rules(parts: Parts) -> None:
+    """Have it told how often rules rejected."""
+    parts.supervisor.start("rejections", RejectionTeller(parts.writer, parts.store, parts.world).run)
 
 
 def start_conflicts(parts: Parts) -> None:

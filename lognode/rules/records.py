@@ -1,7 +1,8 @@
 """Firings: the spans by which a node tells what rules made of a draft or a span.
 
 Owns the data of `rule.fired`: building, reading, bounds. The data of `rule.publish` and `rule.disable` is owned by
-timeline.agreement.publications, since tables follow from it. Knows neither how rules are evaluated nor what follows.
+timeline.agreement.rules.publications, since tables follow from it. Knows neither how rules are evaluated nor what
+follows.
 Invariant: what is built is read back as it was, and is never larger than FIRED_BYTES_MAX.
 Source: docs/protocol.md, Rule spans.
 """

@@ -31,7 +31,8 @@ from lognode.core.span import (
 )
 from lognode.identity.keys import verify_signature
 from lognode.timeline.agreement.merges import MERGE, merge_json
-from lognode.timeline.agreement.publications import PUBLISHING, publication_json
+from lognode.timeline.agreement.rules.annotations import rule_tags
+from lognode.timeline.agreement.rules.publications import PUBLISHING, publication_json
 from lognode.timeline.control.shown import control_json
 
 # Fields of the labels table.
@@ -93,7 +94,10 @@ def labels_of(said: Draft | Body) -> list[tuple[int, str]]:
 
     No draft has more or longer ones, but another node's span may: it would cost many times what it weighs.
     """
-    found = [(TAG, tag) for tag in said.tags[:TAGS_MAX] if len(tag) <= TEXT_BYTES_MAX]
+    tags = said.tags[:TAGS_MAX]
+    if said.annotations:
+        tags = list(dict.fromkeys([*tags, *rule_tags(said.annotations)]))
+    found = [(TAG, tag) for tag in tags if len(tag) <= TEXT_BYTES_MAX]
     named = (said.subject, said.contract_id, said.workflow_id, said.flow_id)
     found += [
         (field, value) for field, value in enumerate(named, start=SUBJECT) if value and len(value) <= TEXT_BYTES_MAX

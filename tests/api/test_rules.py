@@ -15,7 +15,7 @@ from lognode.core.limits import CLOCK_AHEAD_MS_MAX, RULE_SET_BYTES_MAX, RULE_SET
 from lognode.core.span import PRIVATE, SIMULATED
 from lognode.engine.service.ruling.publishing import Publishing
 from lognode.identity.keys import NodeKeys
-from lognode.timeline.agreement.publications import DISABLE, PUBLISH, rule_disable_data, rule_publish_data
+from lognode.timeline.agreement.rules.publications import DISABLE, PUBLISH, rule_disable_data, rule_publish_data
 from lognode.timeline.control.founding import tenant_create_data, tenant_id
 from lognode.timeline.control.members import member_level_data
 from lognode.timeline.members import Membership

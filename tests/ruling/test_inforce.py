@@ -11,7 +11,7 @@ from lognode.core.access import Level
 from lognode.core.ids import FeedId, SpanId
 from lognode.core.limits import RULE_SETS_BYTES_MAX, RULE_SETS_MAX
 from lognode.engine.ruling.inforce import NOT_ROOT, Publications, fault_of_span, in_force, last_words
-from lognode.timeline.agreement.publications import Publication
+from lognode.timeline.agreement.rules.publications import Publication
 from tests.timeline.members.nodes import Node, World, joined
 
 FEEDS = (3, 5, 8)

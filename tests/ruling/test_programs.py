@@ -15,7 +15,7 @@ from lognode.core.span import ORGANIZATION
 from lognode.engine.receipt import Receipt
 from lognode.engine.service.ruling.programs import ANSWERS_MAX, Ruled
 from lognode.rules.grammar.faults import RuleSetFaults
-from lognode.timeline.agreement.publications import (
+from lognode.timeline.agreement.rules.publications import (
     DISABLE,
     PUBLISH,
     rule_disable_data,

@@ -13,7 +13,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId
 from lognode.core.limits import RULE_SET_BYTES_MAX
 from lognode.core.span import EXECUTED, ORGANIZATION, PRIVATE, PUBLIC, SIMULATED
-from lognode.timeline.agreement.publications import (
+from lognode.timeline.agreement.rules.publications import (
     DISABLE,
     PUBLISH,
     PUBLISHING,

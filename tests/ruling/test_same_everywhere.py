@@ -11,7 +11,7 @@ from lognode.core.access import Level
 from lognode.core.ids import FeedId, SpanId
 from lognode.engine.service.ruling.programs import Programs
 from lognode.engine.service.standings import Standings
-from lognode.timeline.agreement.publications import DISABLE, PUBLISH, rule_disable_data, rule_publish_data
+from lognode.timeline.agreement.rules.publications import DISABLE, PUBLISH, rule_disable_data, rule_publish_data
 from lognode.timeline.store.write import load_feeds
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder

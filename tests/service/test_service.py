@@ -24,7 +24,18 @@ from tests.test_hostile_settings import HOSTILE_VALUES
 INTERVAL_S: Final = WATCHDOG_USEC / 1_000_000 / 3
 PINGS: Final = 4
 # Parts that every node has.
-BASIC: Final = {"api", "conflicts", "discovery", "forks", "listeners", "merging", "restoring", "sync", "tasks"}
+BASIC: Final = {
+    "api",
+    "conflicts",
+    "discovery",
+    "forks",
+    "listeners",
+    "merging",
+    "rejections",
+    "restoring",
+    "sync",
+    "tasks",
+}
 DRAFT: Final = {"kind": "note.made"}
 
 

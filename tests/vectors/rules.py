@@ -10,7 +10,7 @@ from lognode.core.ids import SpanId
 from lognode.core.limits import RULE_SET_BYTES_MAX, RULE_SETS_MAX
 from lognode.core.span import EXECUTED, ORGANIZATION, PRIVATE, PUBLIC, SIMULATED
 from lognode.engine.ruling.inforce import Publications, fault_of_span, in_force, last_words
-from lognode.timeline.agreement.publications import (
+from lognode.timeline.agreement.rules.publications import (
     DISABLE,
     PUBLISH,
     Publication,

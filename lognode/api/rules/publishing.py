@@ -25,7 +25,7 @@ from lognode.core.access import Action
 from lognode.core.errors import CallerError
 from lognode.core.limits import RULE_SET_BYTES_MAX, RULE_SETS_PAGE_MAX
 from lognode.engine.service.ruling.publishing import Publishing, Wanted
-from lognode.timeline.agreement.publications import Media
+from lognode.timeline.agreement.rules.publications import Media
 
 RULES: Final = "/v1/tenants/<tenant>/rules"
 YAML_MEDIA: Final = "application/yaml"

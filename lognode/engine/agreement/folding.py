@@ -10,7 +10,7 @@ from typing import Any
 
 from lognode.core.errors import CallerError
 from lognode.core.span import EXECUTED, PRIVATE, decode_body
-from lognode.timeline.agreement.publications import PUBLISHING, publication_row
+from lognode.timeline.agreement.rules.publications import PUBLISHING, publication_row
 from lognode.timeline.agreement.subjects import REVERT, may_be_value
 from lognode.timeline.record import SUBJECT
 

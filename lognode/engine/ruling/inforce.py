@@ -12,7 +12,7 @@ from typing import Final
 
 from lognode.core.access import Level
 from lognode.core.limits import RULE_SETS_BYTES_MAX, RULE_SETS_MAX
-from lognode.timeline.agreement.publications import Publication
+from lognode.timeline.agreement.rules.publications import Publication
 from lognode.timeline.members import Membership
 
 Past = Mapping[int, int]  # local number of a feed -> how many of its entries, from the first on

@@ -6,6 +6,7 @@ counted once a commit or once a request, never once a span.
 """
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -26,6 +27,7 @@ from lognode.timeline.state import WritePlan
 # From a disk with a battery behind its cache to one that is about to fail.
 COMMIT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 COMMIT_SPANS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, GROUP_SPANS_MAX)
+VERDICTS: Final = ("allow", "simulate", "hold", "reject")
 REQUEST_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10)
 
 
@@ -49,6 +51,11 @@ class Meters:
             "lognode_duplicate_spans_total",
             "Spans that came again under their idempotency key, and were not stored again.",
         )
+        self.judged_drafts: Final = counter(
+            "lognode_judged_drafts_total", "Drafts that gate rules looked at, by verdict.", ("verdict",)
+        )
+        for verdict in VERDICTS:
+            self.judged_drafts.labels(verdict)
         self.commit_spans: Final = histogram("lognode_commit_spans", "Spans of one commit.", buckets=COMMIT_SPANS)
         self.commit_duration: Final = histogram(
             "lognode_commit_duration_seconds", "Seconds from a commit's plan until it was durable.", buckets=COMMIT_S
@@ -83,6 +90,11 @@ class Meters:
         self.peers: Final = PeerMeters(registry)
         self.sync: Final = SyncMeters(registry)
         self.tasks: Final = TaskMeters(registry)
+
+    def count_judged(self, verdicts: Mapping[str, int]) -> None:
+        """Count drafts by what gate rules made of them."""
+        for verdict, count in verdicts.items():
+            self.judged_drafts.labels(verdict).inc(count)
 
     def count_commit(self, write: WritePlan, duration_s: float, now_ms: int) -> None:
         """A transaction that is durable."""

@@ -20,7 +20,7 @@ from lognode.core.span import Foretold, Range
 from lognode.core.world import World
 from lognode.engine.agreement.merging import with_merge
 from lognode.engine.book import empty_book
-from lognode.engine.commit import AppendPlan, plan_append
+from lognode.engine.commit import AppendPlan, choose, plan_chosen
 from lognode.engine.opening import plan_adoption, plan_tenant
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.agreement.alerts import Alerts
@@ -29,6 +29,7 @@ from lognode.engine.service.agreement.forking import Forks, ForkWork
 from lognode.engine.service.agreement.news import News
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.ruling.gate import Gate
 from lognode.engine.service.ruling.programs import Programs
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writing.acts import Acts
@@ -74,6 +75,7 @@ class Writer:
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self.news = News(store, self._ledger, world, keys)
         self.programs = Programs(store, standings)
+        self.gate = Gate(store, self.programs, self._ledger.find_feed, keys.logline, meters)
         self._acts = Acts(self._openings, self._ledger, self._plan, self._commit)
         work = ForkWork(self._commit, self._acts.append, self._take_turn)
         self.forks = Forks(store, self._ledger, self.alerts, keys.public, work)
@@ -256,8 +258,8 @@ class Writer:
             if plan is not None:
                 for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
                     job.finish(receipts, refused)
-                answered = sum(len(receipts) for receipts, _ in plan.outcomes)
-                self._meters.duplicate_spans.inc(answered + bool(plan.merged) - len(plan.write.bodies))
+                answered = [receipt for receipts, _ in plan.outcomes for receipt in receipts]
+                self._meters.duplicate_spans.inc(sum([receipt.duplicate for receipt in answered]))
 
     async def _serve_turn(self, turn: Turn) -> None:
         """Do what waits for a turn of its own, and say how it went."""
@@ -299,15 +301,15 @@ class Writer:
         feed = state.head.feed
         if feed.number not in self._log_keys:
             self._log_keys[feed.number] = self._keys.log_key(feed.feed_id)
-        merge = await self.news.merge(tenant)
-        plan = plan_append(
+        merge, now_ms = await self.news.merge(tenant), self._world.now_ms()
+        chosen = choose([[merge.draft], *calls] if merge else calls, known, self._store.feeds)
+        level = (await self._ledger.book(tenant)).members.level(self._keys.public)
+        plan = plan_chosen(
             state,
             await self._ledger.numbers(),
-            [[merge.draft], *calls] if merge else calls,
-            known,
-            self._store.feeds,
+            await self.gate.judge(state, chosen, merge.merged if merge else (), level, now_ms),
             log_key=self._log_keys[feed.number],
-            now_ms=self._world.now_ms(),
+            now_ms=now_ms,
             random_bytes=self._world.random_bytes,
         )
         self._ledger.use_up(plan.numbers)
@@ -368,6 +370,7 @@ class Writer:
         self._ledger.forget()
         self.news.forget()
         self.programs.forget()
+        self.gate.forget()
         await self._store.reopen_writer()
         await self._store.refresh()
         self._is_broken = False

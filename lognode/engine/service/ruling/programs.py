@@ -19,7 +19,7 @@ from lognode.rules.document import RuleSet
 from lognode.rules.evaluation.program import Program, compile_rules
 from lognode.rules.grammar.faults import RuleSetFaults
 from lognode.rules.grammar.reading import read_published_set
-from lognode.timeline.agreement.publications import Publication
+from lognode.timeline.agreement.rules.publications import Publication
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store

@@ -25,7 +25,7 @@ from lognode.engine.service.writer import Writer
 from lognode.rules.document import RuleSet
 from lognode.rules.evaluation.program import compile_rules
 from lognode.rules.grammar.reading import read_rule_set
-from lognode.timeline.agreement.publications import (
+from lognode.timeline.agreement.rules.publications import (
     DISABLE,
     PUBLISH,
     Media,

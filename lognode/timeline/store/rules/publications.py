@@ -11,7 +11,7 @@ from typing import Any, Final
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import SpanId
 from lognode.core.span import decode_body
-from lognode.timeline.agreement.publications import (
+from lognode.timeline.agreement.rules.publications import (
     PUBLISHING,
     Publication,
     RulePublish,

@@ -1,0 +1,24 @@
+"""Errors of what rules decide."""
+
+from typing import Final
+
+from lognode.core.errors.spec import Row
+
+ROWS: Final[tuple[Row, ...]] = (
+    (
+        "rule.rejected",
+        "caller",
+        422,
+        False,
+        "Rejected by a rule",
+        "'lognode rule show SET' has the rule that the place names; 'lognode rule test' tries a change of it.",
+    ),
+    (
+        "rule.held",
+        "caller",
+        409,
+        False,
+        "Waits for approval",
+        "Nothing is written until enough people have approved.",
+    ),
+)

@@ -1,0 +1,73 @@
+"""Which drafts of a commit pass the gate rules, and as what.
+
+Pure. Must not know rules. Invariants: a draft is judged once, in the order of the calls, and none behind a refused one
+of its call; whoever sent the same draft under the same key in another call gets the same answer.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lognode.core.draft import Draft
+from lognode.core.errors import CallerError
+from lognode.engine.commit import Chosen, Firing, Place, Repeat
+
+
+class Judged(NamedTuple):
+    """What a draft came to: the draft to write, or why none is written; and the span that tells of it, if any."""
+
+    draft: Draft | None
+    refusal: CallerError | None
+    firing: Draft | None
+
+
+# From a draft, and how many spans of the commit come before it.
+Judge = Callable[[Draft, int], Judged]
+
+
+def pass_gate(chosen: Chosen, judge: Judge) -> Chosen:
+    """What is left of the drafts of a commit once each was judged."""
+    passing = _Passing(chosen.drafts, judge)
+    calls = [passing.call(places, error) for places, error in zip(chosen.places, chosen.errors, strict=True)]
+    places, errors = [places for places, _ in calls], [error for _, error in calls]
+    return Chosen(passing.kept, places, errors, [*chosen.firings, *passing.firings])
+
+
+class _Passing:
+    """The drafts that passed so far, and what came of each."""
+
+    def __init__(self, drafts: Sequence[Draft], judge: Judge) -> None:
+        self.kept: list[Draft] = []
+        self.firings: list[Firing] = []
+        self._drafts = drafts
+        self._judge = judge
+        self._outcomes: dict[int, int | CallerError] = {}
+
+    def call(self, places: Sequence[Place], error: CallerError | None) -> tuple[list[Place], CallerError | None]:
+        """The places of a call's drafts up to the first one that is refused, and why that is."""
+        passed: list[Place] = []
+        for place in places:
+            first = place.first if isinstance(place, Repeat) else place
+            if not isinstance(first, int):
+                passed.append(first)
+                continue
+            is_known = first in self._outcomes
+            outcome = self._outcomes[first] if is_known else self._decide(first)
+            if isinstance(outcome, CallerError):
+                return passed, outcome
+            passed.append(Repeat(outcome) if is_known else outcome)
+        return passed, error
+
+    def _decide(self, index: int) -> int | CallerError:
+        """The place of a draft among those that passed, or why it is refused."""
+        judged = self._judge(self._drafts[index], len(self.kept))
+        outcome: int | CallerError
+        if judged.draft is None:
+            assert judged.refusal is not None, "who gets no span is told why"
+            outcome = judged.refusal
+        else:
+            outcome = len(self.kept)
+            self.kept.append(judged.draft)
+        if judged.firing is not None:
+            self.firings.append(Firing(None if judged.draft is None else len(self.kept) - 1, judged.firing))
+        self._outcomes[index] = outcome
+        return outcome

@@ -1,0 +1,110 @@
+"""What gate rules make of one draft after the other, and the spans that tell of it.
+
+Pure. Invariants: what an author said is never changed, but that a trial may be made of it; a draft whose rules did
+nothing is written as it came, and nothing tells of that.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from lognode.core.draft import Draft, annotations_of
+from lognode.core.errors import CallerError
+from lognode.core.ids import LogLine
+from lognode.core.limits import BODY_BYTES_MAX
+from lognode.core.span import SIMULATED, is_reserved
+from lognode.engine.commit import is_restored
+from lognode.engine.ruling.gating import Judged
+from lognode.engine.ruling.telling import annotations_said, firing_of, is_told
+from lognode.rules.document import Reject, RequireApproval, Simulate, Window
+from lognode.rules.evaluation.context import Context
+from lognode.rules.evaluation.decision import Decision, Effect
+from lognode.rules.evaluation.facts import Facts, Writer
+from lognode.rules.evaluation.program import Program
+from lognode.rules.evaluation.verdict import evaluate
+from lognode.rules.records import FIRED, Fired, fired_data
+from lognode.timeline.agreement.rules.annotations import with_rules
+
+# Given whom a rule rejected and what is to be told of it: that, or None where it is gathered with others.
+Teller = Callable[[Effect, LogLine | None, Fired], Fired | None]
+
+
+class Past(Context, Protocol):
+    """What rules ask of the past, to which the spans of the commit are added as they pass."""
+
+    def note(self, facts: Facts, windows: tuple[Window, ...]) -> None:
+        """A span of the commit, and the windows that it may be counted in."""
+
+
+class Judging:
+    """The drafts of one commit, in their order; the first gets the time `hlc`, each that passes is one tick later."""
+
+    def __init__(self, program: Program, past: Past, author: Writer, hlc: int, tell: Teller | None = None) -> None:
+        self._program = program
+        self._past = past
+        self._author = author
+        self._hlc = hlc
+        self._windows = program.windows(gate=True)
+        self._is_noted = bool(self._windows) or program.reads_last(gate=True)
+        self._tell = tell
+        self.verdicts: Counter[str] = Counter()
+
+    def judge(self, draft: Draft, before: int) -> Judged:
+        """What a draft comes to that is to stand behind so many of the commit."""
+        # What this node writes by itself, and what it restores as it was, is nobody's to judge.
+        if is_reserved(draft.kind) or is_restored(draft):
+            return Judged(draft, None, None)
+        if not self._program.is_for(draft.kind, gate=True):
+            if self._is_noted:
+                self._past.note(self._facts(draft, before), self._windows)
+            return Judged(draft, None, None)
+        facts = self._facts(draft, before)
+        decision = evaluate(self._program, facts, self._past, gate=True)
+        self.verdicts[decision.verdict] += 1
+        judged = self._outcome(draft, decision)
+        if self._is_noted and judged.draft is not None:
+            self._past.note(facts if judged.draft is draft else self._facts(judged.draft, before), self._windows)
+        return judged
+
+    def _facts(self, draft: Draft, before: int) -> Facts:
+        return Facts.of_draft(draft, self._author, hlc=self._hlc + before)
+
+    def _outcome(self, draft: Draft, decision: Decision) -> Judged:
+        refusal = self._refusal(draft, decision)
+        firing = self._firing(draft, decision, is_refused=refusal is not None) if is_told(decision) else None
+        if refusal is not None:
+            return Judged(None, refusal, firing)
+        said = annotations_said(decision, self._program.hashes)
+        if not any(said.get(name) for name in ("tags", "metadata", "notes", "processed", "verdict")):
+            return Judged(draft, None, firing)
+        status = SIMULATED if decision.verdict == "simulate" else draft.status
+        noted = with_rules(draft.annotations or annotations_of(draft.origin), said)
+        if draft.content_bytes() + len(noted) > BODY_BYTES_MAX:
+            return Judged(None, CallerError("draft.too_large", "with what rules note beside it"), None)
+        return Judged(msgspec.structs.replace(draft, annotations=noted, status=status), None, firing)
+
+    def _refusal(self, draft: Draft, decision: Decision) -> CallerError | None:
+        reason = decision.reason
+        if reason is None or decision.verdict not in {"reject", "hold", "simulate"}:
+            return None
+        extra = {"set": reason.set, "rule": reason.rule}
+        place = f"{reason.set}/{reason.rule}"
+        assert isinstance(reason.deed, Reject | RequireApproval | Simulate)
+        text = str(reason.deed.text)
+        if decision.verdict == "reject":
+            return CallerError("rule.rejected", text, place=place, extra=extra)
+        if decision.verdict == "hold":
+            return CallerError("rule.held", text, place=place, extra=extra)
+        if draft.actor_signature is not None and draft.status != SIMULATED:
+            # The signature covers the status, and is worth more than a trial.
+            detail = f"{text} (it would be simulated only, and its actor signed it as executed)"
+            return CallerError("rule.rejected", detail, place=place, extra=extra)
+        return None
+
+    def _firing(self, draft: Draft, decision: Decision, *, is_refused: bool) -> Draft | None:
+        fired: Fired | None = firing_of(decision, self._program.hashes, is_gate=True)
+        if is_refused and self._tell is not None and decision.reason is not None and fired is not None:
+            fired = self._tell(decision.reason, draft.actor, fired)
+        return Draft(kind=FIRED, data=fired_data(fired), visibility=draft.visibility) if fired else None

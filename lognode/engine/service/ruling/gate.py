@@ -1,0 +1,115 @@
+"""The gate: what a tenant's rules make of drafts before they are written.
+
+Used by the writer alone, in its turn. Owns what this node has named of others, as the past by which its drafts are
+judged. Invariant: a draft is judged by what is committed and by what stands before it in its own commit, nothing else,
+so that whoever holds its feed can judge it again.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from lognode.core.access import Level
+from lognode.core.ids import FeedId, LogLine
+from lognode.core.limits import SIZE_MAX
+from lognode.core.span import is_reserved
+from lognode.engine.commit import Chosen, first_hlc
+from lognode.engine.ruling.gating import pass_gate
+from lognode.engine.ruling.judging import Judging
+from lognode.engine.ruling.rejections import Rejecting, Rejections
+from lognode.engine.service.meters import Meters
+from lognode.engine.service.ruling.past import Ground, Past
+from lognode.engine.service.ruling.programs import Programs
+from lognode.rules.evaluation.decision import Effect
+from lognode.rules.evaluation.facts import Writer as Author
+from lognode.rules.records import Fired
+from lognode.timeline.agreement.merges import Merged
+from lognode.timeline.state import TenantState
+from lognode.timeline.store.database import Store
+from lognode.timeline.store.rules.pasts import named_past
+
+
+class _Known(NamedTuple):
+    """What a node had named, as of its newest merge in an open feed."""
+
+    feed: int
+    named: dict[int, int]
+
+
+class Gate:
+    """The gate rules of all tenants."""
+
+    def __init__(
+        self,
+        store: Store,
+        programs: Programs,
+        find_feed: Callable[[int, FeedId], int | None],
+        node: LogLine,
+        meters: Meters,
+    ) -> None:
+        self._store = store
+        self._programs = programs
+        self._find_feed = find_feed
+        self._node = node
+        self._meters = meters
+        self._known: dict[int, _Known] = {}
+        self.rejections = Rejections()
+
+    async def judge(
+        self, state: TenantState, chosen: Chosen, merged: Sequence[Merged], level: Level, now_ms: int
+    ) -> Chosen:
+        """What is left of a commit's drafts once the rules in force have judged them; `merged` is named first in it.
+
+        Raises NodeFault("database.damaged").
+        """
+        self._add(state, merged)
+        if not self._programs.are_there(state.tenant) or all(is_reserved(draft.kind) for draft in chosen.drafts):
+            return chosen
+        author = Author(self._node, level.name.lower())
+        return await self._store.write(self._judge, state, chosen, merged, author, now_ms)
+
+    def _judge(
+        self,
+        conn: sqlite3.Connection,
+        state: TenantState,
+        chosen: Chosen,
+        merged: Sequence[Merged],
+        author: Author,
+        now_ms: int,
+    ) -> Chosen:
+        tenant, named = state.tenant, self._named(conn, state)
+        self._add(state, merged)
+        program = self._programs.program(conn, tenant, named)
+        if program is None or not program.has_gates:
+            return chosen
+        past = Past(Ground(conn, tenant, self._store.feeds, state.kinds, named))
+
+        def tell(reason: Effect, actor: LogLine | None, fired: Fired) -> Fired | None:
+            return self.rejections.tell(Rejecting(tenant.number, reason.set, reason.rule, actor), now_ms, fired)
+
+        judging = Judging(program, past, author, first_hlc(state, now_ms), tell)
+        passed = pass_gate(chosen, judging.judge)
+        self._meters.count_judged(judging.verdicts)
+        return passed
+
+    def _add(self, state: TenantState, merged: Sequence[Merged]) -> None:
+        """Take note of what the commit names before its drafts, where anybody has asked before."""
+        known = self._known.get(state.tenant.number)
+        if known is None:
+            return
+        for item in merged:
+            number = self._find_feed(state.tenant.number, item.feed)
+            assert number is not None, "what a node merges it holds"
+            known.named[number] = max(known.named.get(number, 0), item.size)
+
+    def _named(self, conn: sqlite3.Connection, state: TenantState) -> dict[int, int]:
+        assert state.head is not None
+        feed, known = state.head.feed.number, self._known.get(state.tenant.number)
+        if known is None or known.feed != feed:
+            named = named_past(conn, self._store.feeds, feed, state.head.border.size)
+            known = self._known[state.tenant.number] = _Known(feed, {**named, feed: SIZE_MAX})
+        return known.named
+
+    def forget(self) -> None:
+        """Read everything again when it is needed."""
+        self._known.clear()

@@ -1,0 +1,105 @@
+"""What rules ask of the past of a span, answered from the writing connection.
+
+For one commit: windows and newest spans of what is stored and was named, and of what stands before in the commit.
+Synchronous, for the database's thread. Invariant: whoever asks about a stored span later gets what the gate got.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Mapping
+from math import fsum
+from typing import NamedTuple
+
+from lognode.core.errors import NodeFault
+from lognode.core.ids import LogLine, LogLineKind, logline
+from lognode.rules.conditions.unclear import Unclear
+from lognode.rules.document import Last, Window, matches_kind
+from lognode.rules.evaluation.facts import Facts, Writer
+from lognode.rules.evaluation.samples import Sample, extract
+from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of
+from lognode.timeline.store.rules.subjects import newest_about
+from lognode.timeline.store.rules.windows import Entry, Measure, fill_window, spans_within
+
+
+class Ground(NamedTuple):
+    """Where the past of a span is read, and how much of each feed belongs to it."""
+
+    conn: sqlite3.Connection
+    tenant: TenantRef
+    feeds: Mapping[int, FeedRef]
+    kinds: Mapping[str, int]
+    named: Mapping[int, int]
+
+
+class Past:
+    """The past of spans that follow one another in one commit; a Context of rules."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._filled: set[bytes] = set()
+        self._samples: defaultdict[tuple[bytes, bytes], list[Sample]] = defaultdict(list)
+        self._newest: dict[str, list[Facts]] = defaultdict(list)
+
+    def window(self, window: Window, sample: Sample) -> int | float:
+        """The measure over this window, as rules.evaluation.context.Context says. Raises Unclear, NodeFault."""
+        ground = self._ground
+        if window.digest not in self._filled:
+            fill_window(ground.conn, ground.tenant, window.digest, self._kinds(window.kinds), self._measure(window))
+            self._filled.add(window.digest)
+        start_ms = sample.at_ms - window.over_ms
+        stored = spans_within(
+            ground.conn, ground.tenant, window.digest, sample.key, start_ms, sample.at_ms, ground.named
+        )
+        if stored is None:
+            raise Unclear(f"the window {window.name} holds too many spans")
+        values = [one.value for one in stored]
+        values += [
+            one.value
+            for one in self._samples.get((window.digest, sample.key), ())
+            if start_ms < one.at_ms <= sample.at_ms
+        ]
+        if window.measure == "distinct":
+            return len({*values} - {sample.value})
+        if window.measure == "count":
+            return len(values)
+        numbers = [value for value in values if value is not None and not isinstance(value, bytes)]
+        return sum(numbers) if all(isinstance(number, int) for number in numbers) else fsum(numbers)
+
+    def last(self, last: Last, subject: str) -> Facts | None:
+        """The newest span of these kinds about a subject. Raises NodeFault("database.damaged")."""
+        for facts in reversed(self._newest.get(subject, [])):
+            if matches_kind(last.kinds, facts.kind):
+                return facts
+        ground = self._ground
+        record = newest_about(ground.conn, ground.tenant, ground.feeds, subject, self._kinds(last.kinds), ground.named)
+        return facts_of(record, feed_of(record, ground.feeds)) if record else None
+
+    def note(self, facts: Facts, windows: tuple[Window, ...]) -> None:
+        """A span of the commit that the next ones follow, and all that may be asked of it; private ones stay out."""
+        if facts.fact("visibility") == "private":
+            return
+        for window in windows:
+            if sample := extract(window, facts):
+                self._samples[window.digest, sample.key].append(sample)
+        if (subject := facts.fact("subject")) is not None and facts.fact("status") == "executed":
+            self._newest[subject].append(facts)
+
+    def _kinds(self, kinds: tuple[str, ...]) -> list[int]:
+        return [number for name, number in self._ground.kinds.items() if matches_kind(kinds, name)]
+
+    def _measure(self, window: Window) -> Measure:
+        def measure(record: Record) -> Entry | None:
+            found = extract(window, facts_of(record, feed_of(record, self._ground.feeds)))
+            return Entry(found.key, found.at_ms, found.value) if found else None
+
+        return measure
+
+
+def facts_of(record: Record, feed: FeedRef, level: str = "") -> Facts:
+    """The facts of a stored span. Raises NodeFault("database.damaged")."""
+    header = header_of(record)
+    body = body_of(record, header)
+    if body is None:
+        raise NodeFault("database.damaged", "a span without its body", place=f"position {record.position}")
+    writer = Writer(LogLine(logline(LogLineKind.NODE, feed.node_key)), level)
+    return Facts.of_span(header, body, writer, hlc=record.hlc, visibility=record.visibility)

@@ -1,0 +1,1 @@
+"""What rules leave in a timeline: their texts, and notes beside spans."""

@@ -1,0 +1,73 @@
+"""What a node had itself named before it wrote a span: the past that its rules decide by.
+
+Synchronous, for a database thread. It is less than the causal past, which may still grow when more arrives of what
+others claim: this one is whole with the feed of the span alone, so that every node that holds that feed decides alike.
+Source: docs/protocol.md, Past of a decision.
+"""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from lognode.core.ids import FeedId
+from lognode.timeline.record import FeedRef, Record
+
+# Local number of a feed -> how many of its entries, from the first on.
+Named = Mapping[int, int]
+
+_NAMED = "SELECT other, max(size) FROM merged WHERE feed = ? AND seq < ? GROUP BY other"
+_MORE = "SELECT other, max(size) FROM merged WHERE feed = ? AND seq >= ? AND seq < ? GROUP BY other"
+_HELD = "SELECT coalesce(max(size), 0) FROM checkpoints WHERE feed = ?"
+_KEPT_MAX = 64  # feeds whose pasts are kept; a past names each feed of the tenant
+_EPOCHS_MAX = 10_000  # a longer line of feeds than any node has; a liar's may lead in a ring
+
+
+def named_past(conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], feed: int, seq: int) -> dict[int, int]:
+    """What the node of a feed had named before entry `seq` of it, and what it had written itself.
+
+    Of other feeds that are not held it says nothing.
+    """
+    held = {FeedId(ref.feed_id): ref for ref in list(feeds.values()) if ref.tenant == feeds[feed].tenant}
+    named: dict[int, int] = {feed: seq}
+    epochs = [feed]
+    for epoch in epochs:
+        for other, size in conn.execute(_NAMED, (epoch, named[epoch])).fetchall():
+            ref = held.get(FeedId(other))
+            if ref is None:
+                continue
+            is_own = ref.node_key == feeds[feed].node_key
+            if is_own and ref.number not in named and len(epochs) < _EPOCHS_MAX:
+                epochs.append(ref.number)
+            if size > named.get(ref.number, 0) and ref.number != feed:
+                named[ref.number] = size
+    return named
+
+
+class Pasts:
+    """Named pasts of spans, feed by feed in their order: each costs no more than what is new in it."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, dict[int, int]] = OrderedDict()  # feed -> its past so far, with all before `seq`
+
+    def before(
+        self, conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], record: Record, feed: FeedRef
+    ) -> dict[int, int]:
+        """The named past of a stored span; the next call may change it. Raises NodeFault("database.damaged")."""
+        number, known = feed.number, self._known.pop(feed.number, None)
+        if known is None or known[number] > record.seq:
+            known = named_past(conn, feeds, number, record.seq)
+        elif known[number] < record.seq:
+            for other, size in conn.execute(_MORE, (number, known[number], record.seq)):
+                ref = next((one for one in list(feeds.values()) if one.feed_id == other), None)
+                if ref is not None and ref.tenant == feed.tenant:
+                    known[ref.number] = max(known.get(ref.number, 0), size)
+            known[number] = record.seq
+        self._known[number] = known
+        if len(self._known) > _KEPT_MAX:
+            self._known.popitem(last=False)
+        return known
+
+
+def is_whole(conn: sqlite3.Connection, named: Named) -> bool:
+    """Whether all that is named of these feeds is held."""
+    return all(conn.execute(_HELD, (feed,)).fetchone()[0] >= size for feed, size in named.items())

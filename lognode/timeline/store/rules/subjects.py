@@ -1,0 +1,44 @@
+"""The newest span about a subject that a node had named.
+
+Synchronous, for a database thread.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from lognode.core.limits import LAST_TRIED_MAX
+from lognode.timeline.record import RECORD_COLUMNS, SUBJECT, FeedRef, Record, TenantRef, feed_of, id_of
+
+_ABOUT: Final = (
+    f"SELECT {RECORD_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN bodies b ON b.row = s.row"
+    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND s.visibility > 0 AND s.kind IN ({})"
+    " ORDER BY l.hlc DESC LIMIT ?"
+)
+
+
+def newest_about(
+    conn: sqlite3.Connection,
+    tenant: TenantRef,
+    feeds: Mapping[int, FeedRef],
+    subject: str,
+    kinds: Sequence[int],
+    named: Mapping[int, int],
+) -> Record | None:
+    """The shared span with the greatest id about a subject, of these kinds and of what is named.
+
+    None too where it is not among the LAST_TRIED_MAX newest about the subject. Raises NodeFault("database.damaged").
+    """
+    sql = _ABOUT.format(", ".join("?" * len(kinds)))
+    found: Record | None = None
+    for row in conn.execute(sql, (tenant.number, SUBJECT, subject, *kinds, LAST_TRIED_MAX)):
+        record = Record(*row)
+        if found is not None and record.hlc < found.hlc:
+            break
+        if record.seq < named.get(record.feed, 0) and (found is None or _id(record, feeds) > _id(found, feeds)):
+            found = record
+    return found
+
+
+def _id(record: Record, feeds: Mapping[int, FeedRef]) -> bytes:
+    return id_of(record, feed_of(record, feeds).feed_id)

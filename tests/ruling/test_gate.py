@@ -1,0 +1,177 @@
+"""The gate in the writer: drafts are judged by what is in force, and what came of them is told."""
+
+from collections.abc import Sequence
+from pathlib import Path as Folder
+from typing import Any
+
+import pytest
+
+from lognode.core.codec import encode
+from lognode.core.draft import Draft, idem_key
+from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
+from lognode.engine.receipt import AppendStopped
+from lognode.engine.service.ruling.rejected import RejectionTeller
+from lognode.rules.document import (
+    Action,
+    AddTag,
+    Always,
+    Condition,
+    ContainsTag,
+    Equals,
+    GreaterThan,
+    Last,
+    Note,
+    Path,
+    Reject,
+    Rule,
+    RuleSet,
+    SetMetadata,
+    Simulate,
+    Window,
+)
+from lognode.rules.evaluation.program import compile_rules
+from lognode.rules.records import FIRED, Fired, parse_fired
+from lognode.timeline.agreement.rules.annotations import rules_in
+from lognode.timeline.query import Query
+from lognode.timeline.record import Record
+from lognode.timeline.store.read.pages import select_page
+from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
+
+CLIENT = Path(("data", "client"))
+FAILED = Path(("data", "failed"))
+
+
+def rule(name: str, condition: Condition, *actions: Action, kinds: tuple[str, ...] = ("login",), **said: Any) -> Rule:
+    return Rule(name, gate=True, actions=actions, condition=condition, line=1, kinds=kinds, **said)
+
+
+def enforce(engine: Engine, *rules: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have these rules be in force whatever was published."""
+    held = RuleSet("guard", rules, {}, b"", bytes(32))
+    program = compile_rules([held])
+    monkeypatch.setattr(engine.writer.programs, "program", lambda *_: program)
+
+
+def login(client: str, **said: Any) -> Draft:
+    return Draft(kind="login", data=encode({"client": client}), **said)
+
+
+async def told(engine: Engine) -> list[tuple[Record, Fired]]:
+    records = await assert_sound(engine)
+    found = [(one, decode_header(one.header), one.body) for one in records]
+    return [(one, parse_fired(decode_body(body).data)) for one, header, body in found if header.kind == FIRED and body]
+
+
+def rules_noted(record: Record) -> Any:
+    assert record.body is not None
+    return rules_in(decode_body(record.body).annotations)
+
+
+async def test_a_rejected_draft_ends_its_call_and_is_told_once_a_minute(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = Wall()
+    wall.ms -= wall.ms % 60_000
+    async with run_engine(tmp_path, wall) as engine:
+        enforce(engine, rule("no-bob", Equals(CLIENT, "bob"), Reject("go away")), monkeypatch=monkeypatch)
+        calls: list[Sequence[Draft]] = [[login("ann"), login("bob"), login("eve")], [login("bob")], [login("bob")]]
+        for call in calls:
+            with pytest.raises(AppendStopped) as stopped:
+                await engine.writer.append(engine.tenant, call)
+            assert (stopped.value.error.code, stopped.value.error.detail) == ("rule.rejected", "go away")
+            assert stopped.value.error.place == "guard/no-bob"
+            assert len(stopped.value.receipts) == len(call) // 2
+        ((record, fired),) = await told(engine)
+        assert decode_header(record.header).caused_by is None
+        assert (fired.verdict, fired.on, fired.count) == ("reject", "draft", 1)
+        assert fired.rules[0].inputs == {"data.client": "bob"}
+
+        wall.ms += 60_000
+        await engine.writer.append(engine.tenant, [login("ann")])
+        await RejectionTeller(engine.writer, engine.store, wall.world()).tell()
+        assert [one.count for _, one in await told(engine)] == [1, 2]
+
+
+async def test_what_rules_add_stands_beside_what_the_author_said_and_finds_the_span(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        enforce(
+            engine,
+            rule("mark", Always(), AddTag(("seen",)), SetMetadata((("risk", 3),)), priority=1),
+            rule("again", ContainsTag("seen"), Note("twice")),
+            monkeypatch=monkeypatch,
+        )
+        receipts = await engine.writer.append(engine.tenant, [login("ann", tags=("own",))] * 2)
+        page = await engine.store.read(select_page, engine.tenant, engine.store.feeds, Query(tags=("seen",)))
+        assert [one.seq for one in page.records] == [receipt.seq for receipt in reversed(receipts)]
+        noted = rules_noted(page.records[0])
+        assert noted["tags"] == ["seen"]
+        assert noted["metadata"] == {"risk": 3}
+        assert noted["notes"] == ["twice"]
+        assert noted["fired"] == [["guard", "mark"], ["guard", "again"]]
+        firings = await told(engine)
+        assert [decode_header(record.header).caused_by for record, _ in firings] == [one.id for one in receipts]
+
+
+async def test_a_simulated_draft_keeps_its_key(tmp_path: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, rule("try", Always(), Simulate("first a trial")), monkeypatch=monkeypatch)
+        key = idem_key(engine.tenant.tenant_id, bytes(32), "key")
+        (first,) = await engine.writer.append(engine.tenant, [login("ann", idem=key)])
+        (again,) = await engine.writer.append(engine.tenant, [login("ann", idem=key)])
+        assert again.duplicate
+        assert again.id == first.id
+        records = await assert_sound(engine)
+        assert decode_header(records[first.position - 1].header).status == SIMULATED
+
+
+async def test_windows_count_what_is_stored_and_what_stands_before_in_the_commit(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window("tries", 300_000, CLIENT, ("login",), "count")
+    too_many = rule("many", GreaterThan(Path(("windows", "tries")), 3), Reject("enough"), windows=(window,))
+    wall = Wall()
+    async with run_engine(tmp_path, wall) as engine:
+        enforce(engine, too_many, monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann"), login("bob")])
+        await engine.writer.append(engine.tenant, [login("ann", visibility=PRIVATE)])
+        with pytest.raises(AppendStopped) as stopped:
+            await engine.writer.append(engine.tenant, [login("ann")] * 5)
+        assert len(stopped.value.receipts) == 2
+        wall.ms += 300_001
+        await engine.writer.append(engine.tenant, [login("ann")])
+    async with run_engine(tmp_path, wall) as engine:
+        enforce(engine, too_many, monkeypatch=monkeypatch)
+        with pytest.raises(AppendStopped) as stopped:
+            await engine.writer.append(engine.tenant, [login("ann")] * 5)
+        assert len(stopped.value.receipts) == 2
+
+
+async def test_the_newest_span_of_a_subject_may_stand_in_the_same_commit(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = Last("account", CLIENT, ("account",))
+    state = Path(("last", "account", "data", "state"))
+    shut = rule("shut", Equals(state, "shut"), Reject("shut"), last=(last,))
+
+    def account(state: str) -> Draft:
+        return Draft(kind="account", subject="ann", data=encode({"state": state}))
+
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, shut, monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann"), account("shut"), login("bob")])
+        with pytest.raises(AppendStopped):
+            await engine.writer.append(engine.tenant, [login("ann")])
+        await engine.writer.append(engine.tenant, [account("open"), login("ann")])
+
+
+async def test_plain_allows_and_kinds_without_rules_leave_no_trace(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, rule("no-bob", Equals(CLIENT, "bob"), Reject("no")), monkeypatch=monkeypatch)
+        receipts = await engine.writer.append(engine.tenant, [login("ann"), Draft(kind="other")])
+        records = await assert_sound(engine)
+        assert len(records) == 2 + len(receipts)
+        assert all(decode_body(record.body).annotations == b"" for record in records[2:] if record.body)
