@@ -367,3 +367,9 @@ WINDOW_FILL_SPANS: Final = 4096  # that are put into a window in one transaction
 WINDOW_SPANS_MAX: Final = 10_000  # in one window under one key; beyond, the rule fails, since each is looked at
 REJECTIONS_GATHERED_MAX: Final = 4096  # rules and actors whose rejections are counted for a minute
 LAST_TRIED_MAX: Final = 256  # newest spans about a subject among which the last one that is named is looked for
+
+# Reactions.
+REACTION_SPANS: Final = 256  # that are looked at in one go of the database's thread
+REACTION_DRAFTS: Final = 512  # that follow from them, after which they are written; one span may set off EFFECTS_MAX
+REACTIONS_WAIT_S: Final = 5  # after a failure
+REACTION_LACK_S_MAX: Final = 60  # for what a span's node had named and did not reach us yet

@@ -31,6 +31,7 @@ from lognode.engine.service.agreement.conflicts import Conflicts, EventName
 from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.telling import Telling
+from lognode.engine.service.ruling.reactions import Reactions
 from lognode.engine.service.ruling.rejected import RejectionTeller
 from lognode.engine.service.upkeep.mirror import Mirror
 from lognode.engine.tasks.service.webhooks import Hook
@@ -120,8 +121,10 @@ def start_merging(parts: Parts) -> None:
 
 
 def start_rules(parts: Parts) -> None:
-    """Have it told how often rules rejected."""
+    """Have rules react to what is committed, and told how often they rejected."""
     parts.supervisor.start("rejections", RejectionTeller(parts.writer, parts.store, parts.world).run)
+    reactions = Reactions(parts.store, parts.writer, parts.heads, parts.standings, parts.world, parts.keys.public)
+    parts.supervisor.start("reactions", reactions.run)
 
 
 def start_conflicts(parts: Parts) -> None:

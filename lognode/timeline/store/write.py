@@ -49,6 +49,7 @@ _COLUMNS = {
     "branches": 8,
     "tasks": 20,
     "schedules": 18,
+    "rule_cursors": 3,
     "publications": 6,
 }
 _CLAUSES = {
@@ -63,6 +64,7 @@ _CLAUSES = {
         "WHERE state = 'running' AND run = excluded.run AND excluded.state <> 'waiting'"
     ),
     "schedules": " ON CONFLICT DO NOTHING",
+    "rule_cursors": " ON CONFLICT DO UPDATE SET position = excluded.position, seal = excluded.seal",
 }
 
 

@@ -10,3 +10,10 @@ CREATE TABLE publications (
   hash   BLOB,  -- SHA-256 of the text; NULL: from here on the set has no effect
   PRIMARY KEY (tenant, name, feed, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- How far reactions have looked at what arrived in a tenant. It follows from no span, so it has a seal.
+CREATE TABLE rule_cursors (
+  tenant   INTEGER PRIMARY KEY REFERENCES tenants,
+  position INTEGER NOT NULL,
+  seal     BLOB NOT NULL
+) STRICT;

@@ -1,0 +1,197 @@
+"""The task that has committed spans set off reactions.
+
+It looks behind the writer, tenant by tenant, some spans at a time. Invariants: effects and how far it has looked are
+one transaction, and effects have keys of their own, so that none is lost or doubled by a crash, a restore or a second
+look; a span is judged by what its own node had named, not by what this node knows by now.
+"""
+
+import sqlite3
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+import trio
+
+from lognode.core.errors import NodeFault
+from lognode.core.ids import b32encode
+from lognode.core.limits import REACTION_DRAFTS, REACTION_LACK_S_MAX, REACTION_SPANS, REACTIONS_WAIT_S
+from lognode.core.span import EXECUTED
+from lognode.core.world import World
+from lognode.engine.receipt import AppendStopped
+from lognode.engine.ruling.reacting import Following, Subject, follow
+from lognode.engine.service.heads import Heads
+from lognode.engine.service.ruling.past import Ground, Past, facts_of
+from lognode.engine.service.ruling.programs import Programs
+from lognode.engine.service.standings import Standings
+from lognode.engine.service.writer import Writer
+from lognode.engine.tasks.store import schedule_rows, task_rows
+from lognode.rules.evaluation.decision import Decision
+from lognode.rules.evaluation.verdict import evaluate
+from lognode.timeline.members import Membership
+from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of, header_of, id_of, origin_of
+from lognode.timeline.store.database import Store
+from lognode.timeline.store.rules.cursors import cursor_row, next_arrivals, read_cursor
+from lognode.timeline.store.rules.pasts import Pasts, is_whole
+from lognode.timeline.store.rules.windows import load_kinds
+
+_log = structlog.get_logger(__name__)
+_NOTHING: Final = Following([], [], [])
+_KEPT_SPANS: Final = 4096  # without effects, after which the cursor is kept all the same
+
+
+class Looked(NamedTuple):
+    """What some spans set off; `position` is that of the last of them, `is_behind` whether there are more."""
+
+    following: list[Following]
+    position: int
+    is_behind: bool
+
+
+class Patience:
+    """How long it is waited for what is not held, before a span is judged without."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._since: dict[tuple[int, int], float] = {}
+
+    def is_over(self, tenant: int, position: int) -> bool:
+        """Whether a span has been waited for long enough."""
+        begun_s = self._since.setdefault((tenant, position), self._world.monotonic_s())
+        if self._world.monotonic_s() - begun_s < REACTION_LACK_S_MAX:
+            return False
+        self._since.clear()
+        return True
+
+
+class Reactions:
+    """The reactions of all tenants of a node."""
+
+    def __init__(
+        self, store: Store, writer: Writer, heads: Heads, standings: Standings, world: World, node_key: bytes
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._programs: Programs = writer.programs
+        self._heads = heads
+        self._standings = standings
+        self._world = world
+        self._node_key = node_key
+        self._positions: dict[int, int] = {}
+        self._kept: dict[int, int] = {}
+        self._pasts = Pasts()
+        self._patience = Patience(world)
+
+    async def run(self) -> None:
+        """React until cancelled."""
+        while True:
+            total, is_behind = self._heads.total, False
+            for tenant in sorted(set(self._store.tenants.values())):
+                try:
+                    is_behind |= await self.react(tenant)
+                except NodeFault as fault:
+                    # Other tenants have nothing to do with it; this one is tried again later.
+                    _log.warning("reactions_failed", tenant=b32encode(tenant.tenant_id), code=fault.code)
+                    await trio.sleep(REACTIONS_WAIT_S)
+                    is_behind = True
+            if not is_behind:
+                await self._heads.wait_total(total)
+
+    async def react(self, tenant: TenantRef) -> bool:
+        """Look at the next spans of a tenant, and have written what follows; whether there are more of them.
+
+        Raises NodeFault.
+        """
+        if not self._programs.are_there(tenant):
+            return False
+        looked = await self._store.write(self._look, tenant)
+        if looked is None:
+            return False
+        kept = self._kept.get(tenant.number, 0)
+        if looked.following or looked.position - kept >= _KEPT_SPANS:
+            await self._write(tenant, looked)
+            self._kept[tenant.number] = looked.position
+        self._positions[tenant.number] = looked.position
+        return looked.is_behind
+
+    async def _write(self, tenant: TenantRef, looked: Looked) -> None:
+        """Write what follows, in one transaction, but for what gate rules refuse: of that they tell themselves."""
+        pending = [draft for following in looked.following for draft in following.drafts]
+        rows = {
+            **task_rows([task for following in looked.following for task in following.tasks]),
+            **schedule_rows([schedule for following in looked.following for schedule in following.schedules]),
+            "rule_cursors": cursor_row(tenant, looked.position),
+        }
+        while True:
+            try:
+                await self._writer.append(tenant, pending, beside=lambda _: rows, wait=True)
+            except AppendStopped as stopped:
+                # What came before it is in under its keys, and is no more when it comes again.
+                pending = pending[len(stopped.receipts) + 1 :]
+            else:
+                return
+
+    def _look(self, conn: sqlite3.Connection, tenant: TenantRef) -> Looked | None:
+        position = self._positions.get(tenant.number)
+        if position is None:
+            position = read_cursor(conn, tenant)
+            if position is None:
+                return None
+            self._kept[tenant.number] = position
+        records = next_arrivals(conn, tenant, position, REACTION_SPANS)
+        members, now_ms = self._standings.of(tenant.number), self._world.now_ms()
+        following: list[Following] = []
+        for record in records:
+            feed = feed_of(record, self._store.feeds)
+            named = self._pasts.before(conn, self._store.feeds, record, feed)
+            found = self._judge(conn, tenant, record, feed, members, named, now_ms)
+            if found is None:  # until it can be judged as its own node did
+                return Looked(following, position, is_behind=False) if following else None
+            position = record.position
+            following += [found] if found.drafts else []
+            if sum(len(one.drafts) for one in following) > REACTION_DRAFTS:
+                return Looked(following, position, is_behind=True)
+        return Looked(following, position, len(records) == REACTION_SPANS) if records else None
+
+    def _judge(
+        self,
+        conn: sqlite3.Connection,
+        tenant: TenantRef,
+        record: Record,
+        feed: FeedRef,
+        members: Membership,
+        named: Mapping[int, int],
+        now_ms: int,
+    ) -> Following | None:
+        """What a span sets off here; None where what its node had named is not all held yet."""
+        cut = members.cuts.get(feed.feed_id)
+        header = header_of(record)
+        if header.status != EXECUTED or (cut is not None and record.seq >= cut.size):
+            return _NOTHING
+        program = self._programs.program(conn, tenant, named)
+        rules = program.rules_for(header.kind, gate=False) if program else ()
+        mine = {(ready.set, ready.rule.id) for ready in rules if feed.own or ready.rule.run == "each"}
+        if program is None or not mine or _is_restored(record):
+            return _NOTHING
+        if not feed.own and not is_whole(conn, named) and not self._patience.is_over(tenant.number, record.position):
+            return None
+        facts = facts_of(record, feed, members.level(feed.node_key).name.lower())
+        past = Past(Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named))
+        decision = evaluate(program, facts, past, gate=False)
+        subject = Subject(
+            tenant.number, tenant.tenant_id, id_of(record, feed.feed_id), record.visibility, self._node_key
+        )
+        return follow(subject, _of_rules(decision, mine), program.hashes, now_ms)
+
+
+def _of_rules(decision: Decision, mine: Collection[tuple[str, str]]) -> Decision:
+    """The part of a decision that is of some rules."""
+    effects = tuple(effect for effect in decision.effects if (effect.set, effect.rule) in mine)
+    steps = tuple(step for step in decision.steps if (step.set, step.rule) in mine)
+    return msgspec.structs.replace(decision, effects=effects, steps=steps)
+
+
+def _is_restored(record: Record) -> bool:
+    """Whether a span is a copy of one that has set off what it does already."""
+    origin = origin_of(record)
+    return origin is not None and origin.way == "restore"

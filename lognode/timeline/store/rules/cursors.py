@@ -1,0 +1,40 @@
+"""How far reactions have looked, and what comes next.
+
+Synchronous, for a database thread.
+"""
+
+import sqlite3
+from typing import Final
+
+from lognode.timeline.record import POSITION_MASK, RECORD_COLUMNS, Record, TenantRef, row_of
+from lognode.timeline.state import sealed
+
+_CURSOR: Final = "SELECT position FROM rule_cursors WHERE tenant = ?"
+_FIRST: Final = "SELECT min(row) FROM publications WHERE tenant = ?"
+_NEXT: Final = (
+    f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row WHERE s.row > ? AND s.row < ?"
+    " ORDER BY s.row LIMIT ?"
+)
+
+
+def read_cursor(conn: sqlite3.Connection, tenant: TenantRef) -> int | None:
+    """The position up to which all was looked at; before the first publication where nothing was yet.
+
+    None where nothing was ever published.
+    """
+    found = conn.execute(_CURSOR, (tenant.number,)).fetchone()
+    if found:
+        return int(found[0])
+    first = conn.execute(_FIRST, (tenant.number,)).fetchone()[0]
+    return None if first is None else (first & POSITION_MASK) - 1
+
+
+def next_arrivals(conn: sqlite3.Connection, tenant: TenantRef, position: int, count_max: int) -> list[Record]:
+    """The spans that arrived behind a position, in their order."""
+    bounds = (row_of(tenant.number, position), row_of(tenant.number + 1, 0))
+    return [Record(*row) for row in conn.execute(_NEXT, (*bounds, count_max))]
+
+
+def cursor_row(tenant: TenantRef, position: int) -> list[object]:
+    """The row that says how far it is."""
+    return sealed("rule_cursors", (tenant.number, position))

@@ -1,0 +1,174 @@
+"""Reactions: what committed spans set off, once, whatever happens meanwhile."""
+
+from collections import Counter
+from pathlib import Path as Folder
+from typing import Any
+
+import pytest
+
+from lognode.core.codec import decode_value, encode
+from lognode.core.draft import Draft
+from lognode.core.span import SIMULATED, decode_body, decode_header
+from lognode.engine.service.ruling import reactions as service
+from lognode.engine.service.ruling.reactions import Reactions
+from lognode.rules.document import (
+    Always,
+    Condition,
+    Emit,
+    Equals,
+    Notify,
+    Path,
+    Reject,
+    Rule,
+    RuleSet,
+    Schedule,
+    Template,
+    Window,
+)
+from lognode.rules.evaluation.program import compile_rules
+from lognode.rules.records import FIRED, parse_fired
+from lognode.timeline.agreement.rules.annotations import rules_in
+from lognode.timeline.record import Record
+from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
+
+CLIENT = Path(("data", "client"))
+
+
+def rule(name: str, *actions: Any, condition: Condition | None = None, **said: Any) -> Rule:
+    said = {"kinds": ("login",), **said}
+    return Rule(name, gate=False, actions=actions, condition=condition or Always(), line=1, **said)
+
+
+def reactions(engine: Engine, *rules: Rule, monkeypatch: pytest.MonkeyPatch) -> Reactions:
+    """Reactions by these rules, whatever was published, from the first span on."""
+    held = RuleSet("watch", rules, {}, b"", bytes(32))
+    program = compile_rules([held])
+    monkeypatch.setattr(engine.writer.programs, "program", lambda *_: program)
+    monkeypatch.setattr(engine.writer.programs, "are_there", lambda *_: True)
+    monkeypatch.setattr(service, "read_cursor", lambda *_: 0)
+    return Reactions(engine.store, engine.writer, engine.heads, engine.standings, Wall().world(), engine.keys.public)
+
+
+async def settle(engine: Engine, made: Reactions) -> list[Record]:
+    """All spans once nothing follows any more."""
+    position = -1
+    while position != engine.heads.position(engine.tenant.number):
+        position = engine.heads.position(engine.tenant.number)
+        while await made.react(engine.tenant):
+            pass
+    return await assert_sound(engine)
+
+
+def login(client: str, **said: Any) -> Draft:
+    return Draft(kind="login", data=encode({"client": client}), **said)
+
+
+def kinds(records: list[Record]) -> Counter[str]:
+    return Counter(decode_header(record.header).kind for record in records)
+
+
+async def test_a_reaction_emits_a_span_that_names_its_cause_and_its_rule(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit = Emit("alarm", title=Template(("failed for ", CLIENT)), data={"who": Template((CLIENT,))}, tags=("hot",))
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", emit), monkeypatch=monkeypatch)
+        (receipt,) = await engine.writer.append(engine.tenant, [login("ann")])
+        records = await settle(engine, made)
+        alarm, fired = records[-2:]
+        assert decode_header(alarm.header).caused_by == receipt.id == decode_header(fired.header).caused_by
+        assert alarm.body is not None
+        body = decode_body(alarm.body)
+        assert (body.title, decode_value(body.data), body.tags) == ("failed for ann", {"who": "ann"}, ["hot"])
+        assert rules_in(body.annotations) == {"by": ["watch", "tell"], "hops": 1}
+        assert fired.body is not None
+        told = parse_fired(decode_body(fired.body).data)
+        assert [(one.set, one.rule, one.outcome) for one in told.rules] == [("watch", "tell", "fired")]
+
+
+async def test_each_span_is_reacted_to_once_also_by_whoever_forgot_how_far_it_was(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records: list[Record] = []
+    async with run_engine(tmp_path) as engine:
+        for _ in range(3):
+            made = reactions(engine, rule("tell", Emit("alarm")), monkeypatch=monkeypatch)
+            await engine.writer.append(engine.tenant, [login(str(number)) for number in range(300)])
+            records = await settle(engine, made)
+        assert kinds(records)["alarm"] == kinds(records)[FIRED] == kinds(records)["login"] == 900
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", Emit("alarm")), monkeypatch=monkeypatch)
+        assert len(await settle(engine, made)) == len(records)
+
+
+async def test_spans_that_set_each_other_off_come_to_an_end_that_is_told(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("again", Emit("login")), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann")])
+        records = await settle(engine, made)
+        assert 1 < kinds(records)["login"] < 20
+        last = [record for record in records if decode_header(record.header).kind == FIRED][-1]
+        assert last.body is not None
+        assert "in a row" in parse_fired(decode_body(last.body).data).rules[0].error
+
+
+async def test_a_reaction_counts_what_its_span_knew_and_not_what_came_later(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window("tries", 300_000, CLIENT, ("login",), "count")
+    third = Equals(Path(("windows", "tries")), 3)
+    async with run_engine(tmp_path) as engine:
+        made = reactions(
+            engine, rule("third", Emit("alarm"), condition=third, windows=(window,)), monkeypatch=monkeypatch
+        )
+        receipts = await engine.writer.append(engine.tenant, [login("ann"), login("bob")] * 5)
+        records = await settle(engine, made)
+        causes = [
+            decode_header(record.header).caused_by for record in records if decode_header(record.header).kind == "alarm"
+        ]
+        assert causes == [receipts[4].id, receipts[5].id]
+
+
+async def test_what_is_notified_or_scheduled_is_a_task_in_the_same_transaction(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = Schedule("later", Emit("alarm"), after_ms=60_000)
+    nightly = Schedule("nightly", Notify(None, "good night"), cron="0 3 * * *")
+    async with run_engine(tmp_path) as engine:
+        made = reactions(
+            engine, rule("tell", Notify("pager", Template(("hey ", CLIENT))), later, nightly), monkeypatch=monkeypatch
+        )
+        (receipt,) = await engine.writer.append(engine.tenant, [login("ann")])
+        await settle(engine, made)
+        sql = "SELECT what, cause FROM tasks ORDER BY what"
+        tasks = await engine.store.read(lambda conn: conn.execute(sql).fetchall())
+        assert tasks == [("emit", receipt.id), ("webhook", receipt.id)]
+        found = await engine.store.read(lambda conn: conn.execute("SELECT name, what FROM schedules").fetchall())
+        assert found == [("nightly", "journal")]
+
+
+async def test_trials_set_nothing_off(tmp_path: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", Emit("alarm")), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann", status=SIMULATED)])
+        records = await settle(engine, made)
+        assert kinds(records)["alarm"] == 0
+
+
+async def test_a_span_that_a_gate_rule_refuses_is_told_and_the_others_come(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        made = reactions(
+            engine,
+            rule("tell", Emit("bad"), Emit("good")),
+            Rule("no-bad", gate=True, actions=(Reject("no"),), condition=Always(), line=1, kinds=("bad",)),
+            monkeypatch=monkeypatch,
+        )
+        await engine.writer.append(engine.tenant, [login("ann"), login("bob")])
+        records = await settle(engine, made)
+        assert (kinds(records)["bad"], kinds(records)["good"]) == (0, 2)
+        assert kinds(records)[FIRED] == 3  # two of the reaction; of two refusals in one minute the first
+        assert not await made.react(engine.tenant)
