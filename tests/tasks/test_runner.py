@@ -11,7 +11,7 @@ from lognode.core.codec import decode_value
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
-from lognode.core.limits import TASK_ATTEMPTS_MAX, TASKS_RUNNING_EACH_MAX
+from lognode.core.limits import TASK_ATTEMPTS_MAX, TASKS_RUNNING_EACH_MAX, WEBHOOKS_RUNNING_MAX
 from lognode.core.span import PRIVATE, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.tasks.schedule import Timing, new_schedule, schedule_id
@@ -245,6 +245,20 @@ async def test_a_slow_webhook_holds_up_nothing_else_and_ends_at_its_deadline(tmp
         assert (late.id, late.error) == ((1).to_bytes(16, "big"), "task.late")
         hooks.gate.set()
         await shop.wait_state("done", 101)
+
+
+async def test_a_tenant_whose_webhooks_hang_leaves_room_to_others(tmp_path: Path) -> None:
+    wall = Wall(START_MS)
+    hooks = StubHooks(wall)
+    hooks.gate = trio.Event()
+    async with run_workshop(tmp_path, wall, hooks, ("default", "other")) as shop:
+        await shop.add(*[notice_task(number, Notice("slow")) for number in range(100)])
+        await shop.wait_state("running", WEBHOOKS_RUNNING_MAX // 2)
+        await shop.add(notice_task(500, Notice("ops"))._replace(tenant=1))
+        await shop.wait_state("running", 1, tenant=1)
+        hooks.gate.set()
+        await shop.wait_state("done", 1, tenant=1)
+        await shop.wait_state("done", 100)
 
 
 async def test_a_paused_tenant_begins_nothing_also_after_a_restart_and_others_go_on(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class TaskRows(RuleBasedStateMachine):
         chosen: list[Chosen] = []
 
         def take(due: object) -> list[Chosen]:
-            chosen.extend(choose(due, under_way, KINDS_MAX, self.last))  # type: ignore[arg-type]
+            chosen.extend(choose(due, under_way, KINDS_MAX, self.last, shares=1))  # type: ignore[arg-type]
             return chosen
 
         begun = claim(self.conn, TENANTS, self.now_ms, rooms, set(), take, claimed)

@@ -151,20 +151,32 @@ tenants = st.dictionaries(st.integers(0, 5), st.lists(st.sampled_from(["a", "b"]
 under_way = st.lists(st.builds(Running, st.integers(0, 5), st.sampled_from(["a", "b"])), max_size=10)
 
 
-@given(tenants, under_way, st.integers(-1, 6), st.integers(1, 4), st.integers(1, 12), st.integers(0, 6))
+@given(
+    tenants, under_way, st.integers(-1, 6), st.integers(1, 4), st.integers(1, 12), st.integers(0, 6), st.integers(1, 3)
+)
 def test_no_bound_is_passed_and_no_room_is_left_that_somebody_could_use(
-    waiting: dict[int, list[str]], running: list[Running], last: int, each_max: int, total_max: int, a_max: int
+    waiting: dict[int, list[str]],
+    running: list[Running],
+    last: int,
+    each_max: int,
+    total_max: int,
+    a_max: int,
+    shares: int,
 ) -> None:
     due = {tenant: candidates(kinds) for tenant, kinds in waiting.items()}
     kinds_max = {"a": a_max, "b": 5}
-    chosen = choose(due, running, kinds_max, last, each_max=each_max, total_max=total_max)
+    chosen = choose(due, running, kinds_max, last, each_max=each_max, total_max=total_max, shares=shares)
     assert len(set(chosen)) == len(chosen)
     assert all(each.candidate in due[each.tenant] for each in chosen)
     of_tenant = Counter(task.tenant for task in running)
     of_kind = Counter(task.what for task in running)
+    of_both = Counter(running)
+    share = {what: max(1, most // shares) for what, most in kinds_max.items()}
     for each in chosen:
         of_tenant[each.tenant] += 1
         of_kind[each.candidate.what] += 1
+        of_both[Running(each.tenant, each.candidate.what)] += 1
+        assert of_both[Running(each.tenant, each.candidate.what)] <= share[each.candidate.what]
         assert of_tenant[each.tenant] <= each_max
         assert of_kind[each.candidate.what] <= kinds_max[each.candidate.what]
     assert len(running) + len(chosen) <= max(total_max, len(running))
@@ -172,13 +184,16 @@ def test_no_bound_is_passed_and_no_room_is_left_that_somebody_could_use(
         taken = set(chosen)
         for tenant, queue in due.items():
             left = [each for each in queue if (tenant, each) not in taken]
-            assert of_tenant[tenant] >= each_max or all(of_kind[each.what] >= kinds_max[each.what] for each in left)
+            full = {
+                what: of_kind[what] >= kinds_max[what] or of_both[Running(tenant, what)] >= share[what] for what in "ab"
+            }
+            assert of_tenant[tenant] >= each_max or all(full[each.what] for each in left)
 
 
 @given(st.dictionaries(st.integers(0, 5), st.integers(1, 30), min_size=2), st.integers(-1, 6), st.integers(1, 20))
 def test_tenants_that_want_the_same_get_the_same_but_for_one(wanted: dict[int, int], last: int, room: int) -> None:
     due = {tenant: candidates(["a"] * count) for tenant, count in wanted.items()}
-    chosen = choose(due, [], {"a": 100}, last, each_max=100, total_max=room)
+    chosen = choose(due, [], {"a": 100}, last, each_max=100, total_max=room, shares=1)
     got = Counter(dict.fromkeys(wanted, 0))
     got.update(each.tenant for each in chosen)
     for tenant, count in got.items():
@@ -204,5 +219,5 @@ def test_within_a_tenant_the_lowest_priority_goes_first_then_what_was_ready_firs
 
 def test_a_kind_without_room_holds_up_no_other() -> None:
     due = {0: candidates(["slow"] * 9 + ["quick"])}
-    chosen = choose(due, [], {"slow": 2, "quick": 5}, -1)
+    chosen = choose(due, [], {"slow": 4, "quick": 5}, -1)
     assert [each.candidate.what for each in chosen] == ["slow", "slow", "quick"]

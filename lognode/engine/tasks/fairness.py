@@ -1,14 +1,15 @@
 """Which of the tasks that are due begin now.
 
-Pure. Invariants: no tenant waits while one with more tasks under way is served, unless what it waits for has no room;
+Pure. Invariants: no tenant has more than its share of the room for any kind, so that one whose webhooks hang leaves
+room to others; no tenant waits while one with more tasks under way is served, unless what it waits for has no room;
 within a tenant the lowest priority number goes first, then what was ready first.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from lognode.core.limits import TASKS_RUNNING_EACH_MAX, TASKS_RUNNING_MAX
+from lognode.core.limits import TASKS_RUNNING_EACH_MAX, TASKS_RUNNING_MAX, TENANT_SHARES
 
 
 class Candidate(NamedTuple):
@@ -42,24 +43,33 @@ def choose(
     *,
     each_max: int = TASKS_RUNNING_EACH_MAX,
     total_max: int = TASKS_RUNNING_MAX,
+    shares: int = TENANT_SHARES,
 ) -> list[Chosen]:
     """The tasks that begin, in that order.
 
-    `due` are those of each tenant; `kinds_max` bounds those of one kind that are under way at once, as `each_max` does
-    those of one tenant. The tenant with the fewest under way comes first, of several the next one behind `last`, by
-    their numbers, around.
+    `due` are those of each tenant; `kinds_max` bounds those of one kind that are under way at once, of which a tenant
+    has one of so many `shares`, but one at least; `each_max` bounds those of one tenant. The tenant with the fewest
+    under way comes first, of several the next one behind `last`, by their numbers, around.
     """
     running = list(running)
     by_tenant = Counter(task.tenant for task in running)
     by_kind = Counter(task.what for task in running)
+    by_both = Counter(running)
     queues = {tenant: sorted(candidates) for tenant, candidates in due.items()}
     chosen: list[Chosen] = []
     total = len(running)
+
+    def able_to_begin(tenant: int) -> Callable[[str], bool]:
+        """Whether one more of a kind may begin for a tenant."""
+        return lambda what: (
+            by_kind[what] < kinds_max[what] and by_both[Running(tenant, what)] < max(1, kinds_max[what] // shares)
+        )
+
     while total < total_max:
         able = [
             (by_tenant[tenant], tenant <= last, tenant, at)
             for tenant, queue in queues.items()
-            if by_tenant[tenant] < each_max and (at := _first(queue, by_kind, kinds_max)) is not None
+            if by_tenant[tenant] < each_max and (at := _first(queue, able_to_begin(tenant))) is not None
         ]
         if not able:
             break
@@ -68,10 +78,11 @@ def choose(
         chosen.append(Chosen(last, candidate))
         by_tenant[last] += 1
         by_kind[candidate.what] += 1
+        by_both[Running(last, candidate.what)] += 1
         total += 1
     return chosen
 
 
-def _first(queue: Sequence[Candidate], by_kind: Mapping[str, int], kinds_max: Mapping[str, int]) -> int | None:
+def _first(queue: Sequence[Candidate], is_able: Callable[[str], bool]) -> int | None:
     """The place of the first candidate whose kind has room."""
-    return next((at for at, each in enumerate(queue) if by_kind.get(each.what, 0) < kinds_max[each.what]), None)
+    return next((at for at, each in enumerate(queue) if is_able(each.what)), None)
