@@ -52,16 +52,19 @@ def search(feed: FeedId, differs: int, pull: PullFrom) -> Search:
 
 
 def hear_others(feed: FeedId, start: int, pull: PullFrom) -> Search:
-    """The place where the histories of a feed part that a peer says forks at `start`, once its proof is kept.
+    """The place where the histories of a feed part that a peer says forks at `start`, once all proofs are kept.
 
-    None where what the peer gives from there on is no other history than the one held.
+    The first of several. None where what the peer gives from there on is no other history than the one held.
     """
     ranges = yield from pull(feed, start)
-    for at, part in enumerate(ranges):
-        weighed = (yield Weigh(part)) if part.start == start else None
-        if isinstance(weighed, Weighed) and weighed.verdict == "forked":
-            return (yield from _kept(_following(ranges[at:])))
-    return None
+    found: Weighed | None = None
+    for at in [at for at, part in enumerate(ranges) if part.start == start]:
+        history = _following(ranges[at:])
+        weighed = yield from _walk(history, start)
+        if weighed is not None and weighed.verdict == "forked":
+            kept = yield from _kept([part for part in history if part.stop > weighed.seq])
+            found = kept if kept and (found is None or kept.seq < found.seq) else found
+    return found
 
 
 def hear_own(feed: FeedId, start: int, pull: PullFrom) -> Generator[Step, Reply, None]:

@@ -78,6 +78,28 @@ def test_who_knows_a_fork_and_may_not_tell_hands_the_other_history_to_who_dials(
     assert no_damage(writer)
 
 
+def test_of_several_histories_that_are_handed_on_each_is_looked_at() -> None:
+    """What comes first parts where the fork is known already, and the one behind it earlier."""
+    founder = Founder()
+    one = founder.member(2)
+    for _ in range(4):
+        one.write()
+    third = twin(one)
+    for _ in range(3):
+        one.write("one")
+        third.write("third")
+    other = twin(one)
+    one.write("one")
+    other.write("other")
+    writer, observer = node_with(founder, one), node_with(founder, third)
+    for node in (writer, observer):
+        run(node, node_with(founder, other))
+    assert [found(node) for node in (writer, observer)] == [{one.feed_id: 8}, {one.feed_id: 5}]
+    run(writer, observer)
+    assert found(writer) == {one.feed_id: 5}
+    assert writer.clock() == observer.clock()
+
+
 def test_who_says_that_a_feed_forks_and_shows_nothing_accuses_nobody() -> None:
     fork = Fork(5, (4, 9))
     observer, liar = node_with(fork.founder, fork.one), node_with(fork.founder, fork.other)
