@@ -101,7 +101,6 @@ class Simulation:
             Liar(self.random.randrange(1, scenario.nodes), scenario.liar, self.random) if scenario.liar else None
         )
         self.acknowledged: dict[SpanId, tuple[Machine, int]] = {}  # who wrote it, and for whom
-        self.put_back = set[bytes]()  # keys of machines that went on from a backup
         self.rewound = set[SpanId]()  # those that a disk once held and does not any longer
         self.lost = set[tuple[FeedId, int]]()  # entries that a disk once held and did not hold once it was put back
         self.looks: list[Look] = []
@@ -221,7 +220,6 @@ class Simulation:
     def note_put_back(self, machine: Machine) -> None:
         """A machine's disk is of an earlier time: what it wrote since then may be nowhere."""
         self.looks = [look for look in self.looks if look.machine is not machine]
-        self.put_back.add(machine.keys.public)
         self.lost.update(self.truth.written_beyond(machine.keys.public, machine.disk.conn))
         self.rewound.update(span for span, (author, _) in self.acknowledged.items() if author is machine)
 

@@ -39,6 +39,8 @@ REGRESSIONS: Final = [
     Scenario(25400, 5, copies=True),  # by way of a newer backup
     # What a node had forgotten behind a fork, others had, and it never asked for it.
     Scenario(20787, 3, copies=True),
+    # An observer held the third history of a feed, which parts earlier than the two that the others know.
+    Scenario(32052, 4, "forks", recoveries=True, copies=True),
     # One with a clock that ran ahead let somebody in, who began long before that.
     Scenario(35376, 3, copies=True),
     # A removed node was dialled, and held what its caller had forgotten.

@@ -175,15 +175,13 @@ class Checks:
     def _check_looks(self) -> None:
         """What was settled stayed so, but for feeds that were cut or forked, and for nodes that run twice.
 
-        Nor does it hold for one that forgot how late it had been, and whose clock is behind; nor for what a node had
-        written that a backup does not hold: where it comes back, from others or from a newer backup, it counts where it
-        was. Nor for feeds that begin before what their node wrote, or before its admission: whose clock was ahead there
-        cannot know all that others hold now.
+        Nor does it hold for what a node had written that a backup does not hold: where it comes back, from others or
+        from a newer backup, it counts where it was. Nor for feeds that begin before what their node once wrote, or
+        before its admission: whose clock was ahead there, or who forgot, cannot know all that others hold now.
         """
         machine, world = self._honest[0], self._world
         keys = [other.keys.public for other in world.machines]
         unsure = {key for key in keys if keys.count(key) > 1}
-        unsure |= {other.keys.public for other in world.machines if other.skew_ms < 0} & world.put_back
         forked = {world.truth.authors[feed] for feed in self._final.forks}
         for look in self._world.looks:
             if look.machine not in self._honest:

@@ -24,7 +24,6 @@ _HELD: Final = (
 )
 _FEED: Final = "SELECT feed_id, node_key, own FROM feeds WHERE feed = ?"
 _NEWEST: Final = "SELECT max(hlc) FROM spans WHERE feed <> ? AND hlc < ?"
-_OWN: Final = "SELECT max(hlc) FROM spans JOIN feeds USING (feed) WHERE own AND feed <> ?"
 _WRITTEN: Final = "SELECT seq, hlc, name FROM spans JOIN kinds USING (kind) WHERE feed = ? AND seq >= ? ORDER BY seq"
 
 R = TypeVar("R")
@@ -76,7 +75,7 @@ class Truth:
         self.commits: defaultdict[FeedId, list[Commit]] = defaultdict(list)
         self.authors: dict[FeedId, bytes] = {}
         self.forks: dict[FeedId, int] = {}  # feeds with two histories, and who signed the second
-        self.early = set[FeedId]()  # feeds that begin before what their node had written, or before its admission
+        self.early = set[FeedId]()  # feeds that begin before what their node once wrote, or before its admission
         self.data_commits = 0
         self.faults: list[str] = []
         self._roots: defaultdict[FeedId, dict[int, bytes]] = defaultdict(dict)
@@ -114,7 +113,7 @@ class Truth:
     def _note(self, watched: Watched, conn: sqlite3.Connection, place: Place, held: Sequence[Held]) -> None:
         number, feed, start, stop = place
         written = conn.execute(_WRITTEN, (number, start)).fetchall()
-        if start == 0 and held:  # else it founds the tenant
+        if start == 0 and held and not self.commits[feed]:  # else it founds the tenant, or gets back what was written
             self._judge_opening(watched, conn, place, written[0][1])
         self.data_commits += any(kind != MERGE for _, _, kind in written)
         horizon_ms = watched.now_ms() + CLOCK_AHEAD_MS_MAX
@@ -141,9 +140,10 @@ class Truth:
         beyond = hlc_from_ms(watched.now_ms() + CLOCK_AHEAD_MS_MAX)
         if hlc < (conn.execute(_NEWEST, (place.number, beyond)).fetchone()[0] or 0):
             self.faults.append(f"{watched.name} opens a feed before what it knows")
-        member = watched.membership().members.get(self.authors[place.feed])
-        admitted = int.from_bytes(member.admission[:8]) if member else 0
-        if hlc < max(admitted, conn.execute(_OWN, (place.number,)).fetchone()[0] or 0):
+        key = self.authors[place.feed]
+        member = watched.membership().members.get(key)
+        written = [one.last_ms for feed, author in self.authors.items() if author == key for one in self.commits[feed]]
+        if hlc_ms(hlc) <= max(written, default=0) or (member and hlc < int.from_bytes(member.admission[:8])):
             self.early.add(place.feed)
 
     def _judge_merges(self, watched: Watched, node_key: bytes, plan: WritePlan) -> None:
