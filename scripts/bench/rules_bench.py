@@ -4,6 +4,7 @@ Processor time, not the clock: other programs of the machine are no part of a fi
 evaluation, as they are for each span, so decoding is counted where a rule reads what has to be decoded.
 """
 
+import gc
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from figure import Figure
 
 from lognode.core.draft import Draft
 from lognode.core.ids import LogLine
+from lognode.core.limits import GC_OBJECTS
 from lognode.core.span import Header, encode_body
 from lognode.rules.conditions.cel.expression import BadExpression, compile_expression
 from lognode.rules.document import (
@@ -60,6 +62,8 @@ NO_PAST: Final = NoPast()
 
 def rules(folder: File, spans: int, runs: int) -> Iterator[Figure]:  # noqa: ARG001 - as all benchmarks are called
     """How many spans a second are judged, and how long one may take."""
+    gc.freeze()
+    gc.set_threshold(GC_OBJECTS, *gc.get_threshold()[1:])  # as a daemon does
     forms: list[tuple[str, Callable[[int], Condition]]] = [
         ("three conditions", three_conditions),
         ("a CEL expression", lambda place: Cel(f"data.n > {100 + place} && data.method == 'GET'")),
