@@ -11,6 +11,7 @@ from lognode.core.draft import Draft, idem_key
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.service.ruling.rejected import RejectionTeller
+from lognode.engine.service.writing.rehearsal import Rehearsal
 from lognode.rules.document import (
     Action,
     AddTag,
@@ -175,3 +176,20 @@ async def test_plain_allows_and_kinds_without_rules_leave_no_trace(
         records = await assert_sound(engine)
         assert len(records) == 2 + len(receipts)
         assert all(decode_body(record.body).annotations == b"" for record in records[2:] if record.body)
+
+
+async def test_a_rehearsal_foretells_what_rules_refuse_and_tells_nobody(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window("tries", 300_000, CLIENT, ("login",), "count")
+    too_many = rule("many", GreaterThan(Path(("windows", "tries")), 3), Reject("enough"), windows=(window,))
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, too_many, monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann")])
+        before = await assert_sound(engine)
+        found, refused = await Rehearsal(engine.store, engine.writer, engine.tenant).append([login("ann")] * 5)
+        assert (len(found), refused and refused.code) == (2, "rule.rejected")
+        assert await assert_sound(engine) == before
+        with pytest.raises(AppendStopped) as stopped:
+            await engine.writer.append(engine.tenant, [login("ann")] * 5)
+        assert len(stopped.value.receipts) == len(found)

@@ -86,7 +86,9 @@ async def _append_one(caller: Caller, media: str, key: str | None, *, is_dry: bo
     draft, own_key = _PARSERS[media](await body.read(DRAFT_LINE_BYTES_MAX))
     draft = Admission(caller).admit(draft, own_key or key)
     if is_dry:
-        duplicates, refused = await Rehearsal(caller.services.store, caller.tenant).append([draft])
+        duplicates, refused = await Rehearsal(caller.services.store, caller.services.writer, caller.tenant).append(
+            [draft]
+        )
         if refused is not None:
             raise refused
         summary = UploadJson(1, 1 - sum(duplicates), sum(duplicates), None, None, 0, dry_run=True)
@@ -103,7 +105,7 @@ async def _append_stream(
 ) -> Response:
     if runs is not None and is_dry:
         raise CallerError("filter.invalid", "a dry run has no receipts", place="receipts")
-    rehearsal = Rehearsal(caller.services.store, caller.tenant) if is_dry else None
+    rehearsal = Rehearsal(caller.services.store, caller.services.writer, caller.tenant) if is_dry else None
     body: Any = request.body
     result = await Upload(caller, key, is_gzip=is_gzip, runs=runs, rehearsal=rehearsal).run(body)
     status = 201 if result.appended and not is_dry else 200

@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 import trio
 
+from lognode.core.access import Level
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, LognodeError, NodeFault, PeerError
 from lognode.core.ids import SpanId, TenantId, b32encode
@@ -128,6 +129,17 @@ class Writer:
         """
         self._check_running()
         return await self._intake.take(tenant, ranges, foretold)
+
+    async def rehearse(self, tenant: TenantRef, drafts: Sequence[Draft]) -> tuple[int, CallerError | None]:
+        """How many drafts gate rules would let pass, and why not the next; nothing is written. Raises NodeFault."""
+        found: list[tuple[int, CallerError | None]] = []
+
+        async def judge() -> None:
+            state, level = await self._ledger.state(tenant), await self._level(tenant)
+            found.append(await self.gate.rehearse(state, drafts, level, self._world.now_ms()))
+
+        await self._take_turn(Turn(tenant, judge))
+        return found[0]
 
     async def append_control(
         self,
@@ -303,7 +315,7 @@ class Writer:
             self._log_keys[feed.number] = self._keys.log_key(feed.feed_id)
         merge, now_ms = await self.news.merge(tenant), self._world.now_ms()
         chosen = choose([[merge.draft], *calls] if merge else calls, known, self._store.feeds)
-        level = (await self._ledger.book(tenant)).members.level(self._keys.public)
+        level = await self._level(tenant)
         plan = plan_chosen(
             state,
             await self._ledger.numbers(),
@@ -314,6 +326,10 @@ class Writer:
         )
         self._ledger.use_up(plan.numbers)
         return with_merge(plan, merge, self._keys.public) if merge else plan
+
+    async def _level(self, tenant: TenantRef) -> Level:
+        """What this node may do in a tenant."""
+        return (await self._ledger.book(tenant)).members.level(self._keys.public)
 
     async def _merge(self, tenant: TenantRef, written: list[TenantRef]) -> None:
         """Write a merge alone, if one is due; then the tenant is put into `written`."""

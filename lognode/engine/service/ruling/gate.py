@@ -6,16 +6,18 @@ so that whoever holds its feed can judge it again.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from lognode.core.access import Level
+from lognode.core.draft import Draft
+from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, LogLine
 from lognode.core.limits import SIZE_MAX
 from lognode.core.span import is_reserved
 from lognode.engine.commit import Chosen, first_hlc
 from lognode.engine.ruling.gating import pass_gate
-from lognode.engine.ruling.judging import Judging
+from lognode.engine.ruling.judging import Judging, Teller
 from lognode.engine.ruling.rejections import Rejecting, Rejections
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.ruling.past import Ground, Past
@@ -66,7 +68,26 @@ class Gate:
         if not self._programs.are_there(state.tenant) or all(is_reserved(draft.kind) for draft in chosen.drafts):
             return chosen
         author = Author(self._node, level.name.lower())
-        return await self._store.write(self._judge, state, chosen, merged, author, now_ms)
+
+        def tell(reason: Effect, actor: LogLine | None, fired: Fired) -> Fired | None:
+            return self.rejections.tell(Rejecting(state.tenant.number, reason.set, reason.rule, actor), now_ms, fired)
+
+        passed, verdicts = await self._store.write(self._judge, state, chosen, merged, author, now_ms, tell)
+        self._meters.count_judged(verdicts)
+        return passed
+
+    async def rehearse(
+        self, state: TenantState, drafts: Sequence[Draft], level: Level, now_ms: int
+    ) -> tuple[int, CallerError | None]:
+        """How many drafts would pass, were they written now, and why the next would not; nobody is told.
+
+        Raises NodeFault("database.damaged").
+        """
+        if state.head is None or not self._programs.are_there(state.tenant):
+            return len(drafts), None
+        chosen, author = Chosen(list(drafts), [range(len(drafts))], [None]), Author(self._node, level.name.lower())
+        passed, _ = await self._store.write(self._judge, state, chosen, (), author, now_ms, None)
+        return len(passed.places[0]), passed.errors[0]
 
     def _judge(
         self,
@@ -76,21 +97,16 @@ class Gate:
         merged: Sequence[Merged],
         author: Author,
         now_ms: int,
-    ) -> Chosen:
+        tell: Teller | None,
+    ) -> tuple[Chosen, Mapping[str, int]]:
         tenant, named = state.tenant, self._named(conn, state)
         self._add(state, merged)
         program = self._programs.program(conn, tenant, named)
         if program is None or not program.has_gates:
-            return chosen
+            return chosen, {}
         past = Past(Ground(conn, tenant, self._store.feeds, state.kinds, named))
-
-        def tell(reason: Effect, actor: LogLine | None, fired: Fired) -> Fired | None:
-            return self.rejections.tell(Rejecting(tenant.number, reason.set, reason.rule, actor), now_ms, fired)
-
         judging = Judging(program, past, author, first_hlc(state, now_ms), tell)
-        passed = pass_gate(chosen, judging.judge)
-        self._meters.count_judged(judging.verdicts)
-        return passed
+        return pass_gate(chosen, judging.judge), judging.verdicts
 
     def _add(self, state: TenantState, merged: Sequence[Merged]) -> None:
         """Take note of what the commit names before its drafts, where anybody has asked before."""
