@@ -53,7 +53,7 @@ def task_rows(tasks: Sequence[Task]) -> dict[str, list[Any]]:
 
 
 def schedule_rows(schedules: Sequence[Schedule]) -> dict[str, list[Any]]:
-    """The rows of schedules, as a commit holds them beside its spans; one that is there already stays."""
+    """The rows of schedules, as a commit holds them beside its spans; they replace others of their names."""
     return {SCHEDULES: list(chain.from_iterable(sealed(SCHEDULES, schedule) for schedule in schedules))}
 
 

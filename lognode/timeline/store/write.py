@@ -63,7 +63,16 @@ _CLAUSES = {
         "seal = excluded.seal "
         "WHERE state = 'running' AND run = excluded.run AND excluded.state <> 'waiting'"
     ),
-    "schedules": " ON CONFLICT DO NOTHING",
+    # A schedule gives way to another of its name, unless somebody paused it; one that says the same goes on as it is.
+    "schedules": (
+        " ON CONFLICT DO UPDATE SET what = excluded.what, payload = excluded.payload, cron = excluded.cron, "
+        "interval_ms = excluded.interval_ms, from_ms = excluded.from_ms, missed = excluded.missed, "
+        "priority = excluded.priority, patience_ms = excluded.patience_ms, created_ms = excluded.created_ms, "
+        "handled_ms = excluded.handled_ms, next_ms = excluded.next_ms, runs = excluded.runs, cause = excluded.cause, "
+        "seal = excluded.seal WHERE paused = 0 AND (what, payload, missed, priority, cron, interval_ms, patience_ms) "
+        "IS NOT (excluded.what, excluded.payload, excluded.missed, excluded.priority, excluded.cron, "
+        "excluded.interval_ms, excluded.patience_ms)"
+    ),
     "rule_cursors": " ON CONFLICT DO UPDATE SET position = excluded.position, seal = excluded.seal",
 }
 
