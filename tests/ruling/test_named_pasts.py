@@ -1,6 +1,9 @@
 """What a node had named before a span: the past that rules decide by, whole with the feed of the span alone."""
 
-from lognode.timeline.store.rules.pasts import named_past
+import sqlite3
+
+from lognode.timeline.record import RECORD_COLUMNS, Record
+from lognode.timeline.store.rules.pasts import Pasts, named_past
 from lognode.timeline.store.write import load_feeds
 from tests.engine.receivers import Receiver
 from tests.engine.tenants import Founder
@@ -60,3 +63,45 @@ def test_earlier_epochs_of_the_node_are_in_it_and_what_their_merges_name() -> No
         number[one.feed_id]: one.head[1],
         number[founder.feed_id]: founder.head[1],
     }
+
+
+def records_of(conn: sqlite3.Connection, feed: int) -> list[Record]:
+    sql = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row WHERE s.feed = ? ORDER BY s.seq"
+    return [Record(*row) for row in conn.execute(sql, (feed,))]
+
+
+def test_whoever_follows_a_feed_from_its_opening_on_knows_what_earlier_epochs_named() -> None:
+    founder = Founder()
+    one = founder.member(2)
+    one.merge(founder.head)
+    later = Pen(one.keys, founder.tenant, [one.opening], number=1, parent=one.head)
+    later.write()
+    later.write()
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), one.range(), later.range())
+    feeds = {feed.number: feed for feed in load_feeds(node.conn)}
+    number = {feed.feed_id: feed.number for feed in feeds.values()}[later.feed_id]
+    pasts = Pasts()
+    for record in records_of(node.conn, number):
+        named = pasts.before(node.conn, feeds, record, feeds[number])
+        assert named == named_past(node.conn, feeds, number, record.seq)
+
+
+def test_what_a_node_named_before_it_came_here_is_known_once_it_does() -> None:
+    founder = Founder()
+    one, other = founder.member(2), founder.member(3)
+    one.merge(founder.head, other.head)
+    one.write()
+    one.write()
+    node = Receiver(founder.tenant)
+    node.take(founder.range(), one.range())
+    feeds = {feed.number: feed for feed in load_feeds(node.conn)}
+    number = {feed.feed_id: feed.number for feed in feeds.values()}[one.feed_id]
+    pasts = Pasts()
+    early, late = records_of(node.conn, number)[2:4]
+    pasts.before(node.conn, feeds, early, feeds[number])
+    assert not pasts.is_whole(node.conn, feeds[number])
+    node.take(other.range())
+    feeds = {feed.number: feed for feed in load_feeds(node.conn)}
+    assert pasts.before(node.conn, feeds, late, feeds[number]) == named_past(node.conn, feeds, number, late.seq)
+    assert pasts.is_whole(node.conn, feeds[number])

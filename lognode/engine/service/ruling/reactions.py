@@ -32,7 +32,7 @@ from lognode.timeline.members import Membership
 from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of, header_of, id_of, origin_of
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.rules.cursors import cursor_row, next_arrivals, read_cursor
-from lognode.timeline.store.rules.pasts import Pasts, is_whole
+from lognode.timeline.store.rules.pasts import Pasts
 from lognode.timeline.store.rules.windows import load_kinds
 
 _log = structlog.get_logger(__name__)
@@ -173,7 +173,8 @@ class Reactions:
         mine = {(ready.set, ready.rule.id) for ready in rules if feed.own or ready.rule.run == "each"}
         if program is None or not mine or _is_restored(record):
             return _NOTHING
-        if not feed.own and not is_whole(conn, named) and not self._patience.is_over(tenant.number, record.position):
+        is_whole = feed.own or self._pasts.is_whole(conn, feed)
+        if not is_whole and not self._patience.is_over(tenant.number, record.position):
             return None
         facts = facts_of(record, feed, members.level(feed.node_key).name.lower())
         past = Past(Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named))

@@ -27,20 +27,27 @@ def named_past(conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], feed: int
 
     Of other feeds that are not held it says nothing.
     """
+    return _walk(conn, feeds, feed, seq)[0]
+
+
+def _walk(conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], feed: int, seq: int) -> tuple[dict[int, int], bool]:
+    """The named past, and whether all feeds that are named are held."""
     held = {FeedId(ref.feed_id): ref for ref in list(feeds.values()) if ref.tenant == feeds[feed].tenant}
     named: dict[int, int] = {feed: seq}
+    is_known = True
     epochs = [feed]
     for epoch in epochs:
         for other, size in conn.execute(_NAMED, (epoch, named[epoch])).fetchall():
             ref = held.get(FeedId(other))
             if ref is None:
+                is_known = False
                 continue
             is_own = ref.node_key == feeds[feed].node_key
             if is_own and ref.number not in named and len(epochs) < _EPOCHS_MAX:
                 epochs.append(ref.number)
             if size > named.get(ref.number, 0) and ref.number != feed:
                 named[ref.number] = size
-    return named
+    return named, is_known
 
 
 class Pasts:
@@ -48,24 +55,51 @@ class Pasts:
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, dict[int, int]] = OrderedDict()  # feed -> its past so far, with all before `seq`
+        self._lacking: dict[int, int] = {}  # of these, those that name what is not held, and how many feeds were then
 
     def before(
         self, conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], record: Record, feed: FeedRef
     ) -> dict[int, int]:
         """The named past of a stored span; the next call may change it. Raises NodeFault("database.damaged")."""
         number, known = feed.number, self._known.pop(feed.number, None)
-        if known is None or known[number] > record.seq:
-            known = named_past(conn, feeds, number, record.seq)
-        elif known[number] < record.seq:
-            for other, size in conn.execute(_MORE, (number, known[number], record.seq)):
-                ref = next((one for one in list(feeds.values()) if one.feed_id == other), None)
-                if ref is not None and ref.tenant == feed.tenant:
-                    known[ref.number] = max(known.get(ref.number, 0), size)
-            known[number] = record.seq
+        if known is None or not self._goes_on(conn, feeds, record, feed, known):
+            known, is_known = _walk(conn, feeds, number, record.seq)
+            self._lacking.pop(number, None)
+            if not is_known:
+                self._lacking[number] = len(feeds)
         self._known[number] = known
         if len(self._known) > _KEPT_MAX:
-            self._known.popitem(last=False)
+            self._lacking.pop(self._known.popitem(last=False)[0], None)
         return known
+
+    def _goes_on(
+        self,
+        conn: sqlite3.Connection,
+        feeds: Mapping[int, FeedRef],
+        record: Record,
+        feed: FeedRef,
+        known: dict[int, int],
+    ) -> bool:
+        """Whether a past was carried on to a span; if not, it has to be found anew."""
+        number = feed.number
+        # What was not held may be by now.
+        if known[number] > record.seq or self._lacking.get(number, len(feeds)) != len(feeds):
+            return False
+        if known[number] < record.seq:
+            for other, size in conn.execute(_MORE, (number, known[number], record.seq)):
+                ref = next((one for one in list(feeds.values()) if one.feed_id == other), None)
+                if ref is None or ref.tenant != feed.tenant:
+                    self._lacking[number] = len(feeds)
+                    continue
+                if ref.node_key == feed.node_key and size > known.get(ref.number, 0):
+                    return False  # an earlier epoch names more than itself
+                known[ref.number] = max(known.get(ref.number, 0), size)
+            known[number] = record.seq
+        return True
+
+    def is_whole(self, conn: sqlite3.Connection, feed: FeedRef) -> bool:
+        """Whether all is held that the past names which was last asked for in a feed."""
+        return feed.number not in self._lacking and is_whole(conn, self._known[feed.number])
 
 
 def is_whole(conn: sqlite3.Connection, named: Named) -> bool:
