@@ -368,6 +368,10 @@ WINDOW_FILL_SPANS: Final = 4096  # that are put into a window in one transaction
 WINDOW_SPANS_MAX: Final = 10_000  # in one window under one key; beyond, the rule fails, since each is looked at
 REJECTIONS_GATHERED_MAX: Final = 4096  # rules and actors whose rejections are counted for a minute
 LAST_TRIED_MAX: Final = 256  # newest spans about a subject among which the last one that is named is looked for
+LOOKED_SPANS_MAX: Final = 100_000  # of one window that are looked at to recheck a decision, some seconds
+FOLLOWERS_LOOKED_MAX: Final = 4096  # spans that name one as their cause, among which a recheck looks for firings
+TRIAL_SPANS: Final = 128  # that rules on trial judge in one go of a reader's thread
+TRIAL_CHAIN_MAX: Final = 1000  # spans that are followed from one in a trial, each emitted for another
 
 # Reactions.
 REACTION_SPANS: Final = 256  # that are looked at in one go of the database's thread

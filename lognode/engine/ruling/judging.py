@@ -63,7 +63,7 @@ class Judging:
         facts = self._facts(draft, before)
         decision = evaluate(self._program, facts, self._past, gate=True)
         self.verdicts[decision.verdict] += 1
-        judged = self._outcome(draft, decision)
+        judged = self.outcome(draft, decision)
         if self._is_noted and judged.draft is not None:
             self._past.note(facts if judged.draft is draft else self._facts(judged.draft, before), self._windows)
         return judged
@@ -71,7 +71,8 @@ class Judging:
     def _facts(self, draft: Draft, before: int) -> Facts:
         return Facts.of_draft(draft, self._author, hlc=self._hlc + before)
 
-    def _outcome(self, draft: Draft, decision: Decision) -> Judged:
+    def outcome(self, draft: Draft, decision: Decision) -> Judged:
+        """What a draft comes to by a decision about it."""
         refusal = self._refusal(draft, decision)
         firing = self._firing(draft, decision, is_refused=refusal is not None) if is_told(decision) else None
         if refusal is not None:

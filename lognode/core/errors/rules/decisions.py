@@ -21,4 +21,12 @@ ROWS: Final[tuple[Row, ...]] = (
         "Waits for approval",
         "Nothing is written until enough people have approved.",
     ),
+    (
+        "rule.unclear",
+        "caller",
+        409,
+        False,
+        "Not enough is held to tell",
+        "Ask a node that holds the span's body; 'lognode show' says whether this one does.",
+    ),
 )

@@ -6,7 +6,7 @@ Synchronous, for the database's thread. Invariant: whoever asks about a stored s
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from lognode.rules.evaluation.facts import Facts, Writer
 from lognode.rules.evaluation.samples import Sample, extract
 from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of
 from lognode.timeline.store.rules.subjects import newest_about
-from lognode.timeline.store.rules.windows import Entry, Measure, fill_window, spans_within
+from lognode.timeline.store.rules.windows import Entry, Measure, Measured, fill_window, spans_within
 
 
 class Ground(NamedTuple):
@@ -58,12 +58,7 @@ class Past:
             for one in self._samples.get((window.digest, sample.key), ())
             if start_ms < one.at_ms <= sample.at_ms
         ]
-        if window.measure == "distinct":
-            return len({*values} - {sample.value})
-        if window.measure == "count":
-            return len(values)
-        numbers = [value for value in values if value is not None and not isinstance(value, bytes)]
-        return sum(numbers) if all(isinstance(number, int) for number in numbers) else fsum(numbers)
+        return measured(window, sample, values)
 
     def last(self, last: Last, subject: str) -> Facts | None:
         """The newest span of these kinds about a subject. Raises NodeFault("database.damaged")."""
@@ -93,6 +88,16 @@ class Past:
             return Entry(found.key, found.at_ms, found.value) if found else None
 
         return measure
+
+
+def measured(window: Window, sample: Sample, values: Sequence[Measured]) -> int | float:
+    """What the values of a window come to for whoever adds a sample, as rules.evaluation.context.Context says."""
+    if window.measure == "distinct":
+        return len({*values} - {sample.value})
+    if window.measure == "count":
+        return len(values)
+    numbers = [value for value in values if value is not None and not isinstance(value, bytes)]
+    return sum(numbers) if all(isinstance(number, int) for number in numbers) else fsum(numbers)
 
 
 def facts_of(record: Record, feed: FeedRef, level: str = "") -> Facts:

@@ -1,0 +1,1 @@
+"""What rules decided, looked at afterwards, from what is stored."""
