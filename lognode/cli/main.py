@@ -38,6 +38,7 @@ from lognode.cli.commands.federation.peers import peers
 from lognode.cli.commands.federation.sync import sync, sync_status
 from lognode.cli.commands.keeping.backup import backup_create, backup_restore, backup_verify
 from lognode.cli.commands.keeping.bundle import bundle_create, bundle_import, bundle_verify
+from lognode.cli.commands.rules.hindsight import rule_recheck, rule_test, why_not
 from lognode.cli.commands.rules.publishing import (
     rule_check,
     rule_diff,
@@ -129,7 +130,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
         "config": Family("Show or check the settings.", {"show": config_show, "check": config_check}),
     },
     "Recording": {"append": append, "import": import_file},
-    "Reading": {"log": log, "tail": tail, "show": show, "why": why, "relation": relation},
+    "Reading": {"log": log, "tail": tail, "show": show, "why": why, "why-not": why_not, "relation": relation},
     "Checking": {
         "verify": verify,
         "prove": prove,
@@ -206,15 +207,17 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
     },
     "Rules": {
         "rule": Family(
-            "Check, publish, list, show, compare or disable rule sets.",
+            "Check, try, publish, list, show, compare or disable rule sets.",
             {
                 "check": rule_check,
+                "test": rule_test,
                 "publish": rule_publish,
                 "list": rule_list,
                 "show": rule_show,
                 "diff": rule_diff,
                 "disable": rule_disable,
                 "rollback": rule_rollback,
+                "recheck": rule_recheck,
             },
         ),
     },

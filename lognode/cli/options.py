@@ -61,7 +61,8 @@ def parse_moment(text: str, now: datetime) -> datetime:
         raise ValueError(f"{text!r:.80} is no time; write 2h, 3d, 2026-01-31 or 2026-01-31T12:00:00Z") from None
 
 
-def _moment(_type: Any, tokens: Sequence[Token]) -> datetime:
+def moment(_type: Any, tokens: Sequence[Token]) -> datetime:
+    """What converts an option to a time, as cyclopts calls it. Raises ValueError."""
     return parse_moment(tokens[0].value, datetime.now(UTC))
 
 
@@ -200,9 +201,9 @@ class Which:
     """With this status."""
     visibility: Literal["private", "organization", "public"] | None = None
     """With this visibility."""
-    since: Annotated[datetime | None, Parameter(converter=_moment)] = None
+    since: Annotated[datetime | None, Parameter(converter=moment)] = None
     """From this time on: 2h or 3d ago, a date, or an RFC 3339 time (UTC unless it says otherwise)."""
-    until: Annotated[datetime | None, Parameter(converter=_moment)] = None
+    until: Annotated[datetime | None, Parameter(converter=moment)] = None
     """Before this time."""
     caused_by: str | None = None
     """Caused by the span with this id."""

@@ -21,7 +21,7 @@ from lognode.api.evidence import bundle, forks, order, policy
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.federation import invites, join, members, peers, sync
 from lognode.api.live import events, socket
-from lognode.api.rules import publishing, schedules, tasks
+from lognode.api.rules import backtest, deciding, publishing, schedules, tasks
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening, open_listening
 from lognode.api.services import Services
@@ -63,6 +63,8 @@ REGISTRATIONS: Final = (
     subjects.register,
     conflicts.register,
     publishing.register,
+    deciding.register,
+    backtest.register,
     rebuilding.register,
     tasks.register,
     schedules.register,

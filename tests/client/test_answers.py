@@ -79,6 +79,8 @@ ANSWERS: Final[Mapping[tuple[str, str, str], tuple[Any, ...]]] = {
     ("get", f"{TENANT}/rules/{{rule_set}}/versions", "200"): (rules.Versions,),
     ("get", f"{TENANT}/rules/{{rule_set}}/diff", "200"): (rules.Difference,),
     ("post", f"{TENANT}/rules/{{rule_set}}/rollback", "201"): (rules.Published,),
+    ("get", f"{TENANT}/spans/{{span_id}}/decision", "200"): (rules.Decision,),
+    ("get", f"{TENANT}/spans/{{span_id}}/decision/{{rule_set}}/{{rule}}", "200"): (rules.Account,),
     ("post", "/v1/node/join", "200"): (federation.Joined,),
     ("post", "/v1/node/join", "202"): (federation.Joined,),
 }

@@ -3,15 +3,27 @@
 No change is sent twice: one that was made and whose answer was lost would be made again.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
+import httpx
 import msgspec
 
 from lognode.client.aio.session import AsyncSession, Headers, Params
 from lognode.client.answers import parse_answer
-from lognode.client.answers.rules import Difference, Published, RuleSet, RuleText, Versions
+from lognode.client.answers.rules import (
+    Account,
+    BacktestLine,
+    Decision,
+    Difference,
+    Published,
+    RuleSet,
+    RuleText,
+    Versions,
+)
+from lognode.core.errors import NodeFault
 
 
 class AsyncRules:
@@ -85,6 +97,53 @@ class AsyncRules:
         content = msgspec.json.encode({"version": version})
         return await self._send("POST", f"{self._rule_set_path(name)}/rollback", content, headers, dry_run=dry_run)
 
+    async def decision(self, span_id: str, *, recheck: bool = False) -> Decision:
+        """What rules decide about a span, and by which conditions; computed anew from what its node had named.
+
+        With `recheck` also whether what nodes say of it is what it had to be. Raises CallerError("span.unknown").
+        """
+        params = [("recheck", "true")] if recheck else []
+        return cast("Decision", await self._read(self._decision_path(span_id), params))
+
+    async def why_not(self, span_id: str, rule_set: str, rule: str) -> Account:
+        """Why a rule did not fire for a span; if it did, why it did. Raises CallerError("span.unknown")."""
+        path = f"{self._decision_path(span_id)}/{quote(rule_set, safe='')}/{quote(rule, safe='')}"
+        return cast("Account", await self._read(path))
+
+    @asynccontextmanager
+    async def backtest(
+        self,
+        text: bytes,
+        *,
+        media: Literal["yaml", "json"] = "yaml",
+        since: str | None = None,
+        until: str | None = None,
+        kinds: Sequence[str] = (),
+        outcomes: bool = False,
+    ) -> AsyncIterator[AsyncIterator[BacktestLine]]:
+        """What the rule set in `text` would have done to what is stored, line by line; the last has the report.
+
+        Nothing is written. With `outcomes` there is a line for each span for which a rule fired or failed. Raises
+        CallerError for mistakes in the text, as `publish_rules` does, and NodeFault("client.protocol") where the node
+        breaks off.
+        """
+        named = {"since": since, "until": until, "outcomes": "true" if outcomes else None}
+        params = [(name, value) for name, value in named.items() if value is not None]
+        params += [("kind", kind) for kind in kinds]
+        headers = [("Content-Type", f"application/{media}")]
+        path = f"{self._base}/backtest"
+        async with self._session.stream(path, params, headers, method="POST", content=text) as chunks:
+            lines = _lines(chunks)
+            try:
+                yield lines
+            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+                raise NodeFault("client.protocol", "the node broke the trial off; its log says why") from error
+            finally:
+                await lines.aclose()
+
+    def _decision_path(self, span_id: str) -> str:
+        return f"{self._base}/spans/{quote(span_id, safe='')}/decision"
+
     def _rule_set_path(self, name: str) -> str:
         return f"{self._base}/rules/{quote(name, safe='')}"
 
@@ -97,6 +156,15 @@ class AsyncRules:
             method, path, params=params, content=content, headers=headers, patient=False
         )
         return cast("Published", parse_answer(answer))
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[BacktestLine, None]:
+    """The lines of a stream, each decoded."""
+    rest = b""
+    async for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield cast("BacktestLine", parse_answer(line))
 
 
 def _conditions(if_version: str | None, *, if_new: bool = False) -> list[tuple[str, str]]:

@@ -139,9 +139,11 @@ class AsyncSession:
                 await patience.wait(error)
 
     @asynccontextmanager
-    async def stream(self, path: str, params: Params, headers: Headers) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(
+        self, path: str, params: Params, headers: Headers, *, method: str = "GET", content: bytes = b""
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The chunks of an endless answer, as they come; one try."""
-        async with self._answer("GET", path, params, b"", headers, SILENCE_S_MAX) as answer:
+        async with self._answer(method, path, params, content, headers, SILENCE_S_MAX) as answer:
             chunks = answer.aiter_bytes()
             try:
                 yield chunks

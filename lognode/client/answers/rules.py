@@ -97,3 +97,127 @@ class Published(TypedDict):
 
 # In this form, since "from" is a word of the language.
 Difference = TypedDict("Difference", {"name": str, "from": str, "to": str, "changes": Changes})
+
+
+class Ground(TypedDict):
+    """A condition that decided: what it came to, null where it could not be told, and the values that it read."""
+
+    condition: str
+    result: bool | None
+    values: dict[str, Any]
+    error: str
+
+
+class Account(TypedDict):
+    """Why something became of a rule, in a sentence and by the conditions that decided.
+
+    `outcome` is fired, not, failed, skipped (a rule that it depends on did not fire) or unseen (it was not judged).
+    """
+
+    set: str
+    rule: str
+    outcome: str
+    sentence: str
+    grounds: list[Ground]
+
+
+class Decided(TypedDict):
+    """An account of a rule that did something or failed; `on` is draft for gate rules and commit for reactions."""
+
+    on: str
+    account: Account
+
+
+class Deviation(TypedDict):
+    """Where a node said something else than it had to: what it said, and what was due."""
+
+    where: str
+    said: Any
+    due: Any
+
+
+class Altered(TypedDict):
+    """What a node said otherwise than it had to."""
+
+    node: str
+    differences: list[Deviation]
+
+
+class Recheck(TypedDict):
+    """Whether what was decided is what had to be: same, altered, or withheld where that cannot be told.
+
+    `lacks` says why it cannot be told.
+    """
+
+    answer: str
+    altered: list[Altered]
+    lacks: list[str]
+
+
+class Decision(TypedDict):
+    """What rules decide about a span: `verdict` is the gate's, null where none judged it; `recheck` if asked for."""
+
+    span: str
+    verdict: str | None
+    sets: dict[str, str]
+    rules: list[Decided]
+    lacks: list[str]
+    recheck: Recheck | None
+
+
+class Outcome(TypedDict):
+    """What rules on trial made of one span."""
+
+    span: str
+    verdict: str
+    fired: list[str]
+    failed: list[str]
+    emits: list[str]
+    refused: int
+    later: int
+    is_cut: bool
+
+
+class RuleTally(TypedDict):
+    """How often a rule did what, with the first spans for which it fired."""
+
+    rule: str
+    on: str
+    fired: int
+    failed: int
+    examples: list[str]
+
+
+class ChangeTally(TypedDict):
+    """For how many spans something is decided otherwise than by the published version, with the first of them."""
+
+    change: str
+    count: int
+    examples: list[str]
+
+
+class Report(TypedDict):
+    """What a back-test came to: spans judged, by verdict; what would be emitted, by kind; changes; cost."""
+
+    name: str
+    version: str
+    spans: int
+    verdicts: dict[str, int]
+    rules: list[RuleTally]
+    emits: dict[str, int]
+    refused: int
+    later: int
+    cut: int
+    against: str | None
+    changes: list[ChangeTally]
+    evaluations: int
+    evaluating_s: float
+
+
+class BacktestLine(TypedDict, total=False):
+    """A line of a back-test: how many of how many spans it looked at, what became of one, or at the end the report."""
+
+    done: int
+    total: int
+    outcome: Outcome
+    report: Report

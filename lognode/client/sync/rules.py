@@ -4,15 +4,27 @@
 No change is sent twice: one that was made and whose answer was lost would be made again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
+import httpx
 import msgspec
 
 from lognode.client.answers import parse_answer
-from lognode.client.answers.rules import Difference, Published, RuleSet, RuleText, Versions
+from lognode.client.answers.rules import (
+    Account,
+    BacktestLine,
+    Decision,
+    Difference,
+    Published,
+    RuleSet,
+    RuleText,
+    Versions,
+)
 from lognode.client.sync.session import Headers, Params, Session
+from lognode.core.errors import NodeFault
 
 
 class Rules:
@@ -86,6 +98,53 @@ class Rules:
         content = msgspec.json.encode({"version": version})
         return self._send("POST", f"{self._rule_set_path(name)}/rollback", content, headers, dry_run=dry_run)
 
+    def decision(self, span_id: str, *, recheck: bool = False) -> Decision:
+        """What rules decide about a span, and by which conditions; computed anew from what its node had named.
+
+        With `recheck` also whether what nodes say of it is what it had to be. Raises CallerError("span.unknown").
+        """
+        params = [("recheck", "true")] if recheck else []
+        return cast("Decision", self._read(self._decision_path(span_id), params))
+
+    def why_not(self, span_id: str, rule_set: str, rule: str) -> Account:
+        """Why a rule did not fire for a span; if it did, why it did. Raises CallerError("span.unknown")."""
+        path = f"{self._decision_path(span_id)}/{quote(rule_set, safe='')}/{quote(rule, safe='')}"
+        return cast("Account", self._read(path))
+
+    @contextmanager
+    def backtest(
+        self,
+        text: bytes,
+        *,
+        media: Literal["yaml", "json"] = "yaml",
+        since: str | None = None,
+        until: str | None = None,
+        kinds: Sequence[str] = (),
+        outcomes: bool = False,
+    ) -> Iterator[Iterator[BacktestLine]]:
+        """What the rule set in `text` would have done to what is stored, line by line; the last has the report.
+
+        Nothing is written. With `outcomes` there is a line for each span for which a rule fired or failed. Raises
+        CallerError for mistakes in the text, as `publish_rules` does, and NodeFault("client.protocol") where the node
+        breaks off.
+        """
+        named = {"since": since, "until": until, "outcomes": "true" if outcomes else None}
+        params = [(name, value) for name, value in named.items() if value is not None]
+        params += [("kind", kind) for kind in kinds]
+        headers = [("Content-Type", f"application/{media}")]
+        path = f"{self._base}/backtest"
+        with self._session.stream(path, params, headers, method="POST", content=text) as chunks:
+            lines = _lines(chunks)
+            try:
+                yield lines
+            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+                raise NodeFault("client.protocol", "the node broke the trial off; its log says why") from error
+            finally:
+                lines.close()
+
+    def _decision_path(self, span_id: str) -> str:
+        return f"{self._base}/spans/{quote(span_id, safe='')}/decision"
+
     def _rule_set_path(self, name: str) -> str:
         return f"{self._base}/rules/{quote(name, safe='')}"
 
@@ -96,6 +155,15 @@ class Rules:
         params = [("dry_run", "true")] if dry_run else []
         answer = self._session.request(method, path, params=params, content=content, headers=headers, patient=False)
         return cast("Published", parse_answer(answer))
+
+
+def _lines(chunks: Iterator[bytes]) -> Generator[BacktestLine, None, None]:
+    """The lines of a stream, each decoded."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield cast("BacktestLine", parse_answer(line))
 
 
 def _conditions(if_version: str | None, *, if_new: bool = False) -> list[tuple[str, str]]:

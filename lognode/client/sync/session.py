@@ -139,9 +139,11 @@ class Session:
                 patience.wait(error)
 
     @contextmanager
-    def stream(self, path: str, params: Params, headers: Headers) -> Iterator[Iterator[bytes]]:
+    def stream(
+        self, path: str, params: Params, headers: Headers, *, method: str = "GET", content: bytes = b""
+    ) -> Iterator[Iterator[bytes]]:
         """The chunks of an endless answer, as they come; one try."""
-        with self._answer("GET", path, params, b"", headers, SILENCE_S_MAX) as answer:
+        with self._answer(method, path, params, content, headers, SILENCE_S_MAX) as answer:
             chunks = answer.iter_bytes()
             try:
                 yield chunks

@@ -43,14 +43,14 @@ def rule_check(file: File, /, *, media: Media | None = None, target: Target = HE
     from lognode.rules.evaluation.program import compile_rules
     from lognode.rules.grammar.reading import read_rule_set
 
-    text, is_json = _text_of(file), _media_of(file, media) == "json"
+    text, is_json = text_of(file), media_of(file, media) == "json"
 
     def check() -> dict[str, Any]:
         rules = read_rule_set(text, is_json=is_json)
         compile_rules([rules])
         return {"name": rules.name, "version": rules.hash.hex(), "rules": [rule.id for rule in rules.rules]}
 
-    found = _told(file, target, check)
+    found = told(file, target, check)
     if found is None:
         return 1
     if target.json:
@@ -98,14 +98,14 @@ def rule_publish(
     -----
     Exit code 1 where the text has mistakes, 4 where this node is no root member, 5 where another version is in force.
     """
-    text, written = _text_of(file), _media_of(file, media)
+    text, written = text_of(file), media_of(file, media)
     with target.client() as client:
 
         def publish() -> "Published":
             wanted = _full_version(client, _name_of(text, written), if_version) if if_version else None
             return client.publish_rules(text, media=written, if_version=wanted, if_new=new, dry_run=dry_run)
 
-        published = _told(file, target, publish)
+        published = told(file, target, publish)
     if published is None:
         return 1
     _show_change(published, target)
@@ -256,13 +256,14 @@ def rule_rollback(
         _show_change(client.roll_back_rules(name, version, if_version=wanted, dry_run=dry_run), target)
 
 
-def _text_of(file: str) -> bytes:
+def text_of(file: str) -> bytes:
     """The text in a file; of one that is far too large only so much that this is seen."""
     with open_input(file) as source:
         return source.read(2 * RULE_SET_BYTES_MAX)
 
 
-def _media_of(file: str, media: Media | None) -> Media:
+def media_of(file: str, media: Media | None) -> Media:
+    """What a file is written in: as somebody says, else as its name does."""
     return media or ("json" if file.lower().endswith(".json") else "yaml")
 
 
@@ -273,7 +274,7 @@ def _name_of(text: bytes, media: Media) -> str:
     return read_rule_set(text, is_json=media == "json").name
 
 
-def _told(file: str, target: Target, make: Callable[[], Made]) -> Made | None:
+def told(file: str, target: Target, make: Callable[[], Made]) -> Made | None:
     """What `make` makes of a file; None where the text has mistakes, each of which was told in a line of its own."""
     try:
         return make()

@@ -158,9 +158,10 @@ def show(span_id: str, /, *, entry: Flag = False, color: Color = "auto", target:
 
 
 def why(span_id: str, /, *, color: Color = "auto", target: Target = HERE) -> None:
-    """Show what led to a span and what it led to, as a tree.
+    """Show what led to a span and what it led to, as a tree, and what rules decided about it.
 
-    A cause that this node does not hold is named as such. At most 1,000 causes and 1,000 effects are shown.
+    Of each rule that did something it says which conditions decided, with the values that they read. A cause that this
+    node does not hold is named as such. At most 1,000 causes and 1,000 effects are shown.
 
     Parameters
     ----------
@@ -173,12 +174,17 @@ def why(span_id: str, /, *, color: Color = "auto", target: Target = HERE) -> Non
     """
     with target.client() as client:
         span, causes, effects = client.span(span_id), client.causes(span_id), client.effects(span_id)
+        decision = client.decision(span["id"])
     if target.json:
-        print_json({"span": span, "causes": causes, "effects": effects})
+        print_json({"span": span, "causes": causes, "effects": effects, "decision": decision})
         return
+    from lognode.cli.view.decision import decision_lines
     from lognode.cli.view.span import why_tree
 
-    console(color).print(why_tree(span, causes, effects))
+    screen = console(color)
+    screen.print(why_tree(span, causes, effects))
+    for line in decision_lines(decision):
+        screen.print(line, soft_wrap=True)
 
 
 def tail(
