@@ -132,14 +132,15 @@ class Writer:
 
     async def rehearse(self, tenant: TenantRef, drafts: Sequence[Draft]) -> tuple[int, CallerError | None]:
         """How many drafts gate rules would let pass, and why not the next; nothing is written. Raises NodeFault."""
-        found: list[tuple[int, CallerError | None]] = []
+        found: list[tuple[int, CallerError | None]] = [(len(drafts), None)]
 
         async def judge() -> None:
             state, level = await self._ledger.state(tenant), await self._level(tenant)
             found.append(await self.gate.rehearse(state, drafts, level, self._world.now_ms()))
 
-        await self._take_turn(Turn(tenant, judge))
-        return found[0]
+        if self.programs.are_there(tenant):
+            await self._take_turn(Turn(tenant, judge))
+        return found[-1]
 
     async def append_control(
         self,
