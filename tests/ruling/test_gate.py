@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.draft import Draft, idem_key
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
+from lognode.engine.service.ruling import gate as gating
 from lognode.engine.service.ruling.rejected import RejectionTeller
 from lognode.engine.service.writing.rehearsal import Rehearsal
 from lognode.rules.document import (
@@ -36,6 +38,7 @@ from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.query import Query
 from lognode.timeline.record import Record
 from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.write import load_tenant
 from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
 
 CLIENT = Path(("data", "client"))
@@ -147,6 +150,31 @@ async def test_windows_count_what_is_stored_and_what_stands_before_in_the_commit
         with pytest.raises(AppendStopped) as stopped:
             await engine.writer.append(engine.tenant, [login("ann")] * 5)
         assert len(stopped.value.receipts) == 2
+
+
+async def test_a_rehearsal_by_what_is_past_changes_nothing_of_what_the_gate_knows(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window("tries", 300_000, CLIENT, ("login",), "count")
+    too_many = rule("many", GreaterThan(Path(("windows", "tries")), 2), Reject("enough"), windows=(window,))
+    pasts: list[int] = []
+
+    def named(_conn: Any, _feeds: Any, feed: int, _seq: int) -> dict[int, int]:
+        pasts.append(len(pasts))
+        return {feed: 0, 99: len(pasts)}
+
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, too_many, monkeypatch=monkeypatch)
+        monkeypatch.setattr(gating, "named_past", named)
+        wall, gate = Wall(), engine.writer.gate
+        before = await engine.store.write(load_tenant, engine.tenant)
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.writer.programs, "are_there", lambda *_: False)
+            await engine.writer.append(engine.tenant, [login("ann"), login("ann")])
+        assert await gate.rehearse(before, [login("bob")], Level.ROOT, wall.ms) == (1, None)
+        with pytest.raises(AppendStopped):
+            await engine.writer.append(engine.tenant, [login("ann")])
+        assert len(pasts) == 2
 
 
 async def test_the_newest_span_of_a_subject_may_stand_in_the_same_commit(

@@ -29,6 +29,7 @@ from lognode.timeline.agreement.merges import Merged
 from lognode.timeline.state import TenantState
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.rules.pasts import named_past
+from lognode.timeline.store.rules.windows import load_kinds
 
 
 class _Known(NamedTuple):
@@ -99,12 +100,17 @@ class Gate:
         now_ms: int,
         tell: Teller | None,
     ) -> tuple[Chosen, Mapping[str, int]]:
-        tenant, named = state.tenant, self._named(conn, state)
-        self._add(state, merged)
+        tenant, kinds = state.tenant, state.kinds
+        if tell is None:
+            # Whoever has not the writer's turn may know less than is stored by now, and leaves nothing behind.
+            named, kinds = self._found(conn, state), load_kinds(conn, tenant)
+        else:
+            named = self._named(conn, state)
+            self._add(state, merged)
         program = self._programs.program(conn, tenant, named)
         if program is None or not program.has_gates:
             return chosen, {}
-        past = Past(Ground(conn, tenant, self._store.feeds, state.kinds, named))
+        past = Past(Ground(conn, tenant, self._store.feeds, kinds, named))
         judging = Judging(program, past, author, first_hlc(state, now_ms), tell)
         return pass_gate(chosen, judging.judge), judging.verdicts
 
@@ -122,9 +128,13 @@ class Gate:
         assert state.head is not None
         feed, known = state.head.feed.number, self._known.get(state.tenant.number)
         if known is None or known.feed != feed:
-            named = named_past(conn, self._store.feeds, feed, state.head.border.size)
-            known = self._known[state.tenant.number] = _Known(feed, {**named, feed: SIZE_MAX})
+            known = self._known[state.tenant.number] = _Known(feed, self._found(conn, state))
         return known.named
+
+    def _found(self, conn: sqlite3.Connection, state: TenantState) -> dict[int, int]:
+        assert state.head is not None
+        feed = state.head.feed.number
+        return {**named_past(conn, self._store.feeds, feed, state.head.border.size), feed: SIZE_MAX}
 
     def forget(self) -> None:
         """Read everything again when it is needed."""
