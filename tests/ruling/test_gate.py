@@ -130,6 +130,19 @@ async def test_a_simulated_draft_keeps_its_key(tmp_path: Folder, monkeypatch: py
         assert decode_header(records[first.position - 1].header).status == SIMULATED
 
 
+async def test_a_trial_of_its_author_keeps_its_key_where_a_rule_wants_a_trial_too(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, rule("try", Always(), Simulate("first a trial")), monkeypatch=monkeypatch)
+        key = idem_key(engine.tenant.tenant_id, bytes(32), "key")
+        draft = login("ann", idem=key, status=SIMULATED)
+        (first,) = await engine.writer.append(engine.tenant, [draft])
+        (again,) = await engine.writer.append(engine.tenant, [draft])
+        assert again.duplicate
+        assert again.id == first.id
+
+
 async def test_windows_count_what_is_stored_and_what_stands_before_in_the_commit(
     tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

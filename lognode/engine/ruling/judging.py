@@ -78,6 +78,8 @@ class Judging:
         if refusal is not None:
             return Judged(None, refusal, firing)
         said = annotations_said(decision, self._program.hashes)
+        if draft.status == SIMULATED:
+            said.pop("verdict", None)  # its author made the trial, and sends it again as one
         if not any(said.get(name) for name in ("tags", "metadata", "notes", "processed", "verdict")):
             return Judged(draft, None, firing)
         status = SIMULATED if decision.verdict == "simulate" else draft.status
