@@ -96,6 +96,27 @@ async def test_a_rejected_draft_ends_its_call_and_is_told_once_a_minute(
         assert [one.count for _, one in await told(engine)] == [1, 2]
 
 
+async def test_what_is_told_of_private_drafts_is_private_also_where_it_is_counted(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = Wall()
+    wall.ms -= wall.ms % 60_000
+    async with run_engine(tmp_path, wall) as engine:
+        enforce(engine, rule("no-bob", Equals(CLIENT, "bob"), Reject("go away")), monkeypatch=monkeypatch)
+        for draft in [login("bob", visibility=PRIVATE)] * 3 + [login("bob")] * 2:
+            with pytest.raises(AppendStopped):
+                await engine.writer.append(engine.tenant, [draft])
+        wall.ms += 60_000
+        await RejectionTeller(engine.writer, engine.store, wall.world()).tell()
+        firings = await told(engine)
+        assert [(one.count, record.visibility == PRIVATE) for record, one in firings] == [
+            (1, True),
+            (1, False),
+            (2, True),
+            (1, False),
+        ]
+
+
 async def test_what_rules_add_stands_beside_what_the_author_said_and_finds_the_span(
     tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

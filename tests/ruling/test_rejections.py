@@ -27,15 +27,15 @@ def test_all_rejections_are_told_in_the_end_and_at_most_twice_a_minute(
     tellings = Counter[tuple[Rejecting, int]]()
     for later_ms, by in asked:
         now_ms += later_ms
-        for tenant, one in rejections.take(now_ms):
-            told[tenant] += one.count
+        for whose, one in rejections.take(now_ms):
+            told[whose.tenant] += one.count
         if by is not None:
             rejected[by.tenant] += 1
             if now := rejections.tell(by, now_ms, fired()):
                 told[by.tenant] += now.count
                 tellings[by, now_ms // MINUTE_MS] += 1
-    for tenant, one in rejections.take(now_ms + MINUTE_MS):
-        told[tenant] += one.count
+    for whose, one in rejections.take(now_ms + MINUTE_MS):
+        told[whose.tenant] += one.count
     assert told == rejected
     assert all(count == 1 for count in tellings.values())
     assert not rejections.are_waiting

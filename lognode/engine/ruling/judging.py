@@ -12,7 +12,6 @@ import msgspec
 
 from lognode.core.draft import Draft, annotations_of
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLine
 from lognode.core.limits import BODY_BYTES_MAX
 from lognode.core.span import SIMULATED, is_reserved
 from lognode.engine.commit import is_restored
@@ -27,8 +26,8 @@ from lognode.rules.evaluation.verdict import evaluate
 from lognode.rules.records import FIRED, Fired, fired_data
 from lognode.timeline.agreement.rules.annotations import with_rules
 
-# Given whom a rule rejected and what is to be told of it: that, or None where it is gathered with others.
-Teller = Callable[[Effect, LogLine | None, Fired], Fired | None]
+# Given what a rule rejected and what is to be told of it: that, or None where it is gathered with others.
+Teller = Callable[[Effect, Draft, Fired], Fired | None]
 
 
 class Past(Context, Protocol):
@@ -109,5 +108,5 @@ class Judging:
     def _firing(self, draft: Draft, decision: Decision, *, is_refused: bool) -> Draft | None:
         fired: Fired | None = firing_of(decision, self._program.hashes, is_gate=True)
         if is_refused and self._tell is not None and decision.reason is not None and fired is not None:
-            fired = self._tell(decision.reason, draft.actor, fired)
+            fired = self._tell(decision.reason, draft, fired)
         return Draft(kind=FIRED, data=fired_data(fired), visibility=draft.visibility) if fired else None

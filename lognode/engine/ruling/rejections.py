@@ -9,18 +9,20 @@ import msgspec
 
 from lognode.core.ids import LogLine
 from lognode.core.limits import REJECTIONS_GATHERED_MAX
+from lognode.core.span import ORGANIZATION
 from lognode.rules.records import Fired
 
 MINUTE_MS: Final = 60_000
 
 
 class Rejecting(NamedTuple):
-    """What rejections are gathered by. `actor` is None for whoever did not say."""
+    """What rejections are gathered by. `actor` is None for whoever did not say; what is told has the `visibility`."""
 
     tenant: int
     set: str
     rule: str
     actor: LogLine | None
+    visibility: int = ORGANIZATION
 
 
 class _Gathered(NamedTuple):
@@ -49,15 +51,13 @@ class Rejections:
         self._gathered[by] = _Gathered(minute, 0, fired)
         return fired
 
-    def take(self, now_ms: int) -> list[tuple[int, Fired]]:
-        """Tenants and firings for what was counted in minutes that are over; they are forgotten here."""
+    def take(self, now_ms: int) -> list[tuple[Rejecting, Fired]]:
+        """Whose they are, and firings for what was counted in minutes that are over; they are forgotten here."""
         minute = now_ms // MINUTE_MS
         over = [(by, held) for by, held in self._gathered.items() if held.minute < minute]
         for by, _ in over:
             del self._gathered[by]
-        return [
-            (by.tenant, msgspec.structs.replace(held.newest, count=held.untold)) for by, held in over if held.untold
-        ]
+        return [(by, msgspec.structs.replace(held.newest, count=held.untold)) for by, held in over if held.untold]
 
     @property
     def are_waiting(self) -> bool:

@@ -70,8 +70,9 @@ class Gate:
             return chosen
         author = Author(self._node, level.name.lower())
 
-        def tell(reason: Effect, actor: LogLine | None, fired: Fired) -> Fired | None:
-            return self.rejections.tell(Rejecting(state.tenant.number, reason.set, reason.rule, actor), now_ms, fired)
+        def tell(reason: Effect, draft: Draft, fired: Fired) -> Fired | None:
+            by = Rejecting(state.tenant.number, reason.set, reason.rule, draft.actor, draft.visibility)
+            return self.rejections.tell(by, now_ms, fired)
 
         passed, verdicts = await self._store.write(self._judge, state, chosen, merged, author, now_ms, tell)
         self._meters.count_judged(verdicts)

@@ -27,5 +27,6 @@ class RejectionTeller:
     async def tell(self) -> None:
         """Write a firing for each rule and actor whose rejections were counted in a minute that is over."""
         tenants = {tenant.number: tenant for tenant in self._store.tenants.values()}
-        for number, fired in self._writer.gate.rejections.take(self._world.now_ms()):
-            await self._writer.append(tenants[number], [Draft(kind=FIRED, data=fired_data(fired))])
+        for by, fired in self._writer.gate.rejections.take(self._world.now_ms()):
+            draft = Draft(kind=FIRED, data=fired_data(fired), visibility=by.visibility)
+            await self._writer.append(tenants[by.tenant], [draft])
