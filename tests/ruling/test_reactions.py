@@ -5,12 +5,19 @@ from pathlib import Path as Folder
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from lognode.core.codec import decode_value, encode
 from lognode.core.draft import Draft
-from lognode.core.span import SIMULATED, decode_body, decode_header
+from lognode.core.errors import CallerError
+from lognode.core.limits import REACTION_LACK_S_MAX
+from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
+from lognode.core.world import World
+from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.ruling import reactions as service
-from lognode.engine.service.ruling.reactions import Reactions
+from lognode.engine.service.ruling.reactions import Patience, Reactions
+from lognode.engine.tasks.work import read_emit
 from lognode.rules.document import (
     Always,
     Condition,
@@ -28,7 +35,7 @@ from lognode.rules.document import (
 from lognode.rules.evaluation.program import compile_rules
 from lognode.rules.records import FIRED, parse_fired
 from lognode.timeline.agreement.rules.annotations import rules_in
-from lognode.timeline.record import Record
+from lognode.timeline.record import Record, TenantRef
 from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
 
 CLIENT = Path(("data", "client"))
@@ -172,3 +179,82 @@ async def test_a_span_that_a_gate_rule_refuses_is_told_and_the_others_come(
         assert (kinds(records)["bad"], kinds(records)["good"]) == (0, 2)
         assert kinds(records)[FIRED] == 3  # two of the reaction; of two refusals in one minute the first
         assert not await made.react(engine.tenant)
+
+
+async def test_a_node_that_may_not_write_looks_again_later_and_loses_nothing(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", Emit("alarm")), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann")])
+        tries = 0
+
+        async def refuse(*_: Any, **__: Any) -> list[Receipt]:
+            nonlocal tries
+            tries += 1
+            assert tries < 5, "it asks without end"
+            raise AppendStopped([], CallerError("member.observer"))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.writer, "append", refuse)
+            assert not await made.react(engine.tenant)
+        records = await settle(engine, made)
+        assert kinds(records)["alarm"] == kinds(records)[FIRED] == 1
+
+
+async def test_large_effects_of_many_spans_are_written_in_parts(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit = Emit("copy", data={"all": Template((CLIENT,))})
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("copy", emit), monkeypatch=monkeypatch)
+        for _ in range(4):
+            await engine.writer.append(engine.tenant, [login("x" * 60_000) for _ in range(40)])
+        assert kinds(await settle(engine, made))["copy"] == 160
+
+
+async def test_what_follows_from_a_private_span_is_private_whatever_a_rule_says(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        later = Schedule("later", Emit("leak", visibility="public"), after_ms=60_000)
+        made = reactions(engine, rule("tell", Emit("leak", visibility="organization"), later), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann", visibility=PRIVATE)])
+        records = await settle(engine, made)
+        assert kinds(records)["leak"] == 1
+        assert all(record.visibility == PRIVATE for record in records[2:])
+        (payload,) = await engine.store.read(lambda conn: conn.execute("SELECT payload FROM tasks").fetchone())
+        assert read_emit(payload).visibility == PRIVATE
+
+
+def test_a_member_that_names_what_never_comes_is_waited_for_once() -> None:
+    now_s = 0.0
+    patience = Patience(World(lambda: 0, lambda: now_s, bytes))
+    liar, honest = b"l" * 32, b"h" * 32
+    assert not patience.is_over(1, liar)
+    now_s += REACTION_LACK_S_MAX
+    assert patience.is_over(1, liar)
+    assert patience.is_over(1, liar)  # of its next span as well
+    assert not patience.is_over(2, liar)
+    assert not patience.is_over(1, honest)
+    patience.note_whole(1, liar)
+    assert not patience.is_over(1, liar)
+
+
+async def test_what_is_waited_for_is_looked_at_again_though_nothing_arrives(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", Emit("alarm")), monkeypatch=monkeypatch)
+        looks = 0
+
+        async def react(_tenant: TenantRef) -> bool:
+            nonlocal looks
+            looks += 1
+            made.is_waiting = True
+            return False
+
+        monkeypatch.setattr(made, "react", react)
+        with trio.move_on_after(60):
+            await made.run()
+        assert looks > 3

@@ -13,7 +13,7 @@ import msgspec
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import IDEM_BYTES, SpanId, TenantId
-from lognode.core.span import VISIBILITIES
+from lognode.core.span import PRIVATE, VISIBILITIES
 from lognode.engine.ruling.telling import firing_of, is_told
 from lognode.engine.tasks.schedule import Schedule, Timing, new_schedule, schedule_id
 from lognode.engine.tasks.task import ID_BYTES, Task, Work, new_task
@@ -94,6 +94,9 @@ def _emitted(subject: Subject, deed: Emit, effect: Effect, hops: int) -> Draft:
     """The draft that a rule makes. Raises CallerError where no span can be so."""
     said: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(deed).items() if value not in (None, ())}
     said.setdefault("visibility", VISIBILITIES[subject.visibility])
+    if subject.visibility == PRIVATE:
+        # Rules come from other nodes' roots too, who shall not have what never leaves this node.
+        said["visibility"] = VISIBILITIES[PRIVATE]
     draft, _ = parse_json_draft(msgspec.json.encode(said))
     noted = with_rules(b"", {"by": [effect.set, effect.rule], "hops": hops})
     return msgspec.structs.replace(draft, caused_by=subject.span, annotations=noted)

@@ -7,6 +7,7 @@ look; a span is judged by what its own node had named, not by what this node kno
 
 import sqlite3
 from collections.abc import Collection, Mapping
+from math import inf
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,7 +16,13 @@ import trio
 
 from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode
-from lognode.core.limits import REACTION_DRAFTS, REACTION_LACK_S_MAX, REACTION_SPANS, REACTIONS_WAIT_S
+from lognode.core.limits import (
+    GROUP_BYTES_MAX,
+    REACTION_DRAFTS,
+    REACTION_LACK_S_MAX,
+    REACTION_SPANS,
+    REACTIONS_WAIT_S,
+)
 from lognode.core.span import EXECUTED
 from lognode.core.world import World
 from lognode.engine.receipt import AppendStopped
@@ -36,6 +43,7 @@ from lognode.timeline.store.rules.pasts import Pasts
 from lognode.timeline.store.rules.windows import load_kinds
 
 _log = structlog.get_logger(__name__)
+_MAY_NOT_WRITE: Final = frozenset({"member.observer", "member.removed"})
 _NOTHING: Final = Following([], [], [])
 _KEPT_SPANS: Final = 4096  # without effects, after which the cursor is kept all the same
 
@@ -49,19 +57,23 @@ class Looked(NamedTuple):
 
 
 class Patience:
-    """How long it is waited for what is not held, before a span is judged without."""
+    """How long it is waited for what a node named and is not held, before its spans are judged without.
+
+    Whoever names what never comes is waited for once, not for each of its spans.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._since: dict[tuple[int, int], float] = {}
+        self._since: dict[tuple[int, bytes], float] = {}
 
-    def is_over(self, tenant: int, position: int) -> bool:
-        """Whether a span has been waited for long enough."""
-        begun_s = self._since.setdefault((tenant, position), self._world.monotonic_s())
-        if self._world.monotonic_s() - begun_s < REACTION_LACK_S_MAX:
-            return False
-        self._since.clear()
-        return True
+    def is_over(self, tenant: int, node_key: bytes) -> bool:
+        """Whether what a node named has been waited for long enough."""
+        begun_s = self._since.setdefault((tenant, node_key), self._world.monotonic_s())
+        return self._world.monotonic_s() - begun_s >= REACTION_LACK_S_MAX
+
+    def note_whole(self, tenant: int, node_key: bytes) -> None:
+        """Take note that all is held that a node named."""
+        self._since.pop((tenant, node_key), None)
 
 
 class Reactions:
@@ -81,11 +93,12 @@ class Reactions:
         self._kept: dict[int, int] = {}
         self._pasts = Pasts()
         self._patience = Patience(world)
+        self.is_waiting = False  # for what is not held, in any tenant
 
     async def run(self) -> None:
         """React until cancelled."""
         while True:
-            total, is_behind = self._heads.total, False
+            total, is_behind, self.is_waiting = self._heads.total, False, False
             for tenant in sorted(set(self._store.tenants.values())):
                 try:
                     is_behind |= await self.react(tenant)
@@ -95,27 +108,34 @@ class Reactions:
                     await trio.sleep(REACTIONS_WAIT_S)
                     is_behind = True
             if not is_behind:
-                await self._heads.wait_total(total)
+                # What is waited for may never arrive, nor anything else.
+                with trio.move_on_after(REACTIONS_WAIT_S if self.is_waiting else inf):
+                    await self._heads.wait_total(total)
 
     async def react(self, tenant: TenantRef) -> bool:
         """Look at the next spans of a tenant, and have written what follows; whether there are more of them.
 
         Raises NodeFault.
         """
-        if not self._programs.are_there(tenant):
+        # Who is what may not be known yet after a start that failed: then nothing would be in force.
+        if not self._programs.are_there(tenant) or not self._standings.version(tenant.number):
             return False
         looked = await self._store.write(self._look, tenant)
         if looked is None:
             return False
         kept = self._kept.get(tenant.number, 0)
         if looked.following or looked.position - kept >= _KEPT_SPANS:
-            await self._write(tenant, looked)
+            if not await self._write(tenant, looked):
+                return False
             self._kept[tenant.number] = looked.position
         self._positions[tenant.number] = looked.position
         return looked.is_behind
 
-    async def _write(self, tenant: TenantRef, looked: Looked) -> None:
-        """Write what follows, in one transaction, but for what gate rules refuse: of that they tell themselves."""
+    async def _write(self, tenant: TenantRef, looked: Looked) -> bool:
+        """Write what follows, in one transaction, but for what gate rules refuse: of that they tell themselves.
+
+        False where this node may not write at all: then it is looked at again once it may.
+        """
         pending = [draft for following in looked.following for draft in following.drafts]
         rows = {
             **task_rows([task for following in looked.following for task in following.tasks]),
@@ -126,10 +146,12 @@ class Reactions:
             try:
                 await self._writer.append(tenant, pending, beside=lambda _: rows, wait=True)
             except AppendStopped as stopped:
+                if stopped.error.code in _MAY_NOT_WRITE:
+                    return False
                 # What came before it is in under its keys, and is no more when it comes again.
                 pending = pending[len(stopped.receipts) + 1 :]
             else:
-                return
+                return True
 
     def _look(self, conn: sqlite3.Connection, tenant: TenantRef) -> Looked | None:
         position = self._positions.get(tenant.number)
@@ -146,10 +168,12 @@ class Reactions:
             named = self._pasts.before(conn, self._store.feeds, record, feed)
             found = self._judge(conn, tenant, record, feed, members, named, now_ms)
             if found is None:  # until it can be judged as its own node did
+                self.is_waiting = True
                 return Looked(following, position, is_behind=False) if following else None
             position = record.position
             following += [found] if found.drafts else []
-            if sum(len(one.drafts) for one in following) > REACTION_DRAFTS:
+            drafts = [draft for one in following for draft in one.drafts]
+            if len(drafts) > REACTION_DRAFTS or sum(draft.content_bytes() for draft in drafts) > GROUP_BYTES_MAX:
                 return Looked(following, position, is_behind=True)
         return Looked(following, position, len(records) == REACTION_SPANS) if records else None
 
@@ -174,7 +198,9 @@ class Reactions:
         if program is None or not mine or _is_restored(record):
             return _NOTHING
         is_whole = feed.own or self._pasts.is_whole(conn, feed)
-        if not is_whole and not self._patience.is_over(tenant.number, record.position):
+        if is_whole:
+            self._patience.note_whole(tenant.number, feed.node_key)
+        elif not self._patience.is_over(tenant.number, feed.node_key):
             return None
         facts = facts_of(record, feed, members.level(feed.node_key).name.lower())
         past = Past(Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named))
