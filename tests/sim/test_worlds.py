@@ -39,6 +39,8 @@ REGRESSIONS: Final = [
     Scenario(25400, 5, copies=True),  # by way of a newer backup
     # What a node had forgotten behind a fork, others had, and it never asked for it.
     Scenario(20787, 3, copies=True),
+    # Who changes what it gives holds the other history of a fork: what it gives of that proves nothing.
+    Scenario(3303, 7, "corrupts", recoveries=True, copies=True),
     # An observer held the third history of a feed, which parts earlier than the two that the others know.
     Scenario(32052, 4, "forks", recoveries=True, copies=True),
     # One with a clock that ran ahead let somebody in, who began long before that.

@@ -195,7 +195,7 @@ class _Healing:
                 sides = self._sides(dialer, answerer)
                 if await self._compare(dialer, answerer):
                     is_news |= before != [self._summary(machine) for machine in told]
-                    new += [(dialer, feed) for feed in sides if dialer in self._honest]
+                    new += [(dialer, feed) for feed in sides if dialer in self._honest and not self._alters(answerer)]
         self._check_proofs()
         self._met = new
         return is_news
@@ -235,6 +235,11 @@ class _Healing:
             if feed not in machine.membership.forks and feed not in read_evidence(machine.disk.conn, machine.tenant):
                 self._faults.append(f"{machine.name} met both sides of {feed.hex()} and proves nothing")
         self._met = []
+
+    def _alters(self, machine: Machine) -> bool:
+        """Whether a machine changes what it gives: nobody proves what its author did not sign."""
+        liar = self._world.liar
+        return liar is not None and machine.name == liar.name and not liar.is_forking
 
     def _is_beside_liar(self, machine: Machine, pair: Edge) -> bool:
         liar = self._world.liar
