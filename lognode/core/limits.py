@@ -376,5 +376,6 @@ TRIAL_CHAIN_MAX: Final = 1000  # spans that are followed from one in a trial, ea
 # Reactions.
 REACTION_SPANS: Final = 256  # that are looked at in one go of the database's thread
 REACTION_DRAFTS: Final = 512  # that follow from them, after which they are written; one span may set off EFFECTS_MAX
+REACTION_BYTES: Final = GROUP_BYTES_MAX // 2  # of bodies that are looked at, and of what follows; one span may be more
 REACTIONS_WAIT_S: Final = 5  # after a failure
 REACTION_LACK_S_MAX: Final = 60  # for what a span's node had named and did not reach us yet

@@ -3,6 +3,7 @@
     python -m tests.faults.kill9 --rounds 1000        as scripts/kill9 calls it
 
 With --signal TERM fifty clients load a daemon that is asked to stop: it ends with code 0, and breaks off no answer.
+With --reactions rules react meanwhile, and what they set off is there once.
 
 A failure names its seed; `--seed` runs that one again. The moments of the kills come from the seed, what the
 daemon is doing then does not.
@@ -23,6 +24,7 @@ from typing import Final, NamedTuple
 from tests.faults.load import crowd
 from tests.faults.one_failure import one_failure
 from tests.faults.processes import HinderedDaemon, verify_command
+from tests.faults.reactions import reactions_after_kills
 from tests.faults.trial import BUSY, Broken, Trial
 
 LOAD_S_MAX: Final = {SIGKILL: 0.3, SIGTERM: 1.0}  # before the end
@@ -30,6 +32,7 @@ WRITERS_MORE: Final = 46  # beside the four of every trial, when the daemon is a
 START_S_MAX: Final = 0.6  # of a start that is killed as well
 STARTS_KILLED: Final = 0.15  # share of rounds with such a start
 ROUNDS_A_SEED: Final = 10
+SPANS_A_KILL: Final = 200  # that set off reactions
 
 Make = Callable[[Path], HinderedDaemon]
 
@@ -91,7 +94,11 @@ def main() -> None:
     parser.add_argument(
         "--signal", choices=("KILL", "TERM"), default="KILL", help="TERM: ask it to stop, under 50 writers"
     )
+    parser.add_argument("--reactions", type=int, default=0, help="instead, kill it while rules react to so many spans")
     arguments = parser.parse_args()
+    if arguments.reactions:
+        _say_reactions(arguments.reactions, arguments.seed)
+        return
     end = Signals[f"SIG{arguments.signal}"]
     say = _say_failures if arguments.failing_calls else partial(_say_rounds, end)
     # On a terminal, each line takes the place of the one before.
@@ -99,6 +106,15 @@ def main() -> None:
     for line in say(arguments.failing_calls or arguments.rounds, arguments.seed):
         sys.stdout.write(start + line + stop)
         sys.stdout.flush()
+
+
+def _say_reactions(spans: int, seed: int) -> None:
+    kills = max(1, spans // SPANS_A_KILL)
+    with TemporaryDirectory(prefix="lognode-kill9-") as folder, HinderedDaemon(Path(folder) / "node") as daemon:
+        found = reactions_after_kills(daemon, seed, spans, kills)
+    if not found.is_once(spans):
+        raise Broken(f"seed {seed}: effects are lost or doubled: {found}")
+    sys.stdout.write(f"seed {seed}: {spans} reactions, {kills} kills; each effect and each firing is there once\n")
 
 
 def _say_rounds(end: Signals, count: int, seed: int) -> Iterator[str]:

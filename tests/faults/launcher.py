@@ -23,6 +23,7 @@ from lognode.api.spans.admission import Admission
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import TenantId
+from lognode.engine.service.ruling.reactions import Looked, Reactions
 from lognode.engine.service.upkeep import mirror
 from lognode.engine.service.writer import Writer
 from lognode.engine.tasks.service.runner import Tasks
@@ -244,6 +245,19 @@ def noting() -> None:
     Tasks._append = note_later  # type: ignore[method-assign]
 
 
+def reacting() -> None:
+    """Writes what reactions come to, and only then how far it looked; nothing in the spans tells them from others."""
+    write = Reactions._write
+
+    async def write_later(self: Any, tenant: TenantRef, looked: Looked) -> bool:
+        drafts = [draft for following in looked.following for draft in following.drafts]
+        await self._writer.append(tenant, [msgspec.structs.replace(draft, idem=None) for draft in drafts], wait=True)
+        await trio.sleep(10 * SLOW_DISK_S)
+        return await write(self, tenant, looked._replace(following=[]))
+
+    Reactions._write = write_later  # type: ignore[method-assign]
+
+
 PATCHES: Final[Mapping[str, Callable[[], None]]] = {
     patch.__name__: patch
     for patch in (
@@ -264,6 +278,7 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = {
         skipping,
         trusting,
         noting,
+        reacting,
     )
 }
 

@@ -16,13 +16,7 @@ import trio
 
 from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode
-from lognode.core.limits import (
-    GROUP_BYTES_MAX,
-    REACTION_DRAFTS,
-    REACTION_LACK_S_MAX,
-    REACTION_SPANS,
-    REACTIONS_WAIT_S,
-)
+from lognode.core.limits import REACTION_BYTES, REACTION_DRAFTS, REACTION_LACK_S_MAX, REACTIONS_WAIT_S
 from lognode.core.span import EXECUTED
 from lognode.core.world import World
 from lognode.engine.receipt import AppendStopped
@@ -160,9 +154,10 @@ class Reactions:
             if position is None:
                 return None
             self._kept[tenant.number] = position
-        records = next_arrivals(conn, tenant, position, REACTION_SPANS)
+        records, is_behind = next_arrivals(conn, tenant, position)
         members, now_ms = self._standings.of(tenant.number), self._world.now_ms()
         following: list[Following] = []
+        drafts = size = 0
         for record in records:
             feed = feed_of(record, self._store.feeds)
             named = self._pasts.before(conn, self._store.feeds, record, feed)
@@ -172,10 +167,11 @@ class Reactions:
                 return Looked(following, position, is_behind=False) if following else None
             position = record.position
             following += [found] if found.drafts else []
-            drafts = [draft for one in following for draft in one.drafts]
-            if len(drafts) > REACTION_DRAFTS or sum(draft.content_bytes() for draft in drafts) > GROUP_BYTES_MAX:
+            drafts += len(found.drafts)
+            size += sum([draft.content_bytes() for draft in found.drafts])
+            if drafts > REACTION_DRAFTS or size > REACTION_BYTES:
                 return Looked(following, position, is_behind=True)
-        return Looked(following, position, len(records) == REACTION_SPANS) if records else None
+        return Looked(following, position, is_behind) if records else None
 
     def _judge(
         self,

@@ -6,6 +6,7 @@ Synchronous, for a database thread.
 import sqlite3
 from typing import Final
 
+from lognode.core.limits import REACTION_BYTES, REACTION_SPANS
 from lognode.timeline.record import POSITION_MASK, RECORD_COLUMNS, Record, TenantRef, row_of
 from lognode.timeline.state import sealed
 
@@ -29,10 +30,17 @@ def read_cursor(conn: sqlite3.Connection, tenant: TenantRef) -> int | None:
     return None if first is None else (first & POSITION_MASK) - 1
 
 
-def next_arrivals(conn: sqlite3.Connection, tenant: TenantRef, position: int, count_max: int) -> list[Record]:
-    """The spans that arrived behind a position, in their order."""
+def next_arrivals(conn: sqlite3.Connection, tenant: TenantRef, position: int) -> tuple[list[Record], bool]:
+    """Some spans that arrived behind a position, in their order, and whether there may be more of them."""
     bounds = (row_of(tenant.number, position), row_of(tenant.number + 1, 0))
-    return [Record(*row) for row in conn.execute(_NEXT, (*bounds, count_max))]
+    found: list[Record] = []
+    size = 0
+    for row in conn.execute(_NEXT, (*bounds, REACTION_SPANS)):
+        found.append(Record(*row))
+        size += len(found[-1].body or b"")
+        if size >= REACTION_BYTES:
+            return found, True
+    return found, len(found) == REACTION_SPANS
 
 
 def cursor_row(tenant: TenantRef, position: int) -> list[object]:
