@@ -14,7 +14,7 @@ from lognode.core.span import SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.ruling import judging, reacting, telling
 from lognode.engine.ruling.gating import Judged
-from lognode.engine.service.ruling.hindsight.rechecking import NOT_WHOLE, UNTOLD
+from lognode.engine.service.ruling.hindsight.rechecking import HELD_LESS, NOT_WHOLE, UNTOLD
 from lognode.timeline.agreement.rules.annotations import rules_in
 from tests.engine.nodes import Engine, Wall, run_engine
 from tests.engine.pairs import admit, hand_over, ranges_of, two_nodes
@@ -161,6 +161,29 @@ async def test_a_node_that_lies_about_its_reactions_is_found_and_named(
         ((key, differences),) = answers[-1].altered.items()
         assert key == other.keys.public
         assert [one.said for one in differences] == ["another content"]
+
+
+async def test_who_reacts_to_spans_of_others_is_not_accused_since_it_may_have_held_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = (
+        "rules: all\ndo:\n  - id: each\n    on: commit\n    run: each\n    kinds: [login]\n    then: [{note: seen}]\n"
+    )
+    async with two_nodes(tmp_path) as (one, other, theirs):
+        await admit(one, other)
+        await publish(one, rules)
+        await swap(one, other, theirs)
+        (receipt,) = await other.writer.append(theirs, [login("ann")])
+        await settle(other, theirs)
+        await swap(one, other, theirs)
+        with monkeypatch.context() as patch:
+            told = telling.firing_of
+            patch.setattr(
+                reacting, "firing_of", lambda *a, **s: msgspec.structs.replace(told(*a, **s), verdict="reject")
+            )
+            await settle(one)
+        found = await one.store.read(rechecking(one).recheck, one.tenant, receipt.id)
+        assert (found.answer, found.lacks, found.altered) == ("withheld", (HELD_LESS,), {})
 
 
 async def test_nobody_is_accused_by_who_does_not_hold_all_that_was_read(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ NOT_WHOLE: Final = "not all is held here that its node had named"
 NO_BODY: Final = "its body is not held here"
 MALFORMED: Final = "its body is malformed"
 UNTOLD: Final = "its node has not told yet what its reactions did"
+HELD_LESS: Final = "another node reacted otherwise, and may have held less than the span's own node had named"
 HELD: Final = "it waited for approval"
 TOO_MANY_FOLLOW: Final = "too many spans name it as their cause"
 NOTHING_DECIDED: Final = Decision("allow", (), (), Notes(), 0)
@@ -238,7 +239,10 @@ class Rechecking:
                 tried.append(found)
                 if not found:
                     break
-            if all(tried):
+            if all(tried) and node_key != case.feed.node_key:
+                # It waits for what the span's node had named, and at last judges without.
+                case.waits[HELD_LESS] = None
+            elif all(tried):
                 altered.setdefault(node_key, []).extend(tried[0])
 
     def _reaction(self, case: _Case, level: Level, *, traces: bool) -> Decision:
