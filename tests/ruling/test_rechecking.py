@@ -10,12 +10,14 @@ import pytest
 from lognode.core.clock import Clock
 from lognode.core.codec import encode
 from lognode.core.draft import Draft
+from lognode.core.ids import b32encode
 from lognode.core.span import SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.ruling import judging, reacting, telling
 from lognode.engine.ruling.gating import Judged
 from lognode.engine.service.ruling.hindsight.rechecking import HELD_LESS, NOT_WHOLE, UNTOLD
 from lognode.timeline.agreement.rules.annotations import rules_in
+from lognode.timeline.record import Record
 from tests.engine.nodes import Engine, Wall, run_engine
 from tests.engine.pairs import admit, hand_over, ranges_of, two_nodes
 from tests.ruling.published import find, publish, recheck_all, rechecking, settle
@@ -63,6 +65,10 @@ def account(client: str, state: str) -> Draft:
     return Draft(kind="account", subject=client, data=encode({"state": state}))
 
 
+def is_noted(record: Record, name: str) -> bool:
+    return record.body is not None and bool(rules_in(decode_body(record.body).annotations).get(name))
+
+
 async def test_what_a_node_decided_comes_out_the_same_again(tmp_path: Path) -> None:
     wall = Wall()
     async with run_engine(tmp_path, wall) as engine:
@@ -77,12 +83,22 @@ async def test_what_a_node_decided_comes_out_the_same_again(tmp_path: Path) -> N
         await settle(engine)
         found = await recheck_all(engine)
         assert Counter(one.answer for one in found.values()) == {"same": len(found)}
-        tagged = await find(
-            engine, lambda one: one.body is not None and bool(rules_in(decode_body(one.body).annotations).get("tags"))
-        )
+        tagged = await find(engine, lambda one: is_noted(one, "tags"))
         trials = await find(engine, lambda one: decode_header(one.header).status == SIMULATED)
         alarms = await find(engine, lambda one: decode_header(one.header).kind == "alarm")
         assert (len(tagged), len(trials), len(alarms)) == (8, 2, 6)
+
+
+async def test_trials_are_nothing_that_later_spans_read_of_a_subject_in_one_commit_or_in_two(tmp_path: Path) -> None:
+    async with run_engine(tmp_path) as engine:
+        await publish(engine, RULES)
+        trial = msgspec.structs.replace(account("ann", "odd"), status=SIMULATED)
+        one, other = await engine.writer.append(engine.tenant, [trial, login("ann")])
+        (later,) = await engine.writer.append(engine.tenant, [login("ann")])
+        found = await recheck_all(engine)
+        assert [found[b32encode(receipt.id)].answer for receipt in (one, other, later)] == ["same"] * 3
+        tagged = await find(engine, lambda record: is_noted(record, "tags"))
+        assert tagged == []
 
 
 async def swap(one: Engine, other: Engine, theirs: Any) -> None:

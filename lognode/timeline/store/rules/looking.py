@@ -15,8 +15,8 @@ _FROM: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.ro
 _KINDS: Final = f"{_FROM} WHERE s.kind IN ({{}}) AND s.hlc >= ? AND s.hlc < ? AND s.visibility > 0"
 _ABOUT: Final = (
     f"SELECT {RECORD_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN bodies b ON b.row = s.row"
-    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND l.hlc < ? AND s.visibility > 0 AND s.kind IN ({})"
-    " ORDER BY l.hlc DESC LIMIT ?"
+    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND l.hlc < ? AND s.visibility > 0"
+    " AND s.status = 0 AND s.kind IN ({}) ORDER BY l.hlc DESC LIMIT ?"
 )
 _CAUSED: Final = f"{_FROM} WHERE s.tenant = ? AND s.caused_by = ? ORDER BY s.hlc LIMIT ?"
 _STRANGE: Final = (
@@ -39,7 +39,7 @@ def spans_of_kinds(
 def spans_about(
     conn: sqlite3.Connection, tenant: TenantRef, subject: str, kinds: Sequence[int], before: int, limit: int
 ) -> list[Record]:
-    """The shared spans about a subject with a time less than `before`, the newest first; at most `limit`."""
+    """The shared spans about a subject, no trials, with a time before `before`, the newest first; at most `limit`."""
     sql = _ABOUT.format(", ".join("?" * len(kinds)))
     return [Record(*row) for row in conn.execute(sql, (tenant.number, SUBJECT, subject, before, *kinds, limit))]
 

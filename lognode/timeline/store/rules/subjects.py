@@ -12,7 +12,7 @@ from lognode.timeline.record import RECORD_COLUMNS, SUBJECT, FeedRef, Record, Te
 
 _ABOUT: Final = (
     f"SELECT {RECORD_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN bodies b ON b.row = s.row"
-    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND s.visibility > 0 AND s.kind IN ({})"
+    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND s.visibility > 0 AND s.status = 0 AND s.kind IN ({})"
     " ORDER BY l.hlc DESC LIMIT ?"
 )
 
@@ -25,7 +25,7 @@ def newest_about(
     kinds: Sequence[int],
     named: Mapping[int, int],
 ) -> Record | None:
-    """The shared span with the greatest id about a subject, of these kinds and of what is named.
+    """The shared span with the greatest id about a subject, no trial, of these kinds and of what is named.
 
     None too where it is not among the LAST_TRIED_MAX newest about the subject. Raises NodeFault("database.damaged").
     """

@@ -169,7 +169,7 @@ class Trial:
         for window in self._windows:
             if sample := extract(window, facts):
                 self._sandbox.add_sample(window.digest, sample.key, sample.at_ms, one.place, sample.value)
-        if self._reads_last and draft.subject is not None:
+        if self._reads_last and draft.subject is not None and draft.status == EXECUTED:
             content = one.feed.node_key + msgspec.msgpack.encode(draft)
             self._sandbox.add_subject(draft.subject, Noted(draft.kind, one.hlc, *one.place, content))
 
