@@ -38,6 +38,7 @@ from lognode.cli.commands.federation.peers import peers
 from lognode.cli.commands.federation.sync import sync, sync_status
 from lognode.cli.commands.keeping.backup import backup_create, backup_restore, backup_verify
 from lognode.cli.commands.keeping.bundle import bundle_create, bundle_import, bundle_verify
+from lognode.cli.commands.rules.approvals import approval_deny, approval_grant, approval_list, approval_show
 from lognode.cli.commands.rules.hindsight import rule_recheck, rule_test, why_not
 from lognode.cli.commands.rules.publishing import (
     rule_check,
@@ -218,6 +219,15 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
                 "disable": rule_disable,
                 "rollback": rule_rollback,
                 "recheck": rule_recheck,
+            },
+        ),
+        "approval": Family(
+            "List, show, grant or deny what waits for approval.",
+            {
+                "list": approval_list,
+                "show": approval_show,
+                "grant": approval_grant,
+                "deny": approval_deny,
             },
         ),
     },

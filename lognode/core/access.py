@@ -54,6 +54,8 @@ class Action(StrEnum):
     INVITE_READ = "invite.read"  # without its secret
     INVITE_CHANGE = "invite.change"  # make one, revoke one
     PEERS_READ = "peers.read"  # addresses of members and of this machine's network
+    APPROVAL_READ = "approval.read"
+    APPROVAL_CHANGE = "approval.change"  # grant, deny, in the name of the node
     TASK_READ = "task.read"
     TASK_CHANGE = "task.change"  # cancel, queue again, pause; have others told; schedules
     NODE_JOIN = "node.join"  # become a member of a tenant of others
@@ -79,6 +81,8 @@ _LEAST: Mapping[Action, Role] = {
     Action.INVITE_READ: Role.ADMIN,
     Action.PEERS_READ: Role.ADMIN,
     Action.INVITE_CHANGE: Role.OWNER,
+    Action.APPROVAL_READ: Role.VIEWER,
+    Action.APPROVAL_CHANGE: Role.OWNER,
     Action.TASK_READ: Role.MEMBER,  # they hold what is to be written, private spans too
     Action.TASK_CHANGE: Role.ADMIN,
 }

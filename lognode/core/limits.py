@@ -26,6 +26,14 @@ RULE_SETS_MAX: Final = 64  # in force in a tenant at once, the first by name
 RULE_SETS_BYTES_MAX: Final = 256 * KIB  # of the texts of these together: seconds of reading when a node starts
 FIRED_RULES_MAX: Final = 256  # of one firing; a span that more rules speak of is told of the first ones
 FIRED_BYTES_MAX: Final = 64 * KIB  # of its data: what rules read is shown, and may be as large as a span
+HELD_JSON_BYTES_MAX: Final = 32 * KIB  # of a draft that waits: who approves sees all of it, in one firing
+HELD_WAITING_MAX: Final = 1000  # drafts of a tenant that wait for approval at once; people look at each
+APPROVAL_NOTE_BYTES_MAX: Final = 4 * KIB  # that goes with an approval or a denial
+APPROVALS_SHOWN_MAX: Final = 4096  # first words of feeds about one draft that waits; no tenant has so many members
+APPROVAL_ENDINGS_MAX: Final = 16  # firings that one causes, of which its end is among the first
+APPROVALS_WAIT_S: Final = 1.0  # at most, behind a deadline by the wall clock, which may be set
+APPROVALS_READ_MAX: Final = 500  # of which those of one list are chosen
+APPROVALS_PAGE_MAX: Final = 100  # of one list; each is looked up
 
 MERGE_FEEDS_MAX: Final = 1024  # that one merge names, some 130 bytes each; what is left is named by the next one
 TIME_S_MAX: Final = 2**63 - 1  # of a cosignature, as its specification says

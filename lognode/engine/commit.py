@@ -20,6 +20,7 @@ from lognode.core.limits import FORMAT_VERSION
 from lognode.core.span import EXECUTED, decode_body, encode_body, encode_header
 from lognode.engine.agreement.folding import fold_rows
 from lognode.engine.receipt import Receipt
+from lognode.engine.ruling.approvals.holding import approval_in, held_key, is_of
 from lognode.identity.keys import KeyPair
 from lognode.timeline.agreement.merges import Merged
 from lognode.timeline.agreement.rules.annotations import is_simulated
@@ -51,18 +52,28 @@ class Repeat(NamedTuple):
     first: int
 
 
-# What a draft comes to: the index of a new span, a span of this group, or one that was there before.
-Place = int | Repeat | Receipt
+class Waiting(NamedTuple):
+    """A draft that waits for approval; `firing` is the index of the firing that tells so."""
+
+    firing: int
+    duplicate: bool = False
+
+
+# What a draft comes to: the index of a new span, a span of this group, one that was there before, or none so far.
+Place = int | Repeat | Waiting | Receipt
 
 
 class Firing(NamedTuple):
     """A span by which this node tells what its rules made of a draft.
 
-    `about` is the index of the draft's span, which causes this one; None where no span came of it.
+    `about` is the index of the draft's span, which causes this one; None where no span came of it. `tell` makes another
+    of it that names that span; `row` is what is kept of a draft that waits, given the id of this one.
     """
 
     about: int | None
     draft: Draft
+    tell: Callable[[SpanId], Draft] | None = None
+    row: Callable[[SpanId], list[Any]] | None = None
 
 
 class Chosen(NamedTuple):
@@ -111,6 +122,8 @@ def plan_chosen(
     if chosen.firings:
         told = [_told(firing, rows.ids) for firing in chosen.firings]
         rows.fill(told, random_bytes(NONCE_BYTES * len(told)))
+        kept = zip(chosen.firings, rows.ids[len(chosen.drafts) :], strict=True)
+        rows.tables["held"] = [value for firing, span in kept if firing.row for value in firing.row(span)]
     subjects = fold_rows(rows.tables, rows.kinds)
     growth = grow(head.border, rows.leaves)
     tiles, tile_rows = fold_tiles(head, growth.nodes)
@@ -122,8 +135,9 @@ def plan_chosen(
         note = sign_checkpoint(log_key, state.tenant.tenant_id, head.feed.feed_id, size, root_of(growth.border))
         checkpoints.append((head.feed.number, size, note))
     receipts = rows.receipts(size)
+    behind = receipts[len(chosen.drafts) :]
     outcomes = [
-        ([receipts[place] if isinstance(place, int) else _known(place, receipts) for place in places], error)
+        ([receipts[place] if isinstance(place, int) else _known(place, receipts, behind) for place in places], error)
         for places, error in zip(chosen.places, chosen.errors, strict=True)
     ]
     after = state._replace(
@@ -143,6 +157,8 @@ def first_hlc(state: TenantState, now_ms: int) -> int:
 
 
 def _told(firing: Firing, ids: Sequence[SpanId]) -> Draft:
+    if firing.about is not None and firing.tell is not None:
+        return firing.tell(ids[firing.about])
     return firing.draft if firing.about is None else msgspec.structs.replace(firing.draft, caused_by=ids[firing.about])
 
 
@@ -169,6 +185,13 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
                     break
                 placed.append(_receipt_of(held, feeds[held.record.feed]))
                 continue
+            if known and (waiting := _waiting_of(draft, known)):
+                if not is_of(_data_of(waiting.record), draft):
+                    error = mismatch()
+                    break
+                receipt = _receipt_of(waiting, feeds[waiting.record.feed])
+                placed.append(msgspec.structs.replace(receipt, held=True))
+                continue
             if idem is not None and idem in first:
                 if signed_array(draft) != signed_array(drafts[first[idem]]):
                     error = mismatch()
@@ -182,6 +205,13 @@ def choose(calls: Sequence[Sequence[Draft]], known: Mapping[bytes, Held], feeds:
         places.append(placed)
         errors.append(error)
     return Chosen(drafts, places, errors)
+
+
+def _waiting_of(draft: Draft, known: Mapping[bytes, Held]) -> Held | None:
+    """The firing that tells that a draft with this key waits; none for one that enough have approved."""
+    if draft.idem is None or is_restored(draft) or approval_in(draft.annotations):
+        return None
+    return known.get(held_key(draft.idem))
 
 
 def is_restored(draft: Draft) -> bool:
@@ -203,12 +233,20 @@ def draft_of(record: Record) -> Draft:
     )  # fmt: skip
 
 
+def _data_of(record: Record) -> bytes:
+    raw = body_of(record, header_of(record))
+    assert raw is not None, "a span with an idempotency key has its body"
+    return decode_body(raw).data
+
+
 def mismatch() -> CallerError:
     """What is answered to a key that stands for other content."""
     return CallerError("idempotency.mismatch", "this key stands for a span with other content")
 
 
-def _known(place: Repeat | Receipt, receipts: list[Receipt]) -> Receipt:
+def _known(place: Repeat | Waiting | Receipt, receipts: list[Receipt], behind: list[Receipt]) -> Receipt:
+    if isinstance(place, Waiting):
+        return msgspec.structs.replace(behind[place.firing], held=True, duplicate=place.duplicate)
     if isinstance(place, Repeat):
         return msgspec.structs.replace(receipts[place.first], duplicate=True)
     return place

@@ -10,7 +10,8 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     """Where a span stands: given out only after its commit was fsynced.
 
     `checkpoint_size` is the size of a signed checkpoint that covers it; `duplicate` says that an earlier
-    request with the same idempotency key wrote it.
+    request with the same idempotency key wrote it. `held` says that it is no span of the draft's, but the firing that
+    tells that the draft waits for approval.
     """
 
     id: SpanId
@@ -20,6 +21,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     leaf: bytes
     checkpoint_size: int
     duplicate: bool = False
+    held: bool = False
 
 
 class AppendStopped(Exception):

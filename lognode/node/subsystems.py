@@ -21,7 +21,7 @@ from lognode.api.evidence import bundle, forks, order, policy
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.federation import invites, join, members, peers, sync
 from lognode.api.live import events, socket
-from lognode.api.rules import backtest, deciding, publishing, schedules, tasks
+from lognode.api.rules import approvals, backtest, deciding, publishing, schedules, tasks
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening, open_listening
 from lognode.api.services import Services
@@ -31,6 +31,7 @@ from lognode.engine.service.agreement.conflicts import Conflicts, EventName
 from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.telling import Telling
+from lognode.engine.service.ruling.approvals.ending import Waiting
 from lognode.engine.service.ruling.reactions import Reactions
 from lognode.engine.service.ruling.rejected import RejectionTeller
 from lognode.engine.service.upkeep.mirror import Mirror
@@ -68,6 +69,7 @@ REGISTRATIONS: Final = (
     rebuilding.register,
     tasks.register,
     schedules.register,
+    approvals.register,
 )
 
 
@@ -123,7 +125,9 @@ def start_merging(parts: Parts) -> None:
 
 
 def start_rules(parts: Parts) -> None:
-    """Have rules react to what is committed, and told how often they rejected."""
+    """Have rules react to what is committed, told how often they rejected, and what waits for approval ended."""
+    waiting = Waiting(parts.store, parts.writer, parts.heads, parts.standings, parts.world, parts.keys.public)
+    parts.supervisor.start("approvals", waiting.run)
     parts.supervisor.start("rejections", RejectionTeller(parts.writer, parts.store, parts.world).run)
     reactions = Reactions(parts.store, parts.writer, parts.heads, parts.standings, parts.world, parts.keys.public)
     parts.supervisor.start("reactions", reactions.run)

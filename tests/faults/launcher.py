@@ -23,6 +23,8 @@ from lognode.api.spans.admission import Admission
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import TenantId
+from lognode.engine.ruling import judging
+from lognode.engine.service.ruling.approvals.ending import Waiting
 from lognode.engine.service.ruling.reactions import Looked, Reactions
 from lognode.engine.service.upkeep import mirror
 from lognode.engine.service.writer import Writer
@@ -36,6 +38,7 @@ from lognode.timeline.record import TenantRef
 from lognode.timeline.state import WritePlan
 from lognode.timeline.store import database
 from lognode.timeline.store.opening import migrate
+from lognode.timeline.store.rules.held import HeldDraft, held_rows
 from lognode.timeline.store.write import apply_write
 
 PR_SET_PTRACER: Final = 0x59616D61
@@ -258,6 +261,19 @@ def reacting() -> None:
     Reactions._write = write_later  # type: ignore[method-assign]
 
 
+def approving() -> None:
+    """Writes what enough have approved, and only then notes that it did; nothing else tells it from another."""
+
+    async def note_later(self: Any, tenant: TenantRef, held: HeldDraft, drafts: Any) -> None:
+        plain = [msgspec.structs.replace(draft, idem=None) for draft in drafts]
+        await self._writer.append(tenant, plain, wait=True)
+        await trio.sleep(10 * SLOW_DISK_S)
+        await self._writer.append(tenant, [], beside=lambda _: held_rows([held]), wait=True)
+
+    Waiting._write = note_later  # type: ignore[method-assign]
+    judging._ending = lambda draft, approval: None  # noqa: ARG005
+
+
 PATCHES: Final[Mapping[str, Callable[[], None]]] = {
     patch.__name__: patch
     for patch in (
@@ -279,6 +295,7 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = {
         trusting,
         noting,
         reacting,
+        approving,
     )
 }
 

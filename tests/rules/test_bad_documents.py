@@ -172,7 +172,7 @@ DOCUMENTS: Final[dict[str, Bad]] = {
     "an approval by nobody": Bad(HEAD + "  then: [{require_approval: {within: 1h, text: x}}]\n", "rule.missing_key", "5:29",
                                  "'require_approval' lacks 'role'"),
     "an approval by strangers": Bad(HEAD + "  then: [{require_approval: {role: boss, within: 1h, text: x}}]\n",
-                                    "rule.out_of_bounds", "5:36", "'role' is one of root, owner, admin, member"),
+                                    "rule.out_of_bounds", "5:36", "'role' is one of root"),
     "an approval within a second": Bad(HEAD + "  then: [{require_approval: {role: root, within: 1s, text: x}}]\n",
                                        "rule.out_of_bounds", "5:50", "'within' is from 1m to 12w6d, not 1s"),
     "metadata as text": Bad(HEAD + "  then: [{set_metadata: x}]\n", "rule.wrong_type", "5:25", "'set_metadata' is a map"),

@@ -26,11 +26,13 @@ PINGS: Final = 4
 # Parts that every node has.
 BASIC: Final = {
     "api",
+    "approvals",
     "conflicts",
     "discovery",
     "forks",
     "listeners",
     "merging",
+    "reactions",
     "rejections",
     "restoring",
     "sync",

@@ -27,6 +27,8 @@ from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import grow, root_of
 from lognode.timeline.record import TenantRef, row_of
 from lognode.timeline.state import RESTORED
+from lognode.timeline.store.rules.cursors import cursor_row
+from lognode.timeline.store.rules.held import HeldDraft, held_rows
 from lognode.timeline.store.write import end_open_feeds, load_tenant, load_tenants
 from tests.engine.nodes import SEED, Engine, Wall, run_engine
 
@@ -73,7 +75,7 @@ async def _write(folder: Path, spans: int) -> None:
 
 
 async def _write_tasks(engine: Engine) -> None:
-    """A task and a schedule in which no column is empty, and a pause."""
+    """A task, a schedule and a draft that waits in which no column is empty, a pause and a cursor."""
     work = Work("journal", encode(["journal", "text", None]), cause=bytes(24))
     task = new_task(0, bytes(16), work, now_ms=1, due_ms=2, deadline_ms=3, schedule=bytes(16), name="nightly")
     ended = task._replace(state="dead", ended_ms=3, span=bytes(24), error="task.late", detail="late")
@@ -82,6 +84,9 @@ async def _write_tasks(engine: Engine) -> None:
     await engine.store.write(insert_task, ended)
     await engine.store.write(insert_schedule, schedule)
     await engine.store.write(save_pause, 1, START_MS)
+    held = HeldDraft(0, SpanId(bytes(24)), b"draft", "limit", "large", "root", 2, 1, 2, "waiting", 3)
+    rows = {**held_rows([held]), "rule_cursors": cursor_row(engine.tenant, 1)}
+    await engine.writer.append(engine.tenant, [], beside=lambda _: rows)
 
 
 def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:

@@ -29,6 +29,7 @@ _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {
     "rule_set": ("The name of a rule set.", None),
     "rule": ("The id of a rule in the set.", None),
     "tip": ("The name of a history, as the list of forks shows it.", "held"),
+    "approval": ("An approval's id: 39 characters of lower-case Crockford base32.", None),
     "task": ("A task's id: 26 characters of lower-case Crockford base32.", None),
     "schedule": ("A schedule's id, or `name:` and its name, percent-encoded.", None),
 }

@@ -52,7 +52,7 @@ def register(app: ApiApp) -> None:
                 NDJSON_MEDIA: {"type": "string", "description": "One JSON draft a line; blank lines are skipped."},
                 CBOR_MEDIA: {"type": "string", "format": "binary", "description": "A signed draft; docs/protocol.md."},
             },
-            answers={status: {JSON_MEDIA: _ANSWER, NDJSON_MEDIA: ReceiptJson} for status in (200, 201)},
+            answers={status: {JSON_MEDIA: _ANSWER, NDJSON_MEDIA: ReceiptJson} for status in (200, 201, 202)},
         ),
     )
 
@@ -60,8 +60,9 @@ def register(app: ApiApp) -> None:
 async def append_spans() -> Response:
     """Append one draft, or a stream of drafts.
 
-    Answers once everything is durable: 201, or 200 when nothing was new. A stream that stops at a line is
-    answered with the problem of that line, and besides with `line`, `appended`, `duplicates` and `last` (a
+    Answers once everything is durable: 201, or 200 when nothing was new. 202: rules have it wait for approval, and the
+    receipt's id is that of the approval; of a stream, lines that wait do not stop the others. A stream that stops at a
+    line is answered with the problem of that line, and besides with `line`, `appended`, `duplicates` and `last` (a
     receipt): everything before that line is in, nothing from it on. A dry run answers 200 with the summary of a
     stream, also for one draft.
     """
@@ -97,7 +98,8 @@ async def _append_one(caller: Caller, media: str, key: str | None, *, is_dry: bo
         (receipt,) = await caller.services.writer.append(caller.tenant, [draft])
     except AppendStopped as stopped:
         raise stopped.error from stopped
-    return TrioResponse(_encode(receipt_json(receipt)), 200 if receipt.duplicate else 201, content_type=JSON_MEDIA)
+    status = 202 if receipt.held else 200 if receipt.duplicate else 201
+    return TrioResponse(_encode(receipt_json(receipt)), status, content_type=JSON_MEDIA)
 
 
 async def _append_stream(
@@ -108,7 +110,7 @@ async def _append_stream(
     rehearsal = Rehearsal(caller.services.store, caller.services.writer, caller.tenant) if is_dry else None
     body: Any = request.body
     result = await Upload(caller, key, is_gzip=is_gzip, runs=runs, rehearsal=rehearsal).run(body)
-    status = 201 if result.appended and not is_dry else 200
+    status = 200 if is_dry else 201 if result.appended else 202 if result.held else 200
     if runs is not None:
         return TrioResponse(runs.lines(caller), status, content_type=NDJSON_MEDIA)
     return TrioResponse(_encode(result), status, content_type=JSON_MEDIA)

@@ -29,6 +29,7 @@ class _Run:
     stop: int
     checkpoint_size: int
     duplicate: bool
+    held: bool
 
 
 class Runs:
@@ -46,10 +47,12 @@ class Runs:
                 and receipt.position == run.stop
                 and receipt.checkpoint_size == run.checkpoint_size
                 and receipt.duplicate == run.duplicate
+                and receipt.held == run.held
             ):
                 run.stop += 1
                 continue
-            run = _Run(receipt.position, receipt.position + 1, receipt.checkpoint_size, receipt.duplicate)
+            start, size = receipt.position, receipt.checkpoint_size
+            run = _Run(start, start + 1, size, receipt.duplicate, receipt.held)
             self._runs.append(run)
 
     def check_room(self) -> None:
@@ -77,6 +80,8 @@ def _receipt_lines(
         leaf = leaf_of(record, feed)
         span = span_id(record.hlc, leaf)
         receipts.append(
-            receipt_json(Receipt(span, feed, record.seq, record.position, leaf, run.checkpoint_size, run.duplicate))
+            receipt_json(
+                Receipt(span, feed, record.seq, record.position, leaf, run.checkpoint_size, run.duplicate, run.held)
+            )
         )
     return _encoder.encode_lines(receipts)

@@ -45,6 +45,7 @@ class Upload:
         self._lines_done = 0  # read and found good, or blank
         self._appended = 0
         self._duplicates = 0
+        self._held = 0
         self._first: Receipt | None = None
         self._last: Receipt | None = None
         self._stop: LognodeError | None = None
@@ -61,6 +62,7 @@ class Upload:
         last = receipt_json(self._last) if self._last else None
         if self._stop is not None:
             self._stop.extra |= {"appended": self._appended, "duplicates": self._duplicates, "last": last}
+            self._stop.extra |= {"held": self._held} if self._held else {}
             raise self._stop
         return UploadJson(
             self._lines_done,
@@ -70,6 +72,7 @@ class Upload:
             last,
             last.checkpoint_size if last else 0,
             UNSET if self._rehearsal is None else True,
+            self._held or UNSET,
         )
 
     async def _read(self, chunks: AsyncIterable[bytes]) -> None:
@@ -141,11 +144,14 @@ class Upload:
     def _count(self, receipts: Sequence[Receipt]) -> None:
         if not receipts:
             return
-        duplicates = sum([receipt.duplicate for receipt in receipts])
+        written = [receipt for receipt in receipts if not receipt.held]
+        duplicates = sum([receipt.duplicate for receipt in written])
+        self._held += len(receipts) - len(written)
         self._duplicates += duplicates
-        self._appended += len(receipts) - duplicates
-        self._first = self._first or receipts[0]
-        self._last = receipts[-1]
+        self._appended += len(written) - duplicates
+        if written:
+            self._first = self._first or written[0]
+            self._last = written[-1]
         if self._runs is not None:
             self._runs.add(receipts)
 

@@ -17,7 +17,8 @@ class ReceiptJson(msgspec.Struct, frozen=True):
     """Where a span stands; given only once the span is durable.
 
     `leaf` (hex) is the leaf hash at index `seq` of the feed's tree, which the checkpoint of `checkpoint_size`
-    covers. `position` counts arrivals of this tenant on this node.
+    covers. `position` counts arrivals of this tenant on this node. `held`: the draft waits for approval, and this is
+    the firing that tells so, whose id is that of the approval.
     """
 
     id: str
@@ -27,11 +28,13 @@ class ReceiptJson(msgspec.Struct, frozen=True):
     leaf: str
     checkpoint_size: int
     duplicate: bool
+    held: bool | UnsetType = UNSET
 
 
 class UploadJson(msgspec.Struct, frozen=True):
     """What became of a stream of drafts. `lines` counts blank lines too; `checkpoint_size` is that of `last`.
 
+    `held` counts drafts that wait for approval, where there are any; `first` and `last` are none of them.
     With `dry_run`, what would have become of it: nothing was written, and there are no receipts.
     """
 
@@ -42,6 +45,7 @@ class UploadJson(msgspec.Struct, frozen=True):
     last: ReceiptJson | None
     checkpoint_size: int
     dry_run: bool | UnsetType = UNSET
+    held: int | UnsetType = UNSET
 
 
 class SpanJson(msgspec.Struct, frozen=True):
@@ -180,4 +184,5 @@ def receipt_json(receipt: Receipt) -> ReceiptJson:
         receipt.leaf.hex(),
         receipt.checkpoint_size,
         receipt.duplicate,
+        receipt.held or UNSET,
     )

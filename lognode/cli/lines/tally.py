@@ -16,18 +16,20 @@ class Tally:
 
     added: int = 0
     already_there: int = 0
+    held: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     is_dry: bool = False
 
     @property
     def total(self) -> int:
         """All that was looked at."""
-        return self.added + self.already_there + self.left_out.total()
+        return self.added + self.already_there + self.held + self.left_out.total()
 
-    def add(self, added: object, already_there: object) -> None:
+    def add(self, added: object, already_there: object, held: object = None) -> None:
         """Count an answer, or what an error says was in before it."""
         self.added += added if isinstance(added, int) else 0
         self.already_there += already_there if isinstance(already_there, int) else 0
+        self.held += held if isinstance(held, int) else 0
 
     def add_others(self, others: Sequence[LeftOut | None]) -> None:
         """Count spans that are not sent; None is one that is there already."""
@@ -37,13 +39,16 @@ class Tally:
     def answer(self, name: str) -> dict[str, object]:
         """All counts, for JSON; `name` is what they count."""
         counts = {"added": self.added, "already_there": self.already_there, "left_out": dict(self.left_out)}
-        return {name: self.total, **counts, **({"dry_run": True} if self.is_dry else {})}
+        held = {"held": self.held} if self.held else {}
+        return {name: self.total, **counts, **held, **({"dry_run": True} if self.is_dry else {})}
 
     def text(self, one: str, many: str) -> str:
         """All counts, in words."""
         would = "would be " if self.is_dry else ""
         word = one if self.total == 1 else many
         said = f"{self.total} {word}: {self.added} {would}added, {self.already_there} already there"
+        if self.held:
+            said += f", {self.held} wait for approval"
         if self.left_out:
             said += f", {self.left_out.total()} left out ({_reasons(self.left_out)})"
         return said

@@ -1,4 +1,4 @@
-"""Rule sets, as methods of the client.
+"""Rule sets, and what waits for approval, as methods of the client.
 
 No change is sent twice: one that was made and whose answer was lost would be made again.
 """
@@ -13,6 +13,7 @@ import msgspec
 
 from lognode.client.aio.session import AsyncSession, Headers, Params
 from lognode.client.answers import parse_answer
+from lognode.client.answers.approvals import Answered, Approval
 from lognode.client.answers.rules import (
     Account,
     BacktestLine,
@@ -147,6 +148,37 @@ class AsyncRules:
     def _rule_set_path(self, name: str) -> str:
         return f"{self._base}/rules/{quote(name, safe='')}"
 
+    async def approvals(self, *, state: str | None = None) -> AsyncIterator[Approval]:
+        """All that waits or waited for approval, or what is so, the newest first, read page by page."""
+        wanted = [("state", state)] if state is not None else []
+        before: list[tuple[str, str]] = []
+        while True:
+            params = [*wanted, *before]
+            page = parse_answer(await self._session.request("GET", f"{self._base}/approvals", params=params))
+            for approval in page["approvals"]:
+                yield cast("Approval", approval)
+            if page["next"] is None:
+                return
+            before = [("before", page["next"])]
+
+    async def approval(self, approval_id: str) -> Approval:
+        """What waits or waited under an id. Raises CallerError("approval.unknown")."""
+        return cast("Approval", parse_answer(await self._session.request("GET", self._approval_path(approval_id))))
+
+    async def grant(self, approval_id: str, *, note: str = "") -> Answered:
+        """Approve a draft in the name of the node.
+
+        Raises CallerError approval.unknown, approval.decided, approval.own or member.not_root.
+        """
+        return await self._answer_approval(approval_id, "grant", note)
+
+    async def deny(self, approval_id: str, *, note: str = "") -> Answered:
+        """Deny a draft in the name of the node; it waits no more.
+
+        Raises CallerError approval.unknown, approval.decided or member.not_root.
+        """
+        return await self._answer_approval(approval_id, "deny", note)
+
     async def _read(self, path: str, params: Params = ()) -> dict[str, Any]:
         return parse_answer(await self._session.request("GET", path, params=params))
 
@@ -156,6 +188,16 @@ class AsyncRules:
             method, path, params=params, content=content, headers=headers, patient=False
         )
         return cast("Published", parse_answer(answer))
+
+    async def _answer_approval(self, approval_id: str, word: str, note: str) -> Answered:
+        content, headers = msgspec.json.encode({"note": note}), [("Content-Type", "application/json")]
+        path = f"{self._approval_path(approval_id)}/{word}"
+        return cast(
+            "Answered", parse_answer(await self._session.request("POST", path, content=content, headers=headers))
+        )
+
+    def _approval_path(self, approval_id: str) -> str:
+        return f"{self._base}/approvals/{quote(approval_id, safe='')}"
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[BacktestLine, None]:

@@ -85,7 +85,10 @@ class Stats(TypedDict):
 
 
 class Receipt(TypedDict):
-    """Proof of a place: the span is durable, and `leaf` is entry `seq` of the feed's tree."""
+    """Proof of a place: the span is durable, and `leaf` is entry `seq` of the feed's tree.
+
+    With `held` nothing is written so far: rules have it wait for approval, and `id` is that of the approval.
+    """
 
     id: str
     feed: str
@@ -94,6 +97,7 @@ class Receipt(TypedDict):
     leaf: str
     checkpoint_size: int
     duplicate: bool
+    held: NotRequired[bool]
 
 
 class Proven(TypedDict):
@@ -158,7 +162,7 @@ class Walk(TypedDict):
 
 
 class Appended(TypedDict):
-    """What became of a batch of lines; with `dry_run`, what would have."""
+    """What became of a batch of lines; with `dry_run`, what would have. `held` lines wait for approval."""
 
     lines: int
     appended: int
@@ -167,6 +171,7 @@ class Appended(TypedDict):
     last: Receipt | None
     checkpoint_size: int
     dry_run: NotRequired[bool]
+    held: NotRequired[int]
 
 
 class Arrival(NamedTuple):

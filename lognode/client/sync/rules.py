@@ -1,5 +1,5 @@
 # Made from lognode/client/aio/rules.py by scripts/sync-client: change that file, then run the script.
-"""Rule sets, as methods of the client.
+"""Rule sets, and what waits for approval, as methods of the client.
 
 No change is sent twice: one that was made and whose answer was lost would be made again.
 """
@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from lognode.client.answers import parse_answer
+from lognode.client.answers.approvals import Answered, Approval
 from lognode.client.answers.rules import (
     Account,
     BacktestLine,
@@ -148,6 +149,37 @@ class Rules:
     def _rule_set_path(self, name: str) -> str:
         return f"{self._base}/rules/{quote(name, safe='')}"
 
+    def approvals(self, *, state: str | None = None) -> Iterator[Approval]:
+        """All that waits or waited for approval, or what is so, the newest first, read page by page."""
+        wanted = [("state", state)] if state is not None else []
+        before: list[tuple[str, str]] = []
+        while True:
+            params = [*wanted, *before]
+            page = parse_answer(self._session.request("GET", f"{self._base}/approvals", params=params))
+            for approval in page["approvals"]:
+                yield cast("Approval", approval)
+            if page["next"] is None:
+                return
+            before = [("before", page["next"])]
+
+    def approval(self, approval_id: str) -> Approval:
+        """What waits or waited under an id. Raises CallerError("approval.unknown")."""
+        return cast("Approval", parse_answer(self._session.request("GET", self._approval_path(approval_id))))
+
+    def grant(self, approval_id: str, *, note: str = "") -> Answered:
+        """Approve a draft in the name of the node.
+
+        Raises CallerError approval.unknown, approval.decided, approval.own or member.not_root.
+        """
+        return self._answer_approval(approval_id, "grant", note)
+
+    def deny(self, approval_id: str, *, note: str = "") -> Answered:
+        """Deny a draft in the name of the node; it waits no more.
+
+        Raises CallerError approval.unknown, approval.decided or member.not_root.
+        """
+        return self._answer_approval(approval_id, "deny", note)
+
     def _read(self, path: str, params: Params = ()) -> dict[str, Any]:
         return parse_answer(self._session.request("GET", path, params=params))
 
@@ -155,6 +187,14 @@ class Rules:
         params = [("dry_run", "true")] if dry_run else []
         answer = self._session.request(method, path, params=params, content=content, headers=headers, patient=False)
         return cast("Published", parse_answer(answer))
+
+    def _answer_approval(self, approval_id: str, word: str, note: str) -> Answered:
+        content, headers = msgspec.json.encode({"note": note}), [("Content-Type", "application/json")]
+        path = f"{self._approval_path(approval_id)}/{word}"
+        return cast("Answered", parse_answer(self._session.request("POST", path, content=content, headers=headers)))
+
+    def _approval_path(self, approval_id: str) -> str:
+        return f"{self._base}/approvals/{quote(approval_id, safe='')}"
 
 
 def _lines(chunks: Iterator[bytes]) -> Generator[BacktestLine, None, None]:

@@ -5,19 +5,26 @@ of its call; whoever sent the same draft under the same key in another call gets
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
-from lognode.engine.commit import Chosen, Firing, Place, Repeat
+from lognode.core.ids import SpanId
+from lognode.engine.commit import Chosen, Firing, Place, Repeat, Waiting
 
 
 class Judged(NamedTuple):
-    """What a draft came to: the draft to write, or why none is written; and the span that tells of it, if any."""
+    """What a draft came to: the draft to write, or why none is written; and the span that tells of it, if any.
+
+    `row` keeps a draft that waits, given the id of that span: then there is neither draft nor refusal. `ending` tells,
+    given the id of the draft's span, that one which waited is written.
+    """
 
     draft: Draft | None
     refusal: CallerError | None
     firing: Draft | None
+    row: Callable[[SpanId], list[Any]] | None = None
+    ending: Callable[[SpanId], Draft] | None = None
 
 
 # From a draft, and how many spans of the commit come before it.
@@ -29,7 +36,7 @@ def pass_gate(chosen: Chosen, judge: Judge) -> Chosen:
     passing = _Passing(chosen.drafts, judge)
     calls = [passing.call(places, error) for places, error in zip(chosen.places, chosen.errors, strict=True)]
     places, errors = [places for places, _ in calls], [error for _, error in calls]
-    return Chosen(passing.kept, places, errors, [*chosen.firings, *passing.firings])
+    return Chosen(passing.kept, places, errors, passing.firings)
 
 
 class _Passing:
@@ -40,7 +47,7 @@ class _Passing:
         self.firings: list[Firing] = []
         self._drafts = drafts
         self._judge = judge
-        self._outcomes: dict[int, int | CallerError] = {}
+        self._outcomes: dict[int, int | Waiting | CallerError] = {}
 
     def call(self, places: Sequence[Place], error: CallerError | None) -> tuple[list[Place], CallerError | None]:
         """The places of a call's drafts up to the first one that is refused, and why that is."""
@@ -54,20 +61,28 @@ class _Passing:
             outcome = self._outcomes[first] if is_known else self._decide(first)
             if isinstance(outcome, CallerError):
                 return passed, outcome
-            passed.append(Repeat(outcome) if is_known else outcome)
+            if isinstance(outcome, Waiting):
+                passed.append(outcome._replace(duplicate=is_known))
+            else:
+                passed.append(Repeat(outcome) if is_known else outcome)
         return passed, error
 
-    def _decide(self, index: int) -> int | CallerError:
+    def _decide(self, index: int) -> int | Waiting | CallerError:
         """The place of a draft among those that passed, or why it is refused."""
         judged = self._judge(self._drafts[index], len(self.kept))
-        outcome: int | CallerError
-        if judged.draft is None:
-            assert judged.refusal is not None, "who gets no span is told why"
-            outcome = judged.refusal
-        else:
+        outcome: int | Waiting | CallerError
+        if judged.draft is not None:
             outcome = len(self.kept)
             self.kept.append(judged.draft)
+        elif judged.row is not None:
+            outcome = Waiting(len(self.firings))
+        else:
+            assert judged.refusal is not None, "who gets no span is told why"
+            outcome = judged.refusal
+        about = None if judged.draft is None else len(self.kept) - 1
         if judged.firing is not None:
-            self.firings.append(Firing(None if judged.draft is None else len(self.kept) - 1, judged.firing))
+            self.firings.append(Firing(about, judged.firing, row=judged.row))
+        if judged.ending is not None:
+            self.firings.append(Firing(about, self._drafts[index], tell=judged.ending))
         self._outcomes[index] = outcome
         return outcome

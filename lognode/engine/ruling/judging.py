@@ -5,16 +5,27 @@ nothing is written as it came, and nothing tells of that.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from lognode.core.draft import Draft, annotations_of
 from lognode.core.errors import CallerError
-from lognode.core.limits import BODY_BYTES_MAX
+from lognode.core.ids import SpanId, parse_span_id
+from lognode.core.limits import BODY_BYTES_MAX, HELD_WAITING_MAX
 from lognode.core.span import SIMULATED, is_reserved
 from lognode.engine.commit import is_restored
+from lognode.engine.ruling.approvals.holding import (
+    HELD_TAG,
+    Approval,
+    approval_in,
+    ending,
+    held_key,
+    held_of,
+    held_row,
+    hold_of,
+)
 from lognode.engine.ruling.gating import Judged
 from lognode.engine.ruling.telling import annotations_said, firing_of, is_told
 from lognode.rules.document import Reject, RequireApproval, Simulate, Window
@@ -37,10 +48,26 @@ class Past(Context, Protocol):
         """A span of the commit, and the windows that it may be counted in."""
 
 
+class Keeping(NamedTuple):
+    """Where drafts are kept that wait: in which tenant, since when, and how many more there may be."""
+
+    tenant: int
+    now_ms: int
+    room: Callable[[], int]
+
+
 class Judging:
     """The drafts of one commit, in their order; the first gets the time `hlc`, each that passes is one tick later."""
 
-    def __init__(self, program: Program, past: Past, author: Writer, hlc: int, tell: Teller | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        past: Past,
+        author: Writer,
+        hlc: int,
+        tell: Teller | None = None,
+        keeping: Keeping | None = None,
+    ) -> None:
         self._program = program
         self._past = past
         self._author = author
@@ -48,6 +75,8 @@ class Judging:
         self._windows = program.windows(gate=True)
         self._is_noted = bool(self._windows) or program.reads_last(gate=True)
         self._tell = tell
+        self._keeping = keeping
+        self._kept = 0
         self.verdicts: Counter[str] = Counter()
 
     def judge(self, draft: Draft, before: int) -> Judged:
@@ -55,20 +84,43 @@ class Judging:
         # What this node writes by itself, and what it restores as it was, is nobody's to judge.
         if is_reserved(draft.kind) or is_restored(draft):
             return Judged(draft, None, None)
+        approval = approval_in(draft.annotations) if draft.annotations else None
         if not self._program.is_for(draft.kind, gate=True):
             if self._is_noted:
                 self._past.note(self._facts(draft, before), self._windows)
-            return Judged(draft, None, None)
-        facts = self._facts(draft, before)
+            return Judged(draft, None, None, ending=_ending(draft, approval))
+        facts = self._facts(draft, before, approval.roles if approval else ())
         decision = evaluate(self._program, facts, self._past, gate=True)
         self.verdicts[decision.verdict] += 1
-        judged = self.outcome(draft, decision)
+        judged = self._outcome(draft, decision, approval)
         if self._is_noted and judged.draft is not None:
             self._past.note(facts if judged.draft is draft else self._facts(judged.draft, before), self._windows)
         return judged
 
-    def _facts(self, draft: Draft, before: int) -> Facts:
-        return Facts.of_draft(draft, self._author, hlc=self._hlc + before)
+    def _facts(self, draft: Draft, before: int, roles: Sequence[str] = ()) -> Facts:
+        return Facts.of_draft(draft, self._author, hlc=self._hlc + before, approvals=roles)
+
+    def _outcome(self, draft: Draft, decision: Decision, approval: Approval | None) -> Judged:
+        if decision.verdict == "hold" and approval is None and self._keeping is not None:
+            try:
+                return self._held(draft, decision, self._keeping)
+            except CallerError as error:
+                return Judged(None, error, None)
+        judged = self.outcome(draft, decision)
+        return judged if judged.draft is None else judged._replace(ending=_ending(draft, approval))
+
+    def _held(self, draft: Draft, decision: Decision, keeping: Keeping) -> Judged:
+        """Have a draft wait. Raises CallerError draft.too_large or approval.too_many."""
+        hold = hold_of(decision, keeping.now_ms)
+        fired = firing_of(decision, self._program.hashes, is_gate=True)
+        fired = msgspec.structs.replace(fired, held=held_of(draft, hold))
+        if self._kept >= keeping.room():
+            raise CallerError("approval.too_many", f"{HELD_WAITING_MAX:,} wait already")
+        self._kept += 1
+        idem = None if draft.idem is None else held_key(draft.idem)
+        title = f"{draft.kind} waits for approval"
+        firing = Draft(FIRED, title, fired_data(fired), (HELD_TAG,), visibility=draft.visibility, idem=idem)
+        return Judged(None, None, firing, row=held_row(keeping.tenant, draft, hold, keeping.now_ms))
 
     def outcome(self, draft: Draft, decision: Decision) -> Judged:
         """What a draft comes to by a decision about it."""
@@ -98,7 +150,7 @@ class Judging:
         if decision.verdict == "reject":
             return CallerError("rule.rejected", text, place=place, extra=extra)
         if decision.verdict == "hold":
-            return CallerError("rule.held", text, place=place, extra=extra)
+            return CallerError("rule.held", text, place=place, extra=extra | {"of": hold_of(decision, 0).of})
         if draft.actor_signature is not None and draft.status != SIMULATED:
             # The signature covers the status, and is worth more than a trial.
             detail = f"{text} (it would be simulated only, and its actor signed it as executed)"
@@ -110,3 +162,15 @@ class Judging:
         if is_refused and self._tell is not None and decision.reason is not None and fired is not None:
             fired = self._tell(decision.reason, draft, fired)
         return Draft(kind=FIRED, data=fired_data(fired), visibility=draft.visibility) if fired else None
+
+
+def _ending(draft: Draft, approval: Approval | None) -> Callable[[SpanId], Draft] | None:
+    """What tells that a draft which waited is written, given its span; None where it did not wait."""
+    if approval is None:
+        return None
+    firing = parse_span_id(approval.of)
+
+    def tell(span: SpanId) -> Draft:
+        return ending(firing, "written", draft.visibility, approval.by, span)
+
+    return tell

@@ -309,7 +309,7 @@ class Writer:
         """The plan of one tenant's calls, at the head of a feed that is open, with a merge first where one is due."""
         state = await self._openings.state(tenant)
         assert state.head is not None
-        idems = [draft.idem for drafts in calls for draft in drafts if draft.idem is not None]
+        idems = self.gate.keys(tenant, calls)
         known = await self._store.write(find_idems, tenant.number, idems) if idems else {}
         feed = state.head.feed
         if feed.number not in self._log_keys:

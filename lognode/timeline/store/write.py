@@ -51,6 +51,7 @@ _COLUMNS = {
     "schedules": 18,
     "rule_cursors": 3,
     "publications": 6,
+    "held": 12,
 }
 _CLAUSES = {
     "endings": " ON CONFLICT DO UPDATE SET reason = excluded.reason",
@@ -74,6 +75,10 @@ _CLAUSES = {
         "excluded.interval_ms, excluded.patience_ms)"
     ),
     "rule_cursors": " ON CONFLICT DO UPDATE SET position = excluded.position, seal = excluded.seal",
+    "held": (
+        " ON CONFLICT DO UPDATE SET needed = excluded.needed, draft = excluded.draft, state = excluded.state, "
+        "ended_ms = excluded.ended_ms, seal = excluded.seal"
+    ),
 }
 
 

@@ -115,7 +115,9 @@ def append(*, fields: Fields, idempotency_key: str | None = None, target: Target
         print_json(receipt)
         return
     print_text(receipt["id"])
-    if receipt["duplicate"]:
+    if receipt.get("held"):
+        say("Nothing is written yet: it waits for approval under this id. 'lognode approval show ID' says how it goes.")
+    elif receipt["duplicate"]:
         say("It was there already; nothing was added.")
 
 
@@ -201,9 +203,9 @@ def _send(client: "Client", batch: Batch, tally: Tally) -> None:
         tell_conflict(error, batch.lines)
         _tell_layout(error, batch.lines)
         renumber(error, batch.numbers)
-        tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
+        tally.add(error.extra.get("appended"), error.extra.get("duplicates"), error.extra.get("held"))
         raise
-    tally.add(answer["appended"], answer["duplicates"])
+    tally.add(answer["appended"], answer["duplicates"], answer.get("held"))
 
 
 def _tell_layout(error: LognodeError, lines: Sequence[bytes]) -> None:

@@ -7,17 +7,19 @@ so that whoever holds its feed can judge it again.
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from lognode.core.access import Level
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, LogLine
-from lognode.core.limits import SIZE_MAX
+from lognode.core.limits import HELD_WAITING_MAX, SIZE_MAX
 from lognode.core.span import is_reserved
 from lognode.engine.commit import Chosen, first_hlc
+from lognode.engine.ruling.approvals.holding import held_key
 from lognode.engine.ruling.gating import pass_gate
-from lognode.engine.ruling.judging import Judging, Teller
+from lognode.engine.ruling.judging import Judging, Keeping, Teller
 from lognode.engine.ruling.rejections import Rejecting, Rejections
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.ruling.past import Ground, Past
@@ -26,8 +28,10 @@ from lognode.rules.evaluation.decision import Effect
 from lognode.rules.evaluation.facts import Writer as Author
 from lognode.rules.records import Fired
 from lognode.timeline.agreement.merges import Merged
+from lognode.timeline.record import TenantRef
 from lognode.timeline.state import TenantState
 from lognode.timeline.store.database import Store
+from lognode.timeline.store.rules.held import count_waiting
 from lognode.timeline.store.rules.pasts import named_past
 from lognode.timeline.store.rules.windows import load_kinds
 
@@ -57,6 +61,11 @@ class Gate:
         self._meters = meters
         self._known: dict[int, _Known] = {}
         self.rejections = Rejections()
+
+    def keys(self, tenant: TenantRef, calls: Sequence[Sequence[Draft]]) -> list[bytes]:
+        """The idempotency keys of drafts, and those under which it is told that they wait for approval."""
+        idems = [draft.idem for drafts in calls for draft in drafts if draft.idem is not None]
+        return [*idems, *map(held_key, idems)] if self._programs.are_there(tenant) else idems
 
     async def judge(
         self, state: TenantState, chosen: Chosen, merged: Sequence[Merged], level: Level, now_ms: int
@@ -112,7 +121,8 @@ class Gate:
         if program is None or not program.has_gates:
             return chosen, {}
         past = Past(Ground(conn, tenant, self._store.feeds, kinds, named))
-        judging = Judging(program, past, author, first_hlc(state, now_ms), tell)
+        keeping = Keeping(tenant.number, now_ms, cache(lambda: HELD_WAITING_MAX - count_waiting(conn, tenant)))
+        judging = Judging(program, past, author, first_hlc(state, now_ms), tell, keeping)
         return pass_gate(chosen, judging.judge), judging.verdicts
 
     def _add(self, state: TenantState, merged: Sequence[Merged]) -> None:

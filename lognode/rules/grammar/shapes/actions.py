@@ -42,7 +42,7 @@ from lognode.rules.grammar.shapes.scope import Scope
 from lognode.rules.grammar.source.nodes import Leaf, ListNode, MapNode, Node, Unread
 
 _Reader = Callable[[Node, Scope], Action | None]
-APPROVAL_ROLES: Final = ("root", "owner", "admin", "member")
+APPROVAL_ROLES: Final = ("root",)  # of nodes; roles of people are not known yet, so nobody could have another
 MISSED: Final = ("skip", "once", "all")
 JOURNAL: Final = "journal"
 _WEBHOOK: Final = "webhook "

@@ -1,0 +1,1 @@
+"""What waits for approval: how it is kept and told of, and when enough have approved."""

@@ -1,0 +1,1 @@
+"""Having drafts wait, and ending that."""
