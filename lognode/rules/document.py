@@ -8,7 +8,7 @@ Source: docs/rules.md.
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
@@ -87,7 +87,12 @@ class Path(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """The path as `read_path` takes it; one path has one such text."""
-        return "".join(_segment_text(segment, place) for place, segment in enumerate(self.segments))
+        return _path_text(self.segments)
+
+
+@lru_cache(maxsize=4096)
+def _path_text(segments: tuple[str | int, ...]) -> str:
+    return "".join(_segment_text(segment, place) for place, segment in enumerate(segments))
 
 
 def _segment_text(segment: str | int, place: int) -> str:

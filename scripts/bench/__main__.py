@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import gate_bench
 import http_bench
 import long_bench
 import process_bench
@@ -27,6 +28,7 @@ BENCHES = {
 }
 # They take minutes, or gigabytes, or npm, so they are run by name alone.
 LONG = {
+    "gate": gate_bench.gate,
     "memory": long_bench.memory,
     "rules": rules_bench.rules,
     "scale": long_bench.scale,

@@ -124,8 +124,10 @@ class Judging:
 
     def outcome(self, draft: Draft, decision: Decision) -> Judged:
         """What a draft comes to by a decision about it."""
+        if not is_told(decision):
+            return Judged(draft, None, None)
         refusal = self._refusal(draft, decision)
-        firing = self._firing(draft, decision, is_refused=refusal is not None) if is_told(decision) else None
+        firing = self._firing(draft, decision, is_refused=refusal is not None)
         if refusal is not None:
             return Judged(None, refusal, firing)
         said = annotations_said(decision, self._program.hashes)

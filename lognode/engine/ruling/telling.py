@@ -88,6 +88,8 @@ def _rule(step: Step, decision: Decision) -> FiredRule:
 
 def is_told(decision: Decision) -> bool:
     """Whether a decision is worth a span: rules did something, failed, or did not allow. Plain allows only count."""
-    deeds = any(not isinstance(effect.deed, Allow) for effect in decision.effects)
-    wrong = any(step.outcome == "failed" or (step.outcome == "fired" and step.error) for step in decision.steps)
-    return deeds or wrong or decision.verdict != "allow"
+    if decision.verdict != "allow":
+        return True
+    if decision.effects and any(effect.deed.__class__ is not Allow for effect in decision.effects):
+        return True
+    return any(step.outcome == "failed" or (step.outcome == "fired" and step.error) for step in decision.steps)

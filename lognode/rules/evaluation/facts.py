@@ -122,6 +122,8 @@ class Facts:
     @property
     def written(self) -> Notes:
         """What gate rules wrote into the span's annotations."""
+        if isinstance(self._said, Draft):
+            return _NO_NOTES
         return read_notes(self.annotations)
 
 

@@ -262,23 +262,21 @@ class Reading:
     def _view(self, expression: Expression) -> View:
         names = expression.facts
         views = self._span.views
-        view = views.get(names)
+        key = (self._ready.set, names) if "vars" in names else names
+        view = views.get(key)
         if view is not None:
             return view
-        view = views.get((self._ready.set, names))
-        if view is not None:
-            return view
-        size = sum(map(self._size, sorted(names)))
+        size = sum(map(self._size, expression.ordered))
         # What is too large is not decoded either.
         values = {} if size > CEL_PAYLOAD_BYTES_MAX else self._values(expression)
         view = View(activation_of(values), size)
         if not names & _CHANGING:
-            views[(self._ready.set, names) if "vars" in names else names] = view
+            views[key] = view
         return view
 
     def _values(self, expression: Expression) -> Mapping[str, Any]:
         values: dict[str, Any] = {}
-        for name in sorted(expression.facts):
+        for name in expression.ordered:
             if name == "time":
                 values[name] = _EPOCH + timedelta(milliseconds=min(self.facts.time_ms, _TIME_MS_MAX))
             elif name == "vars":
@@ -288,7 +286,7 @@ class Reading:
                 whole = any(len(path) == 1 for path in paths)
                 values[name] = self._named(name, None if whole else [str(path[1]) for path in paths])
             else:
-                value = self.read(Path((name,)))
+                value = self.read(Path((name,))) if name in _OWN else self.facts.fact(name)
                 values[name] = {} if value is None and name in _EMPTY_MAPS else value
         return values
 

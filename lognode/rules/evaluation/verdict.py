@@ -101,6 +101,8 @@ class _Evaluation:
 
 
 def _verdict(effects: list[Effect], facts: Facts) -> Verdict:
+    if not effects:
+        return "allow"
     deeds = [effect.deed for effect in effects]
     if any(isinstance(deed, Reject) for deed in deeds):
         return "reject"

@@ -65,9 +65,12 @@ class BadExpression(ValueError):
 
 
 class Expression:
-    """A checked expression. `reads` are the paths that it reads, `facts` their first segments, `nodes` its parts."""
+    """A checked expression.
 
-    __slots__ = ("_bounds", "_run", "facts", "nodes", "reads", "root", "text")
+    `reads` are the paths that it reads, `facts` and, in order, `ordered` their first segments, `nodes` its parts.
+    """
+
+    __slots__ = ("_bounds", "_run", "facts", "nodes", "ordered", "reads", "root", "text")
 
     def __init__(self, text: str) -> None:
         if len(text.encode()) > CEL_BYTES_MAX:
@@ -86,6 +89,7 @@ class Expression:
         self.reads: tuple[Segments, ...] = tuple(dict.fromkeys(_reads(self.root, frozenset())))
         self.nodes = _count(self.root)
         self.facts = frozenset(str(path[0]) for path in self.reads)
+        self.ordered = tuple(sorted(self.facts))
         self._bounds = tuple(self._bound(most) for most in _SIZES)
 
     def _bound(self, most: float) -> float:
