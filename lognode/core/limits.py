@@ -373,7 +373,7 @@ WEBHOOK_ADDRESSES_MAX: Final = 4  # of one name that are tried
 
 # Rules: what is read of the past for one span.
 WINDOW_FILL_SPANS: Final = 4096  # that are put into a window in one transaction
-WINDOW_SPANS_MAX: Final = 10_000  # in one window under one key; beyond, the rule fails, since each is looked at
+WINDOW_SPANS_MAX: Final = 10_000  # in one window under one key, each of which is looked at; more are not counted
 REJECTIONS_GATHERED_MAX: Final = 4096  # rules and actors whose rejections are counted for a minute
 LAST_TRIED_MAX: Final = 256  # newest spans about a subject among which the last one that is named is looked for
 LOOKED_SPANS_MAX: Final = 100_000  # of one window that are looked at to recheck a decision, some seconds

@@ -12,6 +12,7 @@ from lognode.core.draft import Draft, idem_key
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.service.ruling import gate as gating
+from lognode.engine.service.ruling import past
 from lognode.engine.service.ruling.rejected import RejectionTeller
 from lognode.engine.service.writing.rehearsal import Rehearsal
 from lognode.rules.document import (
@@ -38,6 +39,7 @@ from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.query import Query
 from lognode.timeline.record import Record
 from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.rules import windows
 from lognode.timeline.store.write import load_tenant
 from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
 
@@ -186,6 +188,35 @@ async def test_windows_count_what_is_stored_and_what_stands_before_in_the_commit
         assert len(stopped.value.receipts) == 2
 
 
+async def test_a_limit_holds_also_where_a_window_holds_more_than_is_looked_at(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "WINDOW_SPANS_MAX", 20)
+    monkeypatch.setattr(past, "WINDOW_SPANS_MAX", 20)
+    window = Window("tries", 300_000, CLIENT, ("try",), "count")
+    too_many = rule("many", GreaterThan(Path(("windows", "tries")), 10), Reject("enough"), windows=(window,))
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, too_many, monkeypatch=monkeypatch)
+        tries = [Draft(kind="try", data=encode({"client": "ann"}))] * 30
+        for _ in range(2):
+            with pytest.raises(AppendStopped) as stopped:
+                await engine.writer.append(engine.tenant, [*tries, login("ann")])
+            assert len(stopped.value.receipts) == len(tries)
+        await engine.writer.append(engine.tenant, [login("bob")])
+
+
+async def test_what_a_node_writes_by_itself_counts_in_its_own_commit_as_it_does_later(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = Window("dead", 300_000, CLIENT, ("task.dead",), "count")
+    too_many = rule("many", GreaterThan(Path(("windows", "dead")), 1), Reject("enough"), windows=(window,))
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, too_many, monkeypatch=monkeypatch)
+        dead = Draft(kind="task.dead", data=encode({"client": "ann"}))
+        with pytest.raises(AppendStopped):
+            await engine.writer.append(engine.tenant, [dead, dead, login("ann")])
+
+
 async def test_a_rehearsal_by_what_is_past_changes_nothing_of_what_the_gate_knows(
     tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +255,10 @@ async def test_the_newest_span_of_a_subject_may_stand_in_the_same_commit(
     async with run_engine(tmp_path) as engine:
         enforce(engine, shut, monkeypatch=monkeypatch)
         await engine.writer.append(engine.tenant, [login("ann"), account("shut"), login("bob")])
+        with pytest.raises(AppendStopped):
+            await engine.writer.append(engine.tenant, [login("ann")])
+        trial = Draft(kind="account", subject="ann", data=encode({"state": "open"}), status=SIMULATED)
+        await engine.writer.append(engine.tenant, [trial])
         with pytest.raises(AppendStopped):
             await engine.writer.append(engine.tenant, [login("ann")])
         await engine.writer.append(engine.tenant, [account("open"), login("ann")])

@@ -82,10 +82,9 @@ class Judging:
     def judge(self, draft: Draft, before: int) -> Judged:
         """What a draft comes to that is to stand behind so many of the commit."""
         # What this node writes by itself, and what it restores as it was, is nobody's to judge.
-        if is_reserved(draft.kind) or is_restored(draft):
-            return Judged(draft, None, None)
-        approval = approval_in(draft.annotations) if draft.annotations else None
-        if not self._program.is_for(draft.kind, gate=True):
+        is_judged = not is_reserved(draft.kind) and not is_restored(draft)
+        approval = approval_in(draft.annotations) if is_judged and draft.annotations else None
+        if not is_judged or not self._program.is_for(draft.kind, gate=True):
             if self._is_noted:
                 self._past.note(self._facts(draft, before), self._windows)
             return Judged(draft, None, None, ending=_ending(draft, approval))

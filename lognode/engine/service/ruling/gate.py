@@ -120,7 +120,7 @@ class Gate:
         program = self._programs.program(conn, tenant, named)
         if program is None or not program.has_gates:
             return chosen, {}
-        past = Past(Ground(conn, tenant, self._store.feeds, kinds, named))
+        past = Past(Ground(conn, tenant, self._store.feeds, kinds, named, first_hlc(state, now_ms)))
         keeping = Keeping(tenant.number, now_ms, cache(lambda: HELD_WAITING_MAX - count_waiting(conn, tenant)))
         judging = Judging(program, past, author, first_hlc(state, now_ms), tell, keeping)
         return pass_gate(chosen, judging.judge), judging.verdicts

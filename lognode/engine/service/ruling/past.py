@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
+from lognode.core.clock import HLC_MAX
 from lognode.core.errors import NodeFault
 from lognode.core.ids import LogLine, LogLineKind, logline
+from lognode.core.limits import WINDOW_SPANS_MAX
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Last, Window, matches_kind
 from lognode.rules.evaluation.facts import Facts, Writer
@@ -29,6 +31,7 @@ class Ground(NamedTuple):
     feeds: Mapping[int, FeedRef]
     kinds: Mapping[str, int]
     named: Mapping[int, int]
+    hlc: int = HLC_MAX  # of the first span that is judged: what is later is not in its past
 
 
 class Past:
@@ -50,8 +53,6 @@ class Past:
         stored = spans_within(
             ground.conn, ground.tenant, window.digest, sample.key, start_ms, sample.at_ms, ground.named
         )
-        if stored is None:
-            raise Unclear(f"the window {window.name} holds too many spans")
         values = [one.value for one in stored]
         values += [
             one.value
@@ -66,7 +67,9 @@ class Past:
             if matches_kind(last.kinds, facts.kind):
                 return facts
         ground = self._ground
-        record = newest_about(ground.conn, ground.tenant, ground.feeds, subject, self._kinds(last.kinds), ground.named)
+        record = newest_about(
+            ground.conn, ground.tenant, ground.feeds, subject, self._kinds(last.kinds), ground.named, ground.hlc
+        )
         return facts_of(record, feed_of(record, ground.feeds)) if record else None
 
     def note(self, facts: Facts, windows: tuple[Window, ...]) -> None:
@@ -91,11 +94,17 @@ class Past:
 
 
 def measured(window: Window, sample: Sample, values: Sequence[Measured]) -> int | float:
-    """What the values of a window come to for whoever adds a sample, as rules.evaluation.context.Context says."""
+    """What the values of a window come to for whoever adds a sample, as rules.evaluation.context.Context says.
+
+    Of a count no more is told than WINDOW_SPANS_MAX, so that nobody gets below a limit by going far beyond it; what
+    the values of more are is not. Raises Unclear.
+    """
+    if window.measure == "count":
+        return min(len(values), WINDOW_SPANS_MAX)
+    if len(values) > WINDOW_SPANS_MAX:
+        raise Unclear(f"the window {window.name} holds too many spans")
     if window.measure == "distinct":
         return len({*values} - {sample.value})
-    if window.measure == "count":
-        return len(values)
     numbers = [value for value in values if value is not None and not isinstance(value, bytes)]
     return sum(numbers) if all(isinstance(number, int) for number in numbers) else fsum(numbers)
 

@@ -199,7 +199,7 @@ class Reactions:
         elif not self._patience.is_over(tenant.number, feed.node_key):
             return None
         facts = facts_of(record, feed, members.level(feed.node_key).name.lower())
-        past = Past(Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named))
+        past = Past(Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named, record.hlc))
         decision = evaluate(program, facts, past, gate=False)
         subject = Subject(
             tenant.number, tenant.tenant_id, id_of(record, feed.feed_id), record.visibility, self._node_key

@@ -20,9 +20,7 @@ CREATE TABLE newest (subject TEXT, hlc INTEGER, kind TEXT, feed INTEGER, seq INT
 CREATE INDEX newest_by_subject ON newest (subject, hlc);
 BEGIN;
 """
-_WITHIN: Final = (
-    "SELECT feed, seq, value FROM samples WHERE window = ? AND key = ? AND at > ? AND at <= ? ORDER BY at DESC LIMIT ?"
-)
+_WITHIN: Final = "SELECT feed, seq, value FROM samples WHERE window = ? AND key = ? AND at > ? AND at <= ?"
 _ABOUT: Final = "SELECT kind, hlc, feed, seq, content FROM newest WHERE subject = ? ORDER BY hlc DESC, rowid DESC"
 
 
@@ -59,16 +57,14 @@ class Sandbox:
 
     def within(
         self, window: bytes, key: bytes, after_ms: int, until_ms: int, named: Mapping[int, int]
-    ) -> list[Measured] | None:
+    ) -> list[Measured]:
         """The values that a window holds under a key at (after, until], of what is named.
 
-        None where it holds more than WINDOW_SPANS_MAX, as it would be for rules in force.
+        At most one more than WINDOW_SPANS_MAX, as it would be for rules in force.
         """
-        values = (window, key, after_ms, until_ms, WINDOW_SPANS_MAX + 1)
-        found = self._conn.execute(_WITHIN, values).fetchall()
-        if len(found) > WINDOW_SPANS_MAX:
-            return None
-        return [value for feed, seq, value in found if seq < named.get(feed, 0)]
+        with closing(self._conn.execute(_WITHIN, (window, key, after_ms, until_ms))) as rows:
+            found = (value for feed, seq, value in rows if seq < named.get(feed, 0))
+            return list(islice(found, WINDOW_SPANS_MAX + 1))
 
     def newest(self, subject: str, is_wanted: Callable[[str], bool], named: Mapping[int, int]) -> Noted | None:
         """The newest span about a subject of what is named and of the kinds that are wanted.

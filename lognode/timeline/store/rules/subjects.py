@@ -7,13 +7,14 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from lognode.core.clock import HLC_MAX
 from lognode.core.limits import LAST_TRIED_MAX
 from lognode.timeline.record import RECORD_COLUMNS, SUBJECT, FeedRef, Record, TenantRef, feed_of, id_of
 
 _ABOUT: Final = (
     f"SELECT {RECORD_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN bodies b ON b.row = s.row"
-    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND s.visibility > 0 AND s.status = 0 AND s.kind IN ({})"
-    " ORDER BY l.hlc DESC LIMIT ?"
+    " WHERE l.tenant = ? AND l.field = ? AND l.value = ? AND l.hlc < ? AND s.visibility > 0 AND s.status = 0"
+    " AND s.kind IN ({}) ORDER BY l.hlc DESC LIMIT ?"
 )
 
 
@@ -24,14 +25,17 @@ def newest_about(
     subject: str,
     kinds: Sequence[int],
     named: Mapping[int, int],
+    before: int = HLC_MAX,
 ) -> Record | None:
-    """The shared span with the greatest id about a subject, no trial, of these kinds and of what is named.
+    """The shared span with the greatest id about a subject, of these kinds and of what is named; no trial.
+
+    It is earlier than `before`, the time of the span that asks: else whatever came since would stand in the way.
 
     None too where it is not among the LAST_TRIED_MAX newest about the subject. Raises NodeFault("database.damaged").
     """
     sql = _ABOUT.format(", ".join("?" * len(kinds)))
     found: Record | None = None
-    for row in conn.execute(sql, (tenant.number, SUBJECT, subject, *kinds, LAST_TRIED_MAX)):
+    for row in conn.execute(sql, (tenant.number, SUBJECT, subject, before, *kinds, LAST_TRIED_MAX)):
         record = Record(*row)
         if found is not None and record.hlc < found.hlc:
             break

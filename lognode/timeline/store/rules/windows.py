@@ -7,6 +7,8 @@ span is counted under.
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import Final, NamedTuple
 
 from lognode.core.limits import WINDOW_FILL_SPANS, WINDOW_SPANS_MAX
@@ -45,8 +47,7 @@ CREATE TEMP TABLE IF NOT EXISTS window_ends (
 """
 _END: Final = "SELECT position FROM window_ends WHERE tenant = ? AND window = ?"
 _WITHIN: Final = (
-    "SELECT feed, seq, value FROM window_spans"
-    " WHERE tenant = ? AND window = ? AND key = ? AND at > ? AND at <= ? ORDER BY at DESC LIMIT ?"
+    "SELECT feed, seq, value FROM window_spans WHERE tenant = ? AND window = ? AND key = ? AND at > ? AND at <= ?"
 )
 
 
@@ -125,13 +126,12 @@ def spans_within(
     after_ms: int,
     until_ms: int,
     named: Mapping[int, int],
-) -> list[Counted] | None:
+) -> list[Counted]:
     """What a filled window holds under a key, later than `after_ms` up to `until_ms`, of what is named.
 
-    None where it is more than WINDOW_SPANS_MAX.
+    At most one more than WINDOW_SPANS_MAX. What is not named does not count for that: others may know of less.
     """
-    values = (tenant.number, window, key, after_ms, until_ms, WINDOW_SPANS_MAX + 1)
-    found = [Counted(*row) for row in conn.execute(_WITHIN, values)]
-    if len(found) > WINDOW_SPANS_MAX:
-        return None
-    return [one for one in found if one.seq < named.get(one.feed, 0)]
+    values = (tenant.number, window, key, after_ms, until_ms)
+    with closing(conn.execute(_WITHIN, values)) as rows:
+        found = (one for one in map(Counted._make, rows) if one.seq < named.get(one.feed, 0))
+        return list(islice(found, WINDOW_SPANS_MAX + 1))

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import closing
 
 from lognode.core.clock import HLC_MAX, hlc_from_ms
-from lognode.core.limits import LAST_TRIED_MAX, LOOKED_SPANS_MAX, WINDOW_SPANS_MAX
+from lognode.core.limits import LAST_TRIED_MAX, LOOKED_SPANS_MAX
 from lognode.engine.service.ruling.past import Ground, facts_of, measured
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Last, Window, matches_kind
@@ -16,6 +16,7 @@ from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.samples import Sample, extract
 from lognode.timeline.record import Record, feed_of, id_of
 from lognode.timeline.store.rules.looking import spans_about, spans_of_kinds
+from lognode.timeline.store.rules.windows import Measured
 
 TOO_MANY = "more spans than are looked at for one"
 NO_BODY = "the body of a span that was read is not held here"
@@ -31,7 +32,8 @@ class Lookback:
 
     def window(self, window: Window, sample: Sample) -> int | float:
         """The measure over this window, as Context says. Raises Unclear, NodeFault."""
-        values, strangers, looked = [], 0, 0
+        values: list[Measured] = []
+        looked = 0
         with closing(self._candidates(window, sample)) as records:
             for record in records:
                 looked += 1
@@ -44,13 +46,7 @@ class Lookback:
                     continue
                 found = extract(window, facts_of(record, feed_of(record, self._ground.feeds)))
                 if found and found.key == sample.key and 0 <= sample.at_ms - found.at_ms < window.over_ms:
-                    strangers += not is_named
                     values += [found.value] if is_named else []
-        if len(values) > WINDOW_SPANS_MAX:
-            raise Unclear(f"the window {window.name} holds too many spans")
-        if len(values) + strangers > WINDOW_SPANS_MAX:
-            # Its node may have given up, or not: by what it held.
-            self.lacks[TOO_MANY] = None
         return measured(window, sample, values)
 
     def _candidates(self, window: Window, sample: Sample) -> Generator[Record, None, None]:

@@ -20,7 +20,6 @@ from lognode.engine.ruling.hindsight.tally import Outcome
 from lognode.engine.ruling.judging import Judging
 from lognode.engine.ruling.reacting import Subject, follow
 from lognode.engine.service.ruling.past import measured
-from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Last, Window, matches_kind
 from lognode.rules.evaluation.decision import Decision
 from lognode.rules.evaluation.facts import Facts, Writer
@@ -185,8 +184,6 @@ class _Past:
         """The measure over this window. Raises Unclear."""
         start_ms = sample.at_ms - window.over_ms
         values = self._sandbox.within(window.digest, sample.key, start_ms, sample.at_ms, self._named)
-        if values is None:
-            raise Unclear(f"the window {window.name} holds too many spans")
         return measured(window, sample, values)
 
     def last(self, last: Last, subject: str) -> Facts | None:
