@@ -11,18 +11,20 @@ from trio.testing import MockClock
 from lognode.core.codec import decode_value, encode
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
-from lognode.core.limits import REACTION_LACK_S_MAX
+from lognode.core.limits import LAST_TRIED_MAX, REACTION_LACK_S_MAX
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.core.world import World
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.ruling import reactions as service
 from lognode.engine.service.ruling.reactions import Patience, Reactions
+from lognode.engine.tasks import store
 from lognode.engine.tasks.work import read_emit
 from lognode.rules.document import (
     Always,
     Condition,
     Emit,
     Equals,
+    Last,
     Notify,
     Path,
     Reject,
@@ -258,3 +260,38 @@ async def test_what_is_waited_for_is_looked_at_again_though_nothing_arrives(
         with trio.move_on_after(60):
             await made.run()
         assert looks > 3
+
+
+async def test_the_newest_span_of_a_subject_is_found_also_once_many_follow(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = Last("account", CLIENT, ("account",))
+    is_open = Equals(Path(("last", "account", "data", "state")), "open")
+
+    def account(state: str) -> Draft:
+        return Draft(kind="account", subject="ann", data=encode({"state": state}))
+
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", Emit("alarm"), condition=is_open, last=(last,)), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [account("open"), login("ann")])
+        await engine.writer.append(engine.tenant, [account("shut")] * (LAST_TRIED_MAX + 1))
+        assert kinds(await settle(engine, made))["alarm"] == 1
+
+
+async def test_where_too_many_tasks_wait_spans_wait_to_be_reacted_to(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "TASKS_WAITING_MAX", 5)
+    monkeypatch.setattr(service, "REACTION_DRAFTS", 5)
+    later = Schedule("later", Emit("alarm"), after_ms=60_000)
+    count = "SELECT count(*) FROM tasks"
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", later), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann")] * 20)
+        await settle(engine, made)
+        assert made.is_waiting
+        assert 5 <= await engine.store.read(lambda conn: conn.execute(count).fetchone()[0]) < 10
+        for _ in range(5):
+            await engine.store.write(lambda conn: conn.execute("UPDATE tasks SET state = 'done', ended_ms = 1"))
+            await settle(engine, made)
+        assert await engine.store.read(lambda conn: conn.execute(count).fetchone()[0]) == 20

@@ -63,7 +63,7 @@ def insert_task(conn: sqlite3.Connection, task: Task) -> Task:
         held = _find_task(conn, task.tenant, task.id)
         if held is not None:
             return held
-        if _room(conn, task.tenant) <= 0:
+        if waiting_room(conn, task.tenant) <= 0:
             raise CallerError("task.too_many", f"{TASKS_WAITING_MAX:,} wait already")
         conn.execute(_PUT[TASKS], sealed(TASKS, task))
     return task
@@ -243,7 +243,7 @@ def make_runs(
             except NodeFault:
                 damaged.add(row[1])
                 continue
-            room = rooms[held.tenant] if held.tenant in rooms else _room(conn, held.tenant)
+            room = rooms[held.tenant] if held.tenant in rooms else waiting_room(conn, held.tenant)
             if held.id in damaged or room <= 0:
                 continue
             tasks, schedule = due_runs(held, room)
@@ -273,7 +273,7 @@ def save_pause(conn: sqlite3.Connection, tenant: int, paused_ms: int | None) -> 
             conn.execute(_PUT[PAUSES], sealed(PAUSES, (tenant, paused_ms)))
 
 
-def _room(conn: sqlite3.Connection, tenant: int) -> int:
+def waiting_room(conn: sqlite3.Connection, tenant: int) -> int:
     """How many more tasks of a tenant may wait."""
     return TASKS_WAITING_MAX - int(conn.execute(_WAITING, (tenant,)).fetchone()[0])
 

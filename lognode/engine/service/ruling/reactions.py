@@ -26,7 +26,7 @@ from lognode.engine.service.ruling.past import Ground, Past, facts_of
 from lognode.engine.service.ruling.programs import Programs
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
-from lognode.engine.tasks.store import schedule_rows, task_rows
+from lognode.engine.tasks.store import schedule_rows, task_rows, waiting_room
 from lognode.rules.evaluation.decision import Decision
 from lognode.rules.evaluation.verdict import evaluate
 from lognode.timeline.members import Membership
@@ -154,6 +154,9 @@ class Reactions:
             if position is None:
                 return None
             self._kept[tenant.number] = position
+        if waiting_room(conn, tenant.number) <= 0:  # until some that wait are done
+            self.is_waiting = True
+            return None
         records, is_behind = next_arrivals(conn, tenant, position)
         members, now_ms = self._standings.of(tenant.number), self._world.now_ms()
         following: list[Following] = []
@@ -167,8 +170,9 @@ class Reactions:
                 return Looked(following, position, is_behind=False) if following else None
             position = record.position
             following += [found] if found.drafts else []
-            drafts += len(found.drafts)
+            drafts += len(found.drafts) + len(found.tasks)
             size += sum([draft.content_bytes() for draft in found.drafts])
+            size += sum([len(task.payload) for task in found.tasks])
             if drafts > REACTION_DRAFTS or size > REACTION_BYTES:
                 return Looked(following, position, is_behind=True)
         return Looked(following, position, is_behind) if records else None
