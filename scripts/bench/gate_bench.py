@@ -44,7 +44,7 @@ def gate(folder: Path, spans: int, runs: int) -> Iterator[Figure]:  # noqa: ARG0
     sets: dict[str, bytes] = {NO_RULES: b""}
     for count in (1, 10, 100):
         for name, form in FORMS.items() if count == 100 else list(FORMS.items())[:1]:
-            sets[f"{count} rules, {name}"] = text_of(count, form)
+            sets[f"{count} rule{'s' if count > 1 else ''}, {name}"] = text_of(count, form)
     sets[f"100 rules, {MARKING}"] = text_of(100, MARK)
     yield from shown("in process", in_process(folder, sets, runs))
     yield from shown("NDJSON", over_http(folder, sets, runs))
