@@ -60,6 +60,7 @@ class Programs:
         self._known: dict[int, _Known] = {}
         self._newest: dict[int, Ruled] = {}  # the last answer of each tenant
         self._readings: defaultdict[int, dict[tuple[bytes, str], Reading]] = defaultdict(dict)
+        self._holds: defaultdict[int, int] = defaultdict(int)
         self._since: defaultdict[int, int] = defaultdict(int)  # positions behind which all that was published is read
 
     def are_there(self, tenant: TenantRef) -> bool:
@@ -126,6 +127,12 @@ class Programs:
         if step.write.rows.get("publications"):
             self._since[step.state.tenant.number] = step.state.position
             self._known.pop(step.state.tenant.number, None)
+        if step.write.rows.get("held"):
+            self._holds[step.state.tenant.number] += 1
+
+    def holds(self, tenant: TenantRef) -> int:
+        """A number that grows whenever a draft is to wait for approval, or waits no more, since the start."""
+        return self._holds[tenant.number]
 
     def forget(self) -> None:
         """Read everything again when it is needed."""

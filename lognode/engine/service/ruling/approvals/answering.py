@@ -21,7 +21,7 @@ from lognode.engine.service.writer import Writer
 from lognode.rules.records import APPROVE, DENY, FIRED, Fired, answer_data, note_of, parse_fired
 from lognode.timeline.members import Membership
 from lognode.timeline.query import Query, place_of
-from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of
+from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of, origin_of
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.lookup import find_span
 from lognode.timeline.store.read.pages import select_page
@@ -171,6 +171,8 @@ def read_request(
     cut = members.cuts.get(feed.feed_id)
     if fired is None or fired.held is None or (cut is not None and record.seq >= cut.size):
         return None
+    if origin_of(record) is not None:
+        return None  # a copy of one that lost its effect: its draft waits under no id any more
     span = id_of(record, feed.feed_id)
     answers = tuple(
         Answer(id_of(one, feeds[one.feed].feed_id), feeds[one.feed].node_key, _kind(one) == DENY, note_of(body.data))

@@ -41,9 +41,10 @@ class _Case(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """As of when a tenant was looked at: its position, its membership, and the next deadline."""
+    """As of when a tenant was looked at: its position, its holds, its membership, and the next deadline."""
 
     position: int
+    holds: int
     standing: int
     deadline_ms: float
 
@@ -60,6 +61,7 @@ class Waiting:
         self._standings = standings
         self._world = world
         self._node_key = node_key
+        self._holds = writer.programs.holds
         self._seen: dict[int, _Seen] = {}
 
     async def run(self) -> None:
@@ -69,8 +71,9 @@ class Waiting:
             for tenant in sorted(set(self._store.tenants.values())):
                 try:
                     await self.look(tenant)
-                except NodeFault as fault:
+                except (NodeFault, AppendStopped) as stopped:
                     # Other tenants have nothing to do with it; this one is tried again later.
+                    fault = stopped.error if isinstance(stopped, AppendStopped) else stopped
                     _log.warning("approvals_failed", tenant=b32encode(tenant.tenant_id), code=fault.code)
                     failed = True
             # Wall time may be set, so the time to a deadline is asked for again and again.
@@ -80,20 +83,20 @@ class Waiting:
                 await self._heads.wait_total(total)
 
     async def look(self, tenant: TenantRef) -> None:
-        """End what waits no more in a tenant. Raises NodeFault."""
+        """End what waits no more in a tenant. Raises NodeFault, and AppendStopped where this node may not write."""
         position, standing = self._heads.position(tenant.number), self._standings.version(tenant.number)
-        seen, now_ms = self._seen.get(tenant.number), self._world.now_ms()
+        seen, now_ms, holds = self._seen.get(tenant.number), self._world.now_ms(), self._holds(tenant)
         if seen is not None and seen.standing == standing and now_ms < seen.deadline_ms:
-            if seen.position == position:
-                return
+            if seen.holds == holds and (seen.position == position or seen.deadline_ms == _FOREVER):
+                return  # nothing new, or nothing waits: so most tenants cost no look at the database
             if not await self._store.read(answered_since, tenant, seen.position, (APPROVE, DENY)):
                 deadline_ms = await self._store.read(next_deadline, tenant)
-                self._seen[tenant.number] = _Seen(position, standing, deadline_ms or _FOREVER)
+                self._seen[tenant.number] = _Seen(position, holds, standing, deadline_ms or _FOREVER)
                 return
         for case in await self._store.read(self._cases, tenant, now_ms):
             await self._end(tenant, case, now_ms)
         deadline_ms = await self._store.read(next_deadline, tenant)
-        self._seen[tenant.number] = _Seen(position, standing, deadline_ms or _FOREVER)
+        self._seen[tenant.number] = _Seen(position, holds, standing, deadline_ms or _FOREVER)
 
     def _cases(self, conn: sqlite3.Connection, tenant: TenantRef, now_ms: int) -> list[_Case]:
         members, found = self._standings.of(tenant.number), []
@@ -106,10 +109,14 @@ class Waiting:
     async def _end(self, tenant: TenantRef, case: _Case, now_ms: int) -> None:
         """End the waiting of one draft, if it is time."""
         held, request = case
-        if request is None or request.state not in {"waiting", "expired"}:
+        if request is None:
+            # The firing does not count, so nobody can approve it; that may change in time.
+            if now_ms >= held.expires_ms:
+                await self._write(tenant, held.ended("expired", now_ms), [])
+            return
+        if request.state not in {"waiting", "expired"}:
             # It was told already, before this database was set back to an earlier state.
-            state = request.state if request is not None else "expired"
-            await self._write(tenant, held.ended(state, now_ms), [])
+            await self._write(tenant, held.ended(request.state, now_ms), [])
             return
         firing, visibility = SpanId(held.span), request.visibility
         counted = count(
