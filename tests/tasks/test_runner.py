@@ -18,7 +18,7 @@ from lognode.engine.tasks.schedule import Timing, new_schedule, schedule_id
 from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.engine.tasks.store import change_task, insert_schedule, load_schedule
 from lognode.engine.tasks.task import Work, claimed, requeued
-from lognode.engine.tasks.work import EMIT, Notice, emit_payload
+from lognode.engine.tasks.work import EMIT, Notice, emit_payload, notice_payload
 from lognode.timeline.record import id_of
 from tests.engine.nodes import Engine, Wall, assert_sound
 from tests.tasks.running import START_MS, emit_task, eventually, notice_task, run_workshop
@@ -171,6 +171,18 @@ async def test_what_was_private_stays_so_when_it_dies(tmp_path: Path) -> None:
         (dead,) = await shop.wait_state("dead", 1)
         assert dead.error == "task.late"
         assert [record.visibility for record in await shop.spans("task.dead")] == [PRIVATE]
+
+
+async def test_a_notice_of_a_private_span_dies_in_private(tmp_path: Path) -> None:
+    wall = Wall(START_MS)
+    hooks = StubHooks(wall, CallerError("webhook.refused", "404"))
+    async with run_workshop(tmp_path, wall, hooks) as shop:
+        notice = Notice("ops", "it burns")
+        task = notice_task(1, notice)._replace(name="remind-ann", payload=notice_payload(notice, is_private=True))
+        await shop.add(task)
+        await shop.wait_state("dead", 1)
+        assert [record.visibility for record in await shop.spans("task.dead")] == [PRIVATE]
+        assert b"it burns" in hooks.calls[0][2]
 
 
 async def test_a_webhook_is_tried_until_it_answers_and_no_longer(tmp_path: Path) -> None:

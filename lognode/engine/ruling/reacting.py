@@ -104,7 +104,7 @@ def _emitted(subject: Subject, deed: Emit, effect: Effect, hops: int) -> Draft:
 
 def _notice(subject: Subject, deed: Notify) -> Work:
     notice = Notice(deed.webhook or JOURNAL, str(deed.text), deed.data)
-    return Work(notice.what, notice_payload(notice), cause=subject.span)
+    return Work(notice.what, notice_payload(notice, is_private=subject.visibility == PRIVATE), cause=subject.span)
 
 
 def _with_faults(fired: Fired, faults: Mapping[tuple[str, str], str]) -> Fired:

@@ -67,12 +67,15 @@ def read_emit(payload: bytes) -> Draft:
     return msgspec.structs.replace(draft, annotations=annotations)
 
 
-def notice_payload(notice: Notice) -> bytes:
-    """What a task keeps of a notice. Raises CallerError("task.invalid")."""
+def notice_payload(notice: Notice, *, is_private: bool = False) -> bytes:
+    """What a task keeps of a notice, and of it alone where a private span is told of.
+
+    Raises CallerError("task.invalid").
+    """
     if len(notice.text.encode(errors="replace")) > TEXT_BYTES_MAX:
         raise CallerError("task.invalid", f"its text has at most {TEXT_BYTES_MAX} bytes", place="notify.text")
     try:
-        return _bounded(cbor2.dumps([notice.to, notice.text, notice.data]))
+        return _bounded(cbor2.dumps([notice.to, notice.text, notice.data, *([True] if is_private else [])]))
     except UnicodeEncodeError:
         raise CallerError("task.invalid", "a lone surrogate", place="notify") from None
 
@@ -80,9 +83,16 @@ def notice_payload(notice: Notice) -> bytes:
 def read_notice(payload: bytes) -> Notice:
     """The notice of a payload. Raises CallerError("cbor.malformed") for what is none."""
     try:
-        return Notice(*cbor2.loads(payload))
+        return Notice(*_notice_parts(payload)[:3])
     except (cbor2.CBORError, TypeError, ValueError) as error:
         raise CallerError("cbor.malformed", f"a payload is no notice: {error}") from None
+
+
+def _notice_parts(payload: bytes) -> list[Any]:
+    parts = cbor2.loads(payload)
+    if not isinstance(parts, list):
+        raise ValueError("a payload is an array")  # noqa: TRY004 - of what it was made of
+    return parts
 
 
 def emitted(task: Task, tenant: TenantId, node: LogLine) -> Draft:
@@ -124,7 +134,9 @@ def _seen_by(task: Task) -> tuple[int, dict[str, str]]:
     try:
         if task.what == EMIT:
             return read_emit(task.payload).visibility, {}
-        return ORGANIZATION, {"to": read_notice(task.payload).to}
+        notice = read_notice(task.payload)
+        is_private = len(_notice_parts(task.payload)) > len(notice.__struct_fields__)
+        return PRIVATE if is_private else ORGANIZATION, {"to": notice.to}
     except CallerError:
         return PRIVATE, {}  # nobody knows what it was
 
