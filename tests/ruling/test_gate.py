@@ -9,8 +9,10 @@ import pytest
 from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.draft import Draft, idem_key
+from lognode.core.errors import CallerError
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
+from lognode.engine.ruling.rejections import Rejecting
 from lognode.engine.service.ruling import gate as gating
 from lognode.engine.service.ruling import past
 from lognode.engine.service.ruling.rejected import RejectionTeller
@@ -33,6 +35,7 @@ from lognode.rules.document import (
     Simulate,
     Window,
 )
+from lognode.rules.evaluation import samples
 from lognode.rules.evaluation.program import compile_rules
 from lognode.rules.records import FIRED, Fired, parse_fired
 from lognode.timeline.agreement.rules.annotations import rules_in
@@ -262,6 +265,44 @@ async def test_the_newest_span_of_a_subject_may_stand_in_the_same_commit(
         with pytest.raises(AppendStopped):
             await engine.writer.append(engine.tenant, [login("ann")])
         await engine.writer.append(engine.tenant, [account("open"), login("ann")])
+
+
+async def test_windows_that_no_rule_asks_for_take_no_time(tmp_path: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    def extract(*said: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return samples.extract(*said)
+
+    monkeypatch.setattr(past, "extract", extract)
+    many = tuple(Window(f"w{n}", 1000 + n, CLIENT, ("login",), "count") for n in range(50))
+    async with run_engine(tmp_path) as engine:
+        enforce(engine, rule("other", Always(), Reject("no"), kinds=("other",), windows=many), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login("ann")] * 20)
+    assert looks == 0
+
+
+async def test_a_node_that_may_not_tell_of_one_rejection_tells_of_the_others(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_engine(tmp_path) as engine:
+        rejections, append, asked = engine.writer.gate.rejections, engine.writer.append, 0
+        for name in ("a", "b"):
+            for _ in range(2):
+                by = Rejecting(engine.tenant.number, "guard", name, None)
+                rejections.tell(by, 0, Fired({}, "draft", "reject", ()))
+
+        async def refuse(*said: Any, **options: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise AppendStopped([], CallerError("member.observer"))
+            return await append(*said, **options)
+
+        monkeypatch.setattr(engine.writer, "append", refuse)
+        await RejectionTeller(engine.writer, engine.store, Wall().world()).tell()
+        assert len(await told(engine)) == 1
 
 
 async def test_plain_allows_and_kinds_without_rules_leave_no_trace(

@@ -41,6 +41,8 @@ class Past:
         self._ground = ground
         self._filled: set[bytes] = set()
         self._samples: defaultdict[tuple[bytes, bytes], list[Sample]] = defaultdict(list)
+        self._noted: list[Facts] = []
+        self._sampled: defaultdict[bytes, int] = defaultdict(int)  # of these, by window
         self._newest: dict[str, list[Facts]] = defaultdict(list)
 
     def window(self, window: Window, sample: Sample) -> int | float:
@@ -49,6 +51,10 @@ class Past:
         if window.digest not in self._filled:
             fill_window(ground.conn, ground.tenant, window.digest, self._kinds(window.kinds), self._measure(window))
             self._filled.add(window.digest)
+        for facts in self._noted[self._sampled[window.digest] :]:
+            if found := extract(window, facts):
+                self._samples[window.digest, found.key].append(found)
+        self._sampled[window.digest] = len(self._noted)
         start_ms = sample.at_ms - window.over_ms
         stored = spans_within(
             ground.conn, ground.tenant, window.digest, sample.key, start_ms, sample.at_ms, ground.named
@@ -76,9 +82,8 @@ class Past:
         """A span of the commit that the next ones follow, and all that may be asked of it; private ones stay out."""
         if facts.fact("visibility") == "private":
             return
-        for window in windows:
-            if sample := extract(window, facts):
-                self._samples[window.digest, sample.key].append(sample)
+        if windows:
+            self._noted.append(facts)  # of many windows few are ever asked for
         if (subject := facts.fact("subject")) is not None and facts.fact("status") == "executed":
             self._newest[subject].append(facts)
 

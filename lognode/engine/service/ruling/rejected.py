@@ -1,13 +1,17 @@
 """The task that tells how often rules rejected, where it was not told each time."""
 
+import structlog
 import trio
 
 from lognode.core.draft import Draft
 from lognode.core.world import World
+from lognode.engine.receipt import AppendStopped
 from lognode.engine.ruling.rejections import MINUTE_MS
 from lognode.engine.service.writer import Writer
 from lognode.rules.records import FIRED, fired_data
 from lognode.timeline.store.database import Store
+
+_log = structlog.get_logger(__name__)
 
 
 class RejectionTeller:
@@ -29,4 +33,8 @@ class RejectionTeller:
         tenants = {tenant.number: tenant for tenant in self._store.tenants.values()}
         for by, fired in self._writer.gate.rejections.take(self._world.now_ms()):
             draft = Draft(kind=FIRED, data=fired_data(fired), visibility=by.visibility)
-            await self._writer.append(tenants[by.tenant], [draft])
+            try:
+                await self._writer.append(tenants[by.tenant], [draft], wait=True)
+            except AppendStopped as stopped:
+                # It may write there no more, which is no reason to leave out what others are to be told.
+                _log.warning("rejections_untold", count=fired.count, code=stopped.error.code)
