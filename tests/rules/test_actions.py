@@ -127,15 +127,15 @@ def test_what_was_approved_is_held_no_more() -> None:
         do:
           - id: r
             on: draft
-            then: [{require_approval: {role: admin, of: 2, within: 1h, text: two of us}}]
+            then: [{require_approval: {role: root, of: 2, within: 1h, text: two of us}}]
         """
     )
 
     def verdict(*approvals: str) -> str:
         return decide(rules, facts=draft_facts({}, approvals=approvals)).verdict
 
-    assert verdict() == verdict("admin") == verdict("admin", "member", "member") == "hold"
-    assert verdict("admin", "admin") == verdict("admin", "owner", "admin") == "allow"
+    assert verdict() == verdict("root") == verdict("root", "member", "member") == "hold"
+    assert verdict("root", "root") == verdict("root", "owner", "root") == "allow"
 
 
 def test_the_strictest_verdict_wins_and_its_reason_is_told() -> None:

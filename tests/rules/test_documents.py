@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from lognode.core.errors import ERRORS
 from lognode.core.limits import RULE_SET_BYTES_MAX, RULE_SET_FAULTS_MAX
@@ -52,6 +53,14 @@ def as_yaml(value: Any, **style: Any) -> bytes:
     return out.getvalue().encode()
 
 
+def is_printed_well(printed: bytes, value: Any) -> bool:
+    """Whether the printer's own reader has the value back: it folds keys, and may lose a space where it folds."""
+    try:
+        return bool(YAML(typ="safe", pure=True).load(printed) == value)
+    except YAMLError:
+        return False
+
+
 def as_json(value: Any) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
@@ -76,7 +85,9 @@ def gate(**fields: Any) -> Rule:
 def test_a_document_says_the_same_in_yaml_and_in_json(value: Any, flow: bool, width: int, unicode: bool) -> None:  # noqa: FBT001
     said = meaning(read(value))
 
-    assert meaning(read_rule_set(as_yaml(value, flow=flow, width=width, unicode=unicode), is_json=False)) == said
+    printed = as_yaml(value, flow=flow, width=width, unicode=unicode)
+    if is_printed_well(printed, value):
+        assert meaning(read_rule_set(printed, is_json=False)) == said
     written = as_json(value)
     if re.fullmatch(r"[\n -~\xa1-\u2027\u2030-\ud7ff]*", written.decode()):
         assert meaning(read_rule_set(written, is_json=False)) == said

@@ -25,7 +25,7 @@ _ANSWERS: Final = {
 
 
 def rule_recheck(span_id: str, /, *, target: Target = HERE) -> int | None:
-    """Decide about a span again, and compare with what nodes say that they decided.
+    """Decide about a span again, and compare with what is told of it.
 
     Any member that holds what the span's node had named finds the same. It looks at what rules noted on the span, at
     the firings that tell of it, and at what rules emitted.
@@ -61,9 +61,9 @@ def rule_recheck(span_id: str, /, *, target: Target = HERE) -> int | None:
 
 
 def why_not(rule: str, span_id: str, /, *, target: Target = HERE) -> None:
-    """Say why a rule did not fire for a span: the first condition that did not hold, with its values.
+    """Say why a rule did not fire for a span.
 
-    Where it did fire, it says why.
+    It names the first condition that did not hold, with the values that it read. Where the rule did fire, it says why.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def why_not(rule: str, span_id: str, /, *, target: Target = HERE) -> None:
 
     Examples
     --------
-    $ lognode why-not brute-force/too-many-failures 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0
+    $ lognode why-not brute-force/too-many 06h0fd5j2g001mkxjf93ds4h1z0we1tqhq9nrg0
     """
     name, slash, id_ = rule.partition("/")
     if not (name and slash and id_):
@@ -94,7 +94,7 @@ def rule_test(
     kind: Kinds = (),
     target: Target = HERE,
 ) -> int | None:
-    """Try a rule set on what is stored: what it would have done, in force from the beginning.
+    """Try a rule set on what is stored.
 
     Nothing is written. It judges by this rule set alone, and says what differs from the version of its name that is in
     force. What rules emit is judged in turn, as if it stood right behind its cause; what they schedule is counted.
