@@ -138,9 +138,12 @@ async def test_the_chase_finds_a_cursor_that_is_one_off(
         return right(tail, min(position + slip, services.heads.position(number)))
 
     monkeypatch.setattr(Tail, "cursor", cursor)
-    seen, wanted = await chase(services, follow, 1)
-
-    assert seen != wanted
+    # A slip shows only where the client left between two spans, which a busy machine may keep it from.
+    for seed in range(8):
+        seen, wanted = await chase(services, follow, seed)
+        if seen != wanted:
+            return
+    pytest.fail("no chase found it")
 
 
 async def test_a_quiet_tail_gives_signs_of_life_and_moves_its_cursor(

@@ -26,7 +26,15 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
     [
         (
             Role.VIEWER,
-            {Action.SPAN_READ, Action.PROOF_READ, Action.STATS_READ, Action.MEMBER_READ, Action.SYNC_READ},
+            {
+                Action.SPAN_READ,
+                Action.PROOF_READ,
+                Action.STATS_READ,
+                Action.MEMBER_READ,
+                Action.SYNC_READ,
+                Action.RULE_READ,
+                Action.APPROVAL_READ,
+            },
         ),
         (
             Role.MEMBER,
@@ -36,6 +44,9 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
                 Action.STATS_READ,
                 Action.MEMBER_READ,
                 Action.SYNC_READ,
+                Action.RULE_READ,
+                Action.APPROVAL_READ,
+                Action.TASK_READ,
                 Action.SYNC_START,
                 Action.SPAN_APPEND,
                 Action.BUNDLE_CREATE,

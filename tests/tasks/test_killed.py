@@ -81,5 +81,5 @@ def test_a_killed_daemon_loses_no_task_and_doubles_none(tmp_path: Path) -> None:
 
 def test_a_daemon_that_notes_later_what_it_did_is_found_out(tmp_path: Path) -> None:
     with HinderedDaemon(tmp_path / "node", patch="noting") as daemon:
-        found = titles_after_kills(daemon, TASKS // 4, 2)
+        found = titles_after_kills(daemon, TASKS // 4, 4)
     assert max(found.values()) > 1
