@@ -39,6 +39,22 @@ def node_with(
     return node
 
 
+def three_histories() -> tuple[Founder, Pen, Pen, Pen]:
+    """A founder, and a feed of which a third history parts from two that part later."""
+    founder = Founder()
+    one = founder.member(2)
+    for _ in range(4):
+        one.write()
+    third = twin(one)
+    for _ in range(3):
+        one.write("one")
+        third.write("third")
+    other = twin(one)
+    one.write("one")
+    other.write("other")
+    return founder, one, third, other
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_whoever_dials_finds_the_first_entry_that_differs(data: st.DataObject) -> None:
@@ -80,17 +96,7 @@ def test_who_knows_a_fork_and_may_not_tell_hands_the_other_history_to_who_dials(
 
 def test_of_several_histories_that_are_handed_on_each_is_looked_at() -> None:
     """What comes first parts where the fork is known already, and the one behind it earlier."""
-    founder = Founder()
-    one = founder.member(2)
-    for _ in range(4):
-        one.write()
-    third = twin(one)
-    for _ in range(3):
-        one.write("one")
-        third.write("third")
-    other = twin(one)
-    one.write("one")
-    other.write("other")
+    founder, one, third, other = three_histories()
     writer, observer = node_with(founder, one), node_with(founder, third)
     for node in (writer, observer):
         run(node, node_with(founder, other))
@@ -172,17 +178,7 @@ def test_long_histories_with_milestones_take_few_questions() -> None:
 
 
 def test_of_three_histories_each_pair_has_its_place_and_the_smallest_counts() -> None:
-    founder = Founder()
-    one = founder.member(2)
-    for _ in range(4):
-        one.write()
-    third = twin(one)
-    for _ in range(3):
-        one.write("one")
-        third.write("third")
-    other = twin(one)
-    one.write("one")
-    other.write("other")
+    founder, one, third, other = three_histories()
     other.write("other")
     a, b, c = (node_with(founder, pen) for pen in (one, other, third))
     run(a, b)

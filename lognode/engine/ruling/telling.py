@@ -61,7 +61,7 @@ def annotations_said(decision: Decision, hashes: Mapping[str, bytes]) -> dict[st
     return {name: value for name, value in said.items() if value}
 
 
-def firing_of(decision: Decision, hashes: Mapping[str, bytes], *, is_gate: bool, count: int = 1) -> Fired:
+def firing_of(decision: Decision, hashes: Mapping[str, bytes], *, is_gate: bool) -> Fired:
     """What is told of a decision in which rules did something, or failed."""
     told = [step for step in decision.steps if step.outcome in {"fired", "failed"}]
     return Fired(
@@ -69,7 +69,6 @@ def firing_of(decision: Decision, hashes: Mapping[str, bytes], *, is_gate: bool,
         on="draft" if is_gate else "commit",
         verdict=decision.verdict,
         rules=tuple(_rule(step, decision) for step in told),
-        count=count,
     )
 
 

@@ -8,7 +8,7 @@ counted once a commit or once a request, never once a span.
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,12 +22,12 @@ from prometheus_client import (
 
 from lognode.core.errors import ERRORS, LognodeError
 from lognode.core.limits import GROUP_SPANS_MAX
+from lognode.rules.evaluation.decision import Verdict
 from lognode.timeline.state import WritePlan
 
 # From a disk with a battery behind its cache to one that is about to fail.
 COMMIT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 COMMIT_SPANS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, GROUP_SPANS_MAX)
-VERDICTS: Final = ("allow", "simulate", "hold", "reject")
 REQUEST_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10)
 
 
@@ -54,7 +54,7 @@ class Meters:
         self.judged_drafts: Final = counter(
             "lognode_judged_drafts_total", "Drafts that gate rules looked at, by verdict.", ("verdict",)
         )
-        for verdict in VERDICTS:
+        for verdict in get_args(Verdict):
             self.judged_drafts.labels(verdict)
         self.commit_spans: Final = histogram("lognode_commit_spans", "Spans of one commit.", buckets=COMMIT_SPANS)
         self.commit_duration: Final = histogram(

@@ -11,7 +11,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final, Literal, NamedTuple
 
-from cronsim import CronSim, CronSimError
+from cronsim import CronSim
 
 from lognode.core.errors import CallerError
 from lognode.core.ids import TenantId, b32encode
@@ -24,12 +24,12 @@ from lognode.core.limits import (
     SCHEDULE_NAME_CHARS_MAX,
 )
 from lognode.engine.tasks.task import ID_BYTES, Task, Work, new_task, run_id
+from lognode.rules.grammar.shapes.cron import cron_fault
 
 Missed = Literal["skip", "once", "all"]
 MISSED: Final[tuple[Missed, ...]] = ("skip", "once", "all")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_FIELDS: Final = 5
 
 
 class Schedule(NamedTuple):
@@ -100,15 +100,11 @@ def new_schedule(tenant: int, schedule_id: bytes, name: str, work: Work, timing:
 
 def check_cron(text: str) -> None:
     """Pass if `text` is a cron expression of five fields that comes due some time. Raises CallerError."""
-    if len(text) > CRON_CHARS_MAX or len(text.split()) != _FIELDS:
-        detail = "five fields: minute, hour, day of month, month, day of week"
-        raise CallerError("schedule.invalid", detail, place="cron")
-    try:
-        found = next(CronSim(text, _EPOCH), None)
-    except (CronSimError, ValueError, RecursionError) as error:
-        raise CallerError("schedule.invalid", f"{error}", place="cron") from None
-    if found is None:
-        raise CallerError("schedule.invalid", "no day fits", place="cron")
+    if len(text) > CRON_CHARS_MAX:
+        raise CallerError("schedule.invalid", f"{len(text)} characters, at most {CRON_CHARS_MAX}", place="cron")
+    if fault := cron_fault(text):
+        detail, advice = fault
+        raise CallerError("schedule.invalid", f"{detail}; {advice}", place="cron")
 
 
 def times_after(schedule: Schedule, ms: int) -> Iterator[int]:

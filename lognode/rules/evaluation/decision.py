@@ -4,7 +4,7 @@ Values only; all of them are JSON by `msgspec.to_builtins`. Invariant: equal rul
 decisions, byte for byte.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -114,6 +114,12 @@ class Decision(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     notes: Notes
     hops: int
+
+    def part_of(self, rules: Collection[tuple[str, str]]) -> "Decision":
+        """The part of it that is of some rules, by set and id."""
+        effects = tuple(effect for effect in self.effects if (effect.set, effect.rule) in rules)
+        steps = tuple(step for step in self.steps if (step.set, step.rule) in rules)
+        return msgspec.structs.replace(self, effects=effects, steps=steps)
 
     @property
     def reason(self) -> Effect | None:

@@ -4,7 +4,7 @@ A verdict stands whatever else does not fit: an action that breaks a bound is dr
 nobody evades a rejection by a long text beside it. Invariant: the effects of one span are bounded in number and bytes.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -25,8 +25,6 @@ from lognode.rules.evaluation.decision import Deed, Notes, Scheduled
 from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.samples import moment_ms
 
-_VERDICTS: Final = (document.Allow, document.Reject, document.Simulate, document.RequireApproval)
-
 
 class Dropped(Exception):
     """An action that is not done; the message says why."""
@@ -42,7 +40,7 @@ class Room:
 
     def deed(self, action: Action, values: Values, facts: Facts) -> Deed:
         """The action, filled in. Raises Dropped."""
-        if isinstance(action, _VERDICTS):
+        if isinstance(action, document.GateAction):
             return _verdict(action, values)
         if not self._effects:
             raise Dropped(f"more than {EFFECTS_MAX} effects on one span")

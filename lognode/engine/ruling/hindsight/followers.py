@@ -4,11 +4,9 @@ Pure. Copies by which a node restores what it had written are passed over: they 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Literal, NamedTuple
-
-import msgspec
 
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
@@ -114,10 +112,3 @@ def emitted_otherwise(emitted: Sequence[_Emitted], decision: Decision | None, du
         elif draft is not None and not same_content(draft, one.raw, one.header, one.record.visibility):
             found.append(Deviation(where, "another content", "what the rule emits"))
     return found
-
-
-def part_of(decision: Decision, rules: Collection[tuple[str, str]]) -> Decision:
-    """The part of a decision that is of some rules."""
-    effects = tuple(effect for effect in decision.effects if (effect.set, effect.rule) in rules)
-    steps = tuple(step for step in decision.steps if (step.set, step.rule) in rules)
-    return msgspec.structs.replace(decision, effects=effects, steps=steps)

@@ -6,11 +6,10 @@ look; a span is judged by what its own node had named, not by what this node kno
 """
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from math import inf
 from typing import Final, NamedTuple
 
-import msgspec
 import structlog
 import trio
 
@@ -27,7 +26,6 @@ from lognode.engine.service.ruling.programs import Programs
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
 from lognode.engine.tasks.store import schedule_rows, task_rows, waiting_room
-from lognode.rules.evaluation.decision import Decision
 from lognode.rules.evaluation.verdict import evaluate
 from lognode.timeline.members import Membership
 from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of, header_of, id_of, origin_of
@@ -208,14 +206,7 @@ class Reactions:
         subject = Subject(
             tenant.number, tenant.tenant_id, id_of(record, feed.feed_id), record.visibility, self._node_key
         )
-        return follow(subject, _of_rules(decision, mine), program.hashes, now_ms)
-
-
-def _of_rules(decision: Decision, mine: Collection[tuple[str, str]]) -> Decision:
-    """The part of a decision that is of some rules."""
-    effects = tuple(effect for effect in decision.effects if (effect.set, effect.rule) in mine)
-    steps = tuple(step for step in decision.steps if (step.set, step.rule) in mine)
-    return msgspec.structs.replace(decision, effects=effects, steps=steps)
+        return follow(subject, decision.part_of(mine), program.hashes, now_ms)
 
 
 def _is_restored(record: Record) -> bool:

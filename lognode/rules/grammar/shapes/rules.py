@@ -16,14 +16,11 @@ from lognode.core.limits import (
 )
 from lognode.rules.document import (
     Action,
-    Allow,
     Always,
     Condition,
-    Reject,
-    RequireApproval,
+    GateAction,
     Rule,
     Scalar,
-    Simulate,
 )
 from lognode.rules.grammar.faults import Faults, Place, shortened
 from lognode.rules.grammar.shapes.actions import read_action
@@ -40,7 +37,6 @@ RULE_FIELDS: Final = (
 PHASES: Final = ("draft", "commit")
 RUNS: Final = ("author", "each")
 _ONE: Final = "one"  # under a lease, of which there are none yet
-_VERDICTS: Final = (Allow, Reject, Simulate, RequireApproval)
 
 
 class Found(NamedTuple):
@@ -198,7 +194,7 @@ def _actions(fields: Fields, scope: Scope, *, gate: bool | None) -> tuple[Action
     verdict: Place | None = None
     for item in node.items:
         action = read_action(item, scope, gate=gate)
-        if isinstance(action, _VERDICTS):
+        if isinstance(action, GateAction):
             if verdict is not None:
                 message = f"a rule has one verdict, and there is one in line {verdict.line}"
                 fields.faults.add("rule.misplaced_action", item.place, message, "make it a rule of its own")

@@ -28,7 +28,7 @@ from lognode.engine.ruling.hindsight.comparing import (
     differing_notes,
 )
 from lognode.engine.ruling.hindsight.drafts import draft_before
-from lognode.engine.ruling.hindsight.followers import Followers, emitted_otherwise, part_of
+from lognode.engine.ruling.hindsight.followers import Followers, emitted_otherwise
 from lognode.engine.ruling.judging import Judging
 from lognode.engine.ruling.reacting import Subject, follow
 from lognode.engine.ruling.telling import is_told
@@ -119,7 +119,7 @@ class _Case:
         assert self.ruled.program is not None
         is_author = node_key == self.feed.node_key
         rules = self.ruled.program.rules_for(self.header.kind, gate=False)
-        return part_of(decision, {(one.set, one.rule.id) for one in rules if is_author or one.rule.run == "each"})
+        return decision.part_of({(one.set, one.rule.id) for one in rules if is_author or one.rule.run == "each"})
 
     def following(self, decision: Decision, node_key: bytes) -> list[Draft]:
         """The spans that a node writes by a decision."""
