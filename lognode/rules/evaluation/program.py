@@ -7,7 +7,7 @@ else here are functions of the sets' texts, whatever the order in which they are
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from lognode.core.limits import KINDS_KEPT_MAX
 from lognode.core.span import is_reserved
@@ -139,6 +139,3 @@ def _ordered(rules: Iterable[Ready]) -> list[Ready]:
             if not waiting[follower]:
                 heappush(free, (by_name[follower].rule.priority, *follower))
     return ordered
-
-
-NO_RULES: Final = Program(())

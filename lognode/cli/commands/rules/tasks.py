@@ -284,10 +284,6 @@ def _print_schedule(schedule: "Schedule", target: Target) -> None:
         )
 
 
-def _standing(schedule: "Schedule") -> str:
-    return "paused" if schedule["paused"] else f"next due {_next(schedule)}"
-
-
 def _timing(schedule: "Schedule") -> str:
     return schedule["cron"] or f"every {schedule['every_s']:g} s"
 
