@@ -34,6 +34,7 @@ APPROVAL_ENDINGS_MAX: Final = 16  # firings that one causes, of which its end is
 APPROVALS_WAIT_S: Final = 1.0  # at most, behind a deadline by the wall clock, which may be set
 APPROVALS_READ_MAX: Final = 500  # of which those of one list are chosen
 APPROVALS_PAGE_MAX: Final = 100  # of one list; each is looked up
+APPROVALS_TOLD_STEP: Final = 64  # looked at in one read, to tell of them; some milliseconds
 
 MERGE_FEEDS_MAX: Final = 1024  # that one merge names, some 130 bytes each; what is left is named by the next one
 TIME_S_MAX: Final = 2**63 - 1  # of a cosignature, as its specification says

@@ -31,6 +31,8 @@ from lognode.engine.service.agreement.conflicts import Conflicts, EventName
 from lognode.engine.service.agreement.merging import Merging
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.agreement.telling import Telling
+from lognode.engine.service.ruling.approvals.announcing import Announcing
+from lognode.engine.service.ruling.approvals.announcing import EventName as ApprovalEvent
 from lognode.engine.service.ruling.approvals.ending import Waiting
 from lognode.engine.service.ruling.reactions import Reactions
 from lognode.engine.service.ruling.rejected import RejectionTeller
@@ -125,7 +127,16 @@ def start_merging(parts: Parts) -> None:
 
 
 def start_rules(parts: Parts) -> None:
-    """Have rules react to what is committed, told how often they rejected, and what waits for approval ended."""
+    """Have rules react to what is committed, told how often they rejected, and what waits for approval ended, and told.
+
+    Whoever listens hears of approvals; the database says all of it.
+    """
+
+    def tell(tenant: int, name: ApprovalEvent, content: Mapping[str, object]) -> None:
+        parts.notices.tell(tenant, name, **content)
+
+    announcing = Announcing(parts.store, parts.heads, parts.standings, parts.world, parts.notices.is_heard, tell)
+    parts.supervisor.start("announcing", announcing.run)
     waiting = Waiting(parts.store, parts.writer, parts.heads, parts.standings, parts.world, parts.keys.public)
     parts.supervisor.start("approvals", waiting.run)
     parts.supervisor.start("rejections", RejectionTeller(parts.writer, parts.store, parts.world).run)

@@ -1,5 +1,6 @@
 """Drafts that wait for approval in real daemons: asked for on one, approved on the other; and one that is killed."""
 
+import json
 import random
 import sqlite3
 import time
@@ -102,6 +103,29 @@ def test_a_payment_that_waits_on_one_node_is_approved_on_the_other_and_written(p
     assert (again.status_code, again.json()["id"]) == (200, found["span"])
     late = two.command.run("approval", "deny", approval)
     assert (late.returncode, b"Nothing waits here any more" in late.stderr) == (5, True)
+
+
+def test_whoever_follows_a_tenant_hears_what_waits_on_another_node_and_what_became_of_it(
+    pair: tuple[Node, Node],
+) -> None:
+    one, two = pair
+    with two.daemon.client() as http, http.stream("GET", "/v1/tenants/default/live") as live:
+        lines = live.iter_lines()
+        next(lines)  # from here on it is heard
+        approval = post(one, payment(9000), "large").json()["id"]
+        asked = told(lines, "approval.asked")
+        assert (asked["id"], asked["node"], asked["role"], asked["of"]) == (approval, one.key, "root", 1)
+        two.client.grant(approval, note="go on")
+        answered = told(lines, "approval.answered")
+        assert (answered["id"], answered["says"], answered["note"]) == (approval, "approve", "go on")
+        decided = told(lines, "approval.decided")
+    assert decided == {"id": approval, "state": "written", "span": two.client.approval(approval)["span"]}
+
+
+def told(lines: Iterator[str], event: str) -> dict[str, Any]:
+    """What the next event of a name says."""
+    next(line for line in lines if line == f"event: {event}")
+    return dict(json.loads(next(lines).removeprefix("data: ")))
 
 
 def test_a_denial_on_the_other_node_ends_it_and_a_stream_goes_on_beside_what_waits(pair: tuple[Node, Node]) -> None:

@@ -26,6 +26,7 @@ PINGS: Final = 4
 # Parts that every node has.
 BASIC: Final = {
     "api",
+    "announcing",
     "approvals",
     "conflicts",
     "discovery",

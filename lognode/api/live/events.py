@@ -41,7 +41,8 @@ async def follow_spans() -> Response:
     An event `span` carries a span as JSON, and as its id the cursor to go on with. A comment comes after 15
     silent seconds; where spans went by that the filter leaves out, an id comes with it. Events `peer.up`,
     `peer.down`, `sync.progress` and `member.admitted` tell of other nodes as it happens, `alert` of what happened to
-    this node's own feeds, `conflict.opened` and `conflict.resolved` of subjects; they have no id.
+    this node's own feeds, `conflict.opened` and `conflict.resolved` of subjects, `approval.asked`, `approval.answered`
+    and `approval.decided` of drafts that wait; they have no id.
     """
     caller = current()
     tail = await open_tail(caller, url_parameters(), after=request.headers.get("Last-Event-ID"))

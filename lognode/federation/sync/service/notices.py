@@ -14,7 +14,16 @@ import trio
 from lognode.core.limits import NOTICES_WAITING_MAX
 
 NoticeName = Literal[
-    "peer.up", "peer.down", "sync.progress", "member.admitted", "alert", "conflict.opened", "conflict.resolved"
+    "peer.up",
+    "peer.down",
+    "sync.progress",
+    "member.admitted",
+    "alert",
+    "conflict.opened",
+    "conflict.resolved",
+    "approval.asked",
+    "approval.answered",
+    "approval.decided",
 ]
 
 
@@ -59,6 +68,10 @@ class Notices:
         """Tell all who listen to a tenant now."""
         for listener in self._listeners.get(tenant, ()):
             listener.hear(Notice(name, content))
+
+    def is_heard(self, tenant: int) -> bool:
+        """Whether anybody listens to a tenant now."""
+        return tenant in self._listeners
 
     @contextmanager
     def listen(self, tenant: int) -> Iterator[Listener]:

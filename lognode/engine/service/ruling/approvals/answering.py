@@ -34,7 +34,7 @@ _UNKNOWN: Final = "approval.unknown"
 class Request(NamedTuple):
     """A draft that waits, or waited: who wants it, who said what, and what became of it.
 
-    `counted` are the spans of the approvals that count; `span` is what was written in the end.
+    `counted` are the spans of the approvals that count; `span` is what was written in the end, which `end` tells.
     """
 
     id: SpanId
@@ -45,6 +45,7 @@ class Request(NamedTuple):
     answers: tuple[Answer, ...]
     counted: frozenset[SpanId]
     span: str | None
+    end: SpanId | None
 
     @property
     def asking(self) -> Asking:
@@ -180,15 +181,18 @@ def read_request(
         if (body := _body(one)) is not None
     )
     counted = count(Asking(feed.node_key, fired.held.role, fired.held.of), answers, members.level)
-    told = map(_fired, endings_of(conn, tenant, span, feed.node_key, FIRED))
-    end = next((one for one in told if one is not None and one.outcome is not None), None)
+    told = [(one, _fired(one)) for one in endings_of(conn, tenant, span, feed.node_key, FIRED)]
+    ends = ((one, fired) for one, fired in told if fired is not None and fired.outcome is not None)
+    ended, end = next(ends, (None, None))
     state: State = "waiting"
     if end is not None and end.outcome is not None:
         state = end.outcome
     elif now_ms >= fired.held.until_ms:
         state = "expired"
     spans = frozenset(one.span for one in counted.approvals)
-    return Request(span, feed.node_key, record.visibility, fired, state, answers, spans, end.span if end else None)
+    told_by = None if ended is None else id_of(ended, feed_of(ended, feeds).feed_id)
+    written = end.span if end else None
+    return Request(span, feed.node_key, record.visibility, fired, state, answers, spans, written, told_by)
 
 
 def _kind(record: Record) -> str:
