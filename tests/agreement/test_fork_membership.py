@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lognode.core.access import Level
 from lognode.core.ids import FeedId, SpanId
-from lognode.engine.book import empty_book
+from lognode.engine.control.book import empty_book
 from lognode.timeline.members import Control, Cut, Membership, membership
 from lognode.timeline.members.history import _PARSERS as PARSERS
 from tests.timeline.members.nodes import Node, World, joined, keys_of

@@ -8,7 +8,7 @@ from lognode.core.clock import Clock
 from lognode.core.errors import PeerError
 from lognode.core.ids import FeedId, TenantId
 from lognode.core.span import Foretold, Range
-from lognode.engine.book import Book, empty_book
+from lognode.engine.control.book import Book, empty_book
 from lognode.engine.ingest.plan import Ground, IngestPlan, plan_ingest
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.record import TenantRef

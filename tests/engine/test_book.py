@@ -5,7 +5,7 @@ from hashlib import sha256
 from lognode.core.codec import encode
 from lognode.core.ids import FeedId, SpanId
 from lognode.core.limits import AFTER_MAX
-from lognode.engine.book import Book, empty_book
+from lognode.engine.control.book import Book, empty_book
 from lognode.timeline.members import Control
 from tests.timeline.members.nodes import World, joined
 

@@ -8,9 +8,9 @@ import pytest
 import lognode.engine.ingest.plan as ingest
 from lognode.core.errors import PeerError
 from lognode.core.span import Range, leaf_hashes
+from lognode.engine.control.opening import NONCES_BYTES, Moment
 from lognode.engine.ingest import rows
 from lognode.engine.ingest.proof import Proven
-from lognode.engine.opening import NONCES_BYTES, Moment
 from lognode.engine.service.writing import openings
 from lognode.engine.service.writing.openings import Openings
 from lognode.protocol import reconcile, summary

@@ -17,7 +17,7 @@ from lognode.core.draft import Draft, idem_key, signing_message
 from lognode.core.ids import FeedId, LogLineKind, SpanId, b32encode, format_logline, logline
 from lognode.core.span import PRIVATE, PUBLIC, SIMULATED, entry_bytes, leaf_hash
 from lognode.engine.commit import AppendPlan, plan_append
-from lognode.engine.opening import NONCES_BYTES, Moment, plan_feed, plan_tenant
+from lognode.engine.control.opening import NONCES_BYTES, Moment, plan_feed, plan_tenant
 from lognode.identity.keys import NodeKeys
 from lognode.timeline.proof.checkpoint import origin, vkey
 from lognode.timeline.proof.tlogproof import format_proof

@@ -14,8 +14,8 @@ from lognode.core.ids import FeedId, SpanId, TenantId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import PRIVATE, Entry, Foretold, Range, decode_header, is_control, span_id
 from lognode.engine.agreement.folding import fold_rows
-from lognode.engine.book import Book
 from lognode.engine.commit import fold_tiles
+from lognode.engine.control.book import Book
 from lognode.engine.ingest.branches import proofs_in
 from lognode.engine.ingest.proof import (
     Proven,

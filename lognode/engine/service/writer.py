@@ -20,9 +20,9 @@ from lognode.core.limits import BUSY_RETRY_S, GROUP_BYTES_MAX, GROUP_SPANS_MAX
 from lognode.core.span import Foretold, Range
 from lognode.core.world import World
 from lognode.engine.agreement.merging import with_merge
-from lognode.engine.book import empty_book
 from lognode.engine.commit import AppendPlan, choose, plan_chosen
-from lognode.engine.opening import plan_adoption, plan_tenant
+from lognode.engine.control.book import empty_book
+from lognode.engine.control.opening import plan_adoption, plan_tenant
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.agreement.alerts import Alerts
 from lognode.engine.service.agreement.doubts import ORDINARY, Beginning, Doubts

@@ -15,7 +15,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId
 from lognode.core.limits import BRANCHES_MAX
 from lognode.core.span import Range
-from lognode.engine.book import Book
+from lognode.engine.control.book import Book
 from lognode.engine.ingest.branches import Beside, Weighed, plan_branch, weigh
 from lognode.engine.receipt import Receipt
 from lognode.engine.service.agreement.alerts import Alerts

@@ -13,7 +13,7 @@ from lognode.core.clock import hlc_from_ms, is_ahead
 from lognode.core.ids import FeedId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX, LEDGER_FEEDS_MAX
 from lognode.core.world import World
-from lognode.engine.book import Book, empty_book
+from lognode.engine.control.book import Book, empty_book
 from lognode.engine.ingest.plan import Ground
 from lognode.engine.service.standings import Standings
 from lognode.timeline.agreement.merges import Merged

@@ -11,9 +11,9 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.world import World
-from lognode.engine.book import Book
 from lognode.engine.commit import AppendPlan
-from lognode.engine.opening import NONCES_BYTES, Moment, controls_of, plan_feed
+from lognode.engine.control.book import Book
+from lognode.engine.control.opening import NONCES_BYTES, Moment, controls_of, plan_feed
 from lognode.engine.service.agreement.doubts import Doubts
 from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.identity.keys import NodeKeys

@@ -17,7 +17,7 @@ from lognode.core.clock import time_text
 from lognode.core.errors import CallerError, NodeFault, PeerError
 from lognode.core.ids import NONCE_BYTES, SpanId, TenantId, b32encode
 from lognode.core.limits import JOIN_PROOF_S_MAX, JOIN_S_MAX, JOIN_SEARCH_S_MAX
-from lognode.engine.opening import alias_seal
+from lognode.engine.control.opening import alias_seal
 from lognode.federation.invites.invitation import Invitation, Server, parse_invitation
 from lognode.federation.invites.messages import (
     Admitted,
