@@ -22,6 +22,7 @@ from lognode.core.limits import (
     RULE_APPROVALS_MAX,
 )
 from lognode.core.span import EXECUTED, PRIVATE
+from lognode.rules.conditions.trace import Trace
 
 FIRED: Final = "rule.fired"
 APPROVE: Final = "rule.approve"
@@ -37,7 +38,7 @@ class FiredRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """One rule that did something, or failed.
 
     `effects` are what it did, in words of the document; `inputs` the values that its condition read, by path; `error`
-    why it failed.
+    why it failed. `grounds` are the conditions that decided, where no span came of the draft that could be judged anew.
     """
 
     set: str
@@ -46,6 +47,7 @@ class FiredRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     effects: tuple[Any, ...] = ()
     inputs: Mapping[str, Any] = {}
     error: str = ""
+    grounds: tuple[Trace, ...] = ()
 
 
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,9 +98,12 @@ def short_hash(digest: bytes) -> str:
 
 
 def fired_data(fired: Fired) -> bytes:
-    """The data of a firing. Where it is too large, inputs are left out, then effects, then rules from the last on."""
+    """The data of a firing.
+
+    Where it is too large, inputs and grounds are left out, then effects, then rules from the last on.
+    """
     rules = fired.rules[:FIRED_RULES_MAX]
-    bare = tuple(msgspec.structs.replace(rule, inputs={}) for rule in rules)
+    bare = tuple(msgspec.structs.replace(rule, inputs={}, grounds=()) for rule in rules)
     named = tuple(msgspec.structs.replace(rule, effects=(), error=rule.error[:200]) for rule in bare)
     for shown in (rules, bare, named):
         is_cut = fired.cut or shown is not rules or len(rules) < len(fired.rules)

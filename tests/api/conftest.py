@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -40,14 +40,18 @@ from lognode.timeline.store.database import open_store
 TOKEN = "a-token-of-the-tests"
 
 
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
 async def nobody_answers(address: str, _tls_key: bytes, _body: bytes) -> bytes:
     raise PeerError("peer.unreachable", address)
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, now_ms: Callable[[], int] = now) -> AsyncIterator[Services]:
     """Services of a node with the default tenant, whose writer runs."""
-    world = World(lambda: time.time_ns() // 1_000_000, time.monotonic, os.urandom)
+    world = World(now_ms, time.monotonic, os.urandom)
     async with open_store(settings.data_dir / "lognode.db") as store, trio.open_nursery() as nursery:
         keys = NodeKeys.from_seed(bytes(range(32)))
         heads, meters, standings = Heads(), Meters(CollectorRegistry()), Standings()

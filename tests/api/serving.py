@@ -19,7 +19,7 @@ from lognode.api.app import create_app
 from lognode.api.evidence import bundle, forks, order
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.live import events, socket
-from lognode.api.rules import backtest, deciding, publishing, schedules, tasks
+from lognode.api.rules import approvals, backtest, deciding, publishing, schedules, tasks
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import open_listening
 from lognode.api.services import Services
@@ -41,6 +41,7 @@ REGISTRATIONS: Final = (
     schedules.register,
     publishing.register,
     deciding.register,
+    approvals.register,
     backtest.register,
     events.register,
     socket.register,

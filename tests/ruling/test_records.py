@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lognode.core.codec import encode
 from lognode.core.errors import CallerError
 from lognode.core.limits import FIRED_BYTES_MAX, FIRED_RULES_MAX
+from lognode.rules.conditions.trace import Trace
 from lognode.rules.records import Fired, FiredRule, fired_data, is_firing, parse_fired, short_hash
 
 VALUES = st.recursive(
@@ -25,6 +26,9 @@ RULES = st.builds(
     st.lists(VALUES, max_size=3).map(tuple),
     st.dictionaries(st.text(), VALUES, max_size=3),
     st.text(),
+    st.lists(
+        st.builds(Trace, st.text(), st.none() | st.booleans(), st.dictionaries(st.text(), VALUES)), max_size=2
+    ).map(tuple),
 )
 HASH = short_hash(bytes(range(32)))
 

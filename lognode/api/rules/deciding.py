@@ -124,7 +124,7 @@ def decision_json(decided: Decided, again: Rechecked | None) -> DecisionJson:
     """A decision as the API shows it."""
     return DecisionJson(
         span=b32encode(decided.span),
-        verdict=decided.gate.verdict if decided.gate is not None else None,
+        verdict=decided.verdict,
         sets={name: version.hex() for name, version in sorted(decided.sets.items())},
         rules=[DecidedJson(on, account_json(account)) for on, account in decided.accounts],
         lacks=list(decided.lacks),

@@ -111,7 +111,7 @@ class Judging:
     def _held(self, draft: Draft, decision: Decision, keeping: Keeping) -> Judged:
         """Have a draft wait. Raises CallerError draft.too_large or approval.too_many."""
         hold = hold_of(decision, keeping.now_ms)
-        fired = firing_of(decision, self._program.hashes, is_gate=True)
+        fired = firing_of(decision, self._program.hashes, is_gate=True, has_grounds=True)
         fired = msgspec.structs.replace(fired, held=held_of(draft, hold))
         if self._kept >= keeping.room():
             raise CallerError("approval.too_many", f"{HELD_WAITING_MAX:,} wait already")
@@ -159,7 +159,7 @@ class Judging:
         return None
 
     def _firing(self, draft: Draft, decision: Decision, *, is_refused: bool) -> Draft | None:
-        fired: Fired | None = firing_of(decision, self._program.hashes, is_gate=True)
+        fired: Fired | None = firing_of(decision, self._program.hashes, is_gate=True, has_grounds=is_refused)
         if is_refused and self._tell is not None and decision.reason is not None and fired is not None:
             fired = self._tell(decision.reason, draft, fired)
         return Draft(kind=FIRED, data=fired_data(fired), visibility=draft.visibility) if fired else None

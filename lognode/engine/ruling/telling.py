@@ -21,6 +21,7 @@ from lognode.rules.document import (
     Simulate,
 )
 from lognode.rules.evaluation.decision import Decision, Deed, Scheduled, Step
+from lognode.rules.evaluation.explain import decisive
 from lognode.rules.records import Fired, FiredRule, short_hash
 
 # What deeds are called in documents.
@@ -61,18 +62,18 @@ def annotations_said(decision: Decision, hashes: Mapping[str, bytes]) -> dict[st
     return {name: value for name, value in said.items() if value}
 
 
-def firing_of(decision: Decision, hashes: Mapping[str, bytes], *, is_gate: bool) -> Fired:
-    """What is told of a decision in which rules did something, or failed."""
+def firing_of(decision: Decision, hashes: Mapping[str, bytes], *, is_gate: bool, has_grounds: bool = False) -> Fired:
+    """What is told of a decision in which rules did something, or failed; if asked with the conditions that decided."""
     told = [step for step in decision.steps if step.outcome in {"fired", "failed"}]
     return Fired(
         sets={step.set: short_hash(hashes[step.set]) for step in told},
         on="draft" if is_gate else "commit",
         verdict=decision.verdict,
-        rules=tuple(_rule(step, decision) for step in told),
+        rules=tuple(_rule(step, decision, has_grounds=has_grounds) for step in told),
     )
 
 
-def _rule(step: Step, decision: Decision) -> FiredRule:
+def _rule(step: Step, decision: Decision, *, has_grounds: bool) -> FiredRule:
     deeds = [effect.deed for effect in decision.effects if (effect.set, effect.rule) == (step.set, step.rule)]
     assert step.outcome in {"fired", "failed"}
     return FiredRule(
@@ -82,6 +83,7 @@ def _rule(step: Step, decision: Decision) -> FiredRule:
         tuple(map(deed_json, deeds)),
         step.inputs,
         step.error,
+        tuple(decisive(step.trace)) if has_grounds and step.trace is not None else (),
     )
 
 

@@ -70,7 +70,7 @@ def why_not(rule: str, span_id: str, /, *, target: Target = HERE) -> None:
     rule
         The rule, as SET/ID.
     span_id
-        The id of the span.
+        The id of the span; of a draft that was rejected, or waits, of the rule.fired that tells of it.
 
     Examples
     --------

@@ -160,7 +160,8 @@ def show(span_id: str, /, *, entry: Flag = False, color: Color = "auto", target:
 def why(span_id: str, /, *, color: Color = "auto", target: Target = HERE) -> None:
     """Show what led to a span, what it led to, and what rules decided.
 
-    Of each rule that did something it says which conditions decided, with the values that they read. A cause that this
+    Of each rule that did something it says which conditions decided, with the values that they read; why a draft was
+    rejected, or waits, is asked of the rule.fired that tells of it. A cause that this
     node does not hold is named as such. At most 1,000 causes and 1,000 effects are shown.
 
     Parameters

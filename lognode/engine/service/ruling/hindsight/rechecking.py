@@ -19,6 +19,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, LogLineKind, SpanId, b32encode, logline
 from lognode.core.limits import FOLLOWERS_LOOKED_MAX
 from lognode.core.span import EXECUTED, SIMULATED, STATUSES, Body, Header, decode_body, is_reserved
+from lognode.engine.ruling.approvals.holding import approval_in
 from lognode.engine.ruling.gating import Judged
 from lognode.engine.ruling.hindsight.comparing import (
     Answer,
@@ -29,6 +30,7 @@ from lognode.engine.ruling.hindsight.comparing import (
 )
 from lognode.engine.ruling.hindsight.drafts import draft_before
 from lognode.engine.ruling.hindsight.followers import Followers, emitted_otherwise
+from lognode.engine.ruling.hindsight.refusals import accounts_of, refusal_in, why_not_told
 from lognode.engine.ruling.judging import Judging
 from lognode.engine.ruling.reacting import Subject, follow
 from lognode.engine.ruling.telling import is_told
@@ -39,7 +41,7 @@ from lognode.rules.evaluation.decision import Decision, Notes
 from lognode.rules.evaluation.explain import Account, why, why_not
 from lognode.rules.evaluation.facts import Facts, Writer
 from lognode.rules.evaluation.verdict import evaluate
-from lognode.rules.records import FIRED
+from lognode.rules.records import FIRED, Fired
 from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of, origin_of
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.lookup import find_span
@@ -75,12 +77,21 @@ class Decided(NamedTuple):
     reactions: Decision | None
     lacks: tuple[str, ...]
     sets: dict[str, bytes]
+    refusal: Fired | None = None  # what the span tells of a draft that was refused, of which no other span came
+
+    @property
+    def verdict(self) -> str | None:
+        """The gate's verdict; None where no gate rule looked."""
+        if self.refusal is not None:
+            return self.refusal.verdict
+        return self.gate.verdict if self.gate is not None else None
 
     @property
     def accounts(self) -> list[tuple[str, Account]]:
         """In their order, each with whether it was on the draft or on the commit."""
+        told = [("draft", account) for account in accounts_of(self.refusal)] if self.refusal is not None else []
         found = (("draft", self.gate), ("commit", self.reactions))
-        return [(on, account) for on, decision in found if decision is not None for account in why(decision)]
+        return told + [(on, account) for on, decision in found if decision is not None for account in why(decision)]
 
 
 @dataclass
@@ -105,6 +116,11 @@ class _Case:
     @property
     def sets(self) -> dict[str, bytes]:
         return {name: rules.hash for name, rules in self.ruled.sets.items()}
+
+    @property
+    def refusal(self) -> Fired | None:
+        """What it tells of a draft that was refused, or had to wait."""
+        return None if self.body is None else refusal_in(self.header, self.body, self.record.visibility)
 
     @property
     def reacts(self) -> bool:
@@ -257,7 +273,7 @@ class Rechecking:
         """What rules decide about a span by its past, and why. Raises as `recheck` does."""
         case = self._case(conn, tenant, span)
         gate, reactions = self._decisions(case)
-        return Decided(span, gate, reactions, tuple(case.lacks), case.sets)
+        return Decided(span, gate, reactions, tuple(case.lacks), case.sets, case.refusal)
 
     def _decisions(self, case: _Case) -> tuple[Decision | None, Decision | None]:
         """What gate rules and reactions come to, each with its traces; None where they do not look at such spans."""
@@ -266,7 +282,9 @@ class Rechecking:
             return None, None
         if not is_reserved(case.header.kind) and program.is_for(case.header.kind, gate=True):
             draft, lookback = draft_before(case.header, case.body, case.record.visibility), self._lookback(case)
-            facts = Facts.of_draft(draft, case.writer(case.level), hlc=case.record.hlc)
+            approval = approval_in(case.body.annotations)
+            roles = approval.roles if approval is not None else ()
+            facts = Facts.of_draft(draft, case.writer(case.level), hlc=case.record.hlc, approvals=roles)
             gate = evaluate(program, facts, lookback, gate=True, traces=True)
             case.lacks |= lookback.lacks
         if case.header.status != SIMULATED and program.is_for(case.header.kind, gate=False):
@@ -290,6 +308,8 @@ class Rechecking:
             return Account(name, rule, "unseen", sentence)
         if case.body is None:
             raise CallerError("rule.unclear", "; ".join(case.lacks), place=b32encode(span))
+        if case.refusal is not None and found.gate:
+            return why_not_told(case.refusal, name, rule)
         gate, reactions = self._decisions(case)
         decision = gate if found.gate else reactions
         if decision is None and _is_restored(case.record):
