@@ -14,7 +14,7 @@ from lognode.core.access import Level
 from lognode.core.clock import HLC_MAX, Clock
 from lognode.core.draft import Draft
 from lognode.core.errors import LognodeError
-from lognode.core.ids import SpanId, b32encode
+from lognode.core.ids import FeedId, SpanId, b32encode
 from lognode.core.span import PRIVATE
 from lognode.engine.receipt import AppendStopped
 from lognode.sim.machines.machine import Down, Machine
@@ -27,7 +27,7 @@ from lognode.timeline.record import ORIGIN, RECORD_COLUMNS, Record, body_of, hea
 from lognode.timeline.store.agreement.settling import settled_hlc
 from lognode.timeline.store.agreement.subjects import Registers, next_subjects
 from lognode.timeline.store.audit import audit
-from lognode.timeline.store.controls import foretold_controls, held_controls
+from lognode.timeline.store.controls import foretold_controls, held_controls, read_evidence
 from lognode.timeline.store.read.lookup import find_restored, find_span
 from lognode.timeline.store.read.ranges import read_clock
 
@@ -266,3 +266,13 @@ def controls(machines: Iterable[Machine]) -> Iterable[Control]:
             conn, feeds = machine.disk.conn, machine.process.store.feeds
             yield from (control for control, _ in held_controls(conn, tenant, feeds).values())
             yield from foretold_controls(conn, tenant, feeds)
+
+
+def evidence(machines: Iterable[Machine]) -> Mapping[FeedId, int]:
+    """Where feeds fork by proofs that any machine found itself."""
+    found: dict[FeedId, int] = {}
+    for machine in machines:
+        tenant = machine.tenant
+        for feed, proof in read_evidence(machine.disk.conn, tenant).items() if tenant is not None else ():
+            found[feed] = min(proof.seq, found.get(feed, proof.seq))
+    return found

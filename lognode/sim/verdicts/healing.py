@@ -5,7 +5,7 @@ Owns what "the same" means. Invariant: a verdict that says so was checked agains
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,7 +16,7 @@ from lognode.core.ids import FeedId
 from lognode.protocol.summary import Summary
 from lognode.sim.machines.exchange import Exchange
 from lognode.sim.machines.machine import CLONED, Down, Machine
-from lognode.sim.verdicts.checks import Checks, controls
+from lognode.sim.verdicts.checks import Checks, controls, evidence
 from lognode.sim.verdicts.graph import Edge, diameter, pieces
 from lognode.timeline.members import Membership, membership
 from lognode.timeline.store.controls import read_evidence
@@ -132,6 +132,7 @@ class _Healing:
         """Let machines do what they do by themselves, until none of them does anything."""
         for _ in range(_PHASES_MAX):
             self._world.now_ms += _IDLE_MS
+            await self._ask_all()
             restored = 0
             for machine in self._honest:
                 try:
@@ -145,9 +146,27 @@ class _Healing:
             await self._agree()
         self._faults.append("they never go quiet")
 
-    def _membership(self, machines: Iterable[Machine]) -> Membership:
-        """What the control spans of these machines come to."""
-        return membership(self._tenant_id, list(controls(machines)))
+    async def _ask_all(self) -> None:
+        """Let each machine ask all members, its neighbours or not, for what they hold of its feeds behind their forks.
+
+        A node does so once after its start. What it forgot may be with one member alone, and nobody else passes it on.
+        """
+        asked = False
+        for dialer in self._honest:
+            for answerer in self._honest:
+                is_known = dialer.accepts(answerer.keys.public) and answerer.accepts(dialer.keys.public)
+                heard = dialer.process.heard[answerer.name]
+                if is_known and dialer.keys != answerer.keys and not heard.issuperset(dialer.holdings.view().ended):
+                    asked |= await self._compare(dialer, answerer)
+        if asked:
+            await self._agree()
+
+    def _membership(self, machines: Collection[Machine]) -> Membership:
+        """What these machines know comes to: their control spans, and the proofs of forks that they found themselves.
+
+        Without the proofs it would be what nobody thinks: an observer that found a fork writes no span of it.
+        """
+        return membership(self._tenant_id, list(controls(machines)), evidence(machines))
 
     def _find_members(self) -> list[Machine]:
         """The machines that are members by what these know; who was removed may know more, and is not heard."""
