@@ -14,12 +14,16 @@ from lognode.core.ids import FeedId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX, MERGE_IDLE_S
 from lognode.core.span import decode_body
 from lognode.engine.service.agreement.merging import Merging
+from lognode.identity.keys import SEED_BYTES
 from lognode.timeline.agreement.merges import MERGE, Merged, parse_merge
 from lognode.timeline.proof.checkpoint import head_text, origin
 from lognode.timeline.proof.cosignature import Cosignature, is_cosigned, witness_name
-from lognode.timeline.record import TenantRef
+from lognode.timeline.record import Record, TenantRef, header_of
+from lognode.timeline.store.agreement.pasts import compare_spans
 from lognode.timeline.store.audit import audit
-from tests.engine.nodes import CutConnection, Engine, Wall, drafts
+from tests.agreement import copies
+from tests.agreement.copies import copy_node, meet, run_node, write
+from tests.engine.nodes import CutConnection, Engine, Wall, all_records, drafts
 from tests.engine.pairs import admit, clock_of, hand_over, two_nodes
 
 
@@ -110,6 +114,37 @@ async def test_what_is_news_is_known_after_a_restart(tmp_path: Path) -> None:
     async with two_nodes(tmp_path) as (one, other, tenant):
         assert not await other.writer.merge(tenant)
         assert not await one.writer.merge(one.tenant)
+
+
+async def test_what_only_a_copy_of_the_node_has_named_is_news_to_it(tmp_path: Path) -> None:
+    """What the copy wrote is in the past of nothing that the node writes, so neither would be what it names."""
+    twin = bytes([7]) * SEED_BYTES
+    async with run_node(tmp_path / "host", bytes([1]) * SEED_BYTES) as host:
+        await copies.admit(host, twin)
+        async with run_node(tmp_path / "one", twin, host.tenant.tenant_id) as one:
+            await meet(one, host)
+        copy_node(tmp_path / "one", "other")
+        await write(host, 1, "said")
+        async with run_node(tmp_path / "one", twin) as one:
+            await meet(one, host)
+            await write(one, 1, "heard")
+            await meet(one, host)
+        async with run_node(tmp_path / "other", twin) as other:
+            await write(other, 1, "begun")
+            await meet(other, host)  # brings what its copy wrote as well
+        async with run_node(tmp_path / "other", twin) as other:
+            await write(other, 1, "answered")
+            (said, answered) = [await find(other, kind) for kind in ("said", "answered")]
+            found = await other.store.read(compare_spans, other.tenant, other.store.feeds, said, answered)
+            assert found == ("before", [])
+            assert not await other.writer.merge(other.tenant)
+            await copies.assert_agreed(other)
+
+
+async def find(engine: Engine, kind: str) -> Record:
+    """The one span of a kind."""
+    (record,) = [record for record in await engine.store.read(all_records) if header_of(record).kind == kind]
+    return record
 
 
 async def test_a_commit_that_failed_leaves_the_news(tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ REGRESSIONS: Final = [
     Scenario(35376, 3, copies=True),
     # A removed node was dialled, and held what its caller had forgotten.
     Scenario(985, 2, recoveries=True, copies=True),
+    # Who is a member in the end was told without a fork of the founder's that an observer alone had found.
+    Scenario(50924, 2, recoveries=True, copies=True),
+    # What a node had forgotten was with one member alone, which it never asked.
+    Scenario(52523, 6, recoveries=True, copies=True),
+    # What a clone had named was no news to the other, which then wrote as if it knew nothing of it.
+    Scenario(52840, 4, "forks", copies=True),
 ]
 
 

@@ -20,8 +20,8 @@ from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.agreement.news import Fresh
 from lognode.timeline.members import Membership
-from lognode.timeline.record import TenantRef
-from lognode.timeline.store.agreement.news import find_news, named_size, newest_sound, own_feeds
+from lognode.timeline.record import FeedRef, TenantRef
+from lognode.timeline.store.agreement.news import find_news, line_of, named_size, newest_sound
 from lognode.timeline.store.database import Store
 
 _NOTHING: Final[Mapping[FeedId, Fresh]] = {}
@@ -40,6 +40,7 @@ class News:
         self._fresh: dict[int, dict[FeedId, Fresh]] = {}
         self._members: dict[int, Membership] = {}  # as of the last look
         self._cut: dict[int, dict[FeedId, int]] = {}  # how much of own feeds counted then
+        self._heads: dict[int, FeedRef | None] = {}  # the feed that was open then
         self._due: dict[int, float] = {}  # tenant -> when a merge is due that no own span brings, on trio's clock
         self._changed = trio.Event()
 
@@ -64,9 +65,14 @@ class News:
             if own != self._cut.get(tenant.number):
                 self._cut[tenant.number] = own
                 self._fresh.pop(tenant.number, None)
+        open_feed = (await self._ledger.state(tenant)).head
+        head = open_feed.feed if open_feed else None
+        if head != self._heads.get(tenant.number):
+            self._heads[tenant.number] = head
+            self._fresh.pop(tenant.number, None)
         if tenant.number not in self._fresh:
             cuts = _sizes(members)
-            self._fresh[tenant.number] = await self._store.write(find_news, tenant, self._own_key, cuts)
+            self._fresh[tenant.number] = await self._store.write(find_news, tenant, self._own_key, head, cuts)
         fresh = self._fresh[tenant.number]
         return await self._choose(tenant, members, fresh) if fresh else _NOTHING
 
@@ -93,8 +99,8 @@ class News:
                 continue
             if sound is None:
                 fresh[feed_id] = tree.waiting(now_ms)
-                own = await self._store.write(own_feeds, tenant, self._own_key, _sizes(members))
-                named = await self._store.write(named_size, own, feed_id)
+                line = await self._store.write(line_of, self._heads.get(tenant.number), _sizes(members))
+                named = await self._store.write(named_size, line, feed_id)
                 size_max = min(tree.size, cut.size if cut else SIZE_MAX)
                 sound = await self._store.write(newest_sound, number, named, size_max, now_ms)
             if sound is not None:

@@ -12,7 +12,7 @@ from lognode.core.ids import FeedId
 from lognode.core.limits import CLOCK_AHEAD_MS_MAX, MERGE_LOOKS_MAX, SIZE_MAX
 from lognode.timeline.agreement.merges import MERGE
 from lognode.timeline.agreement.news import Fresh
-from lognode.timeline.record import TenantRef
+from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.read.proofs import checkpoint_of
 from lognode.timeline.verify.inert import HLC_FALLS
 
@@ -22,21 +22,29 @@ _OTHER: Final = "SELECT 1 FROM spans WHERE feed = ? AND seq >= ? AND kind IS NOT
 _INERT: Final = "SELECT 1 FROM inert WHERE feed = ? AND seq >= ? LIMIT 1"
 _KEPT: Final = "SELECT size, note FROM checkpoints WHERE feed = ? AND size > ? AND size <= ? ORDER BY size DESC LIMIT ?"
 
-Own = Sequence[tuple[int, int]]  # feeds of this node, and how much of each counts
+_PARENT: Final = (
+    "SELECT f.feed, f.feed_id, m.size FROM merged m JOIN feeds f ON f.feed_id = m.other"
+    " WHERE m.feed = ?1 AND m.seq = 0 AND f.tenant = ?2 AND f.node_key = ?3"
+)
+
+Line = Sequence[tuple[int, int]]  # feeds of this node, and how much of each is in the past of what it writes next
 
 
 def find_news(
-    conn: sqlite3.Connection, tenant: TenantRef, own_key: bytes, cuts: Mapping[FeedId, int]
+    conn: sqlite3.Connection, tenant: TenantRef, own_key: bytes, head: FeedRef | None, cuts: Mapping[FeedId, int]
 ) -> dict[FeedId, Fresh]:
-    """The newest trees of feeds of others that hold more than merges beyond what this node has named."""
+    """The newest trees of feeds of others that hold more than merges beyond what this node has named.
+
+    `head` is the feed that it writes; `cuts` say how much counts of feeds that were cut.
+    """
     found = conn.execute("SELECT kind FROM kinds WHERE tenant = ? AND name = ?", (tenant.number, MERGE)).fetchone()
     kind = found[0] if found else None
-    own = own_feeds(conn, tenant, own_key, cuts)
+    line = line_of(conn, head, cuts)
     news = {}
     for feed, feed_id, node_key, note, size in conn.execute(
         f"{_HEADS} WHERE tenant = ? GROUP BY feed", (tenant.number,)
     ):
-        named = 0 if node_key == own_key else named_size(conn, own, feed_id)
+        named = 0 if node_key == own_key else named_size(conn, line, feed_id)
         if node_key == own_key or size <= named:
             continue
         if conn.execute(_OTHER, (feed, named, kind)).fetchone() or conn.execute(_INERT, (feed, named)).fetchone():
@@ -44,17 +52,27 @@ def find_news(
     return news
 
 
-def own_feeds(
-    conn: sqlite3.Connection, tenant: TenantRef, own_key: bytes, cuts: Mapping[FeedId, int]
-) -> list[tuple[int, int]]:
-    """The feeds of this node in a tenant, and how much of each counts."""
-    sql = "SELECT feed, feed_id FROM feeds WHERE tenant = ? AND node_key = ?"
-    return [(feed, cuts.get(feed_id, SIZE_MAX)) for feed, feed_id in conn.execute(sql, (tenant.number, own_key))]
+def line_of(conn: sqlite3.Connection, head: FeedRef | None, cuts: Mapping[FeedId, int]) -> Line:
+    """The feed that this node writes, with those that it goes on from, and how much of each is in its past.
+
+    Its other feeds are not among them: a second process with its keys wrote these, or it wrote them before a backup was
+    put back. What they say is not in the past of anything in this one.
+    """
+    if head is None:
+        return []
+    line = {head.number: cuts.get(head.feed_id, SIZE_MAX)}
+    feed = head.number
+    while found := conn.execute(_PARENT, (feed, head.tenant, head.node_key)).fetchone():
+        feed, feed_id, size = found
+        if feed in line:
+            break
+        line[feed] = min(size, cuts.get(feed_id, SIZE_MAX))
+    return list(line.items())
 
 
-def named_size(conn: sqlite3.Connection, own: Own, other: FeedId) -> int:
-    """How much of a feed merges of this node have named."""
-    found = [conn.execute(_NAMED, (feed, other, counted)).fetchone() for feed, counted in own]
+def named_size(conn: sqlite3.Connection, line: Line, other: FeedId) -> int:
+    """How much of a feed merges in these feeds have named."""
+    found = [conn.execute(_NAMED, (feed, other, counted)).fetchone() for feed, counted in line]
     return max((row[0] for row in found if row), default=0)
 
 
