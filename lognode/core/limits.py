@@ -24,6 +24,8 @@ JUDGINGS_MAX: Final = 512  # of all acts, for one membership; two for each depth
 
 RULE_SETS_MAX: Final = 64  # in force in a tenant at once, the first by name
 RULE_SETS_BYTES_MAX: Final = 256 * KIB  # of the texts of these together: seconds of reading when a node starts
+RULE_TEXTS_VAIN_BYTES_MAX: Final = MIB  # of texts in a past that are read and turn out to be no rule sets, some seconds
+RULE_TEXT_VAIN_BYTES_MIN: Final = 4 * KIB  # as which the shortest of these is counted
 FIRED_RULES_MAX: Final = 256  # of one firing; a span that more rules speak of is told of the first ones
 FIRED_BYTES_MAX: Final = 64 * KIB  # of its data: what rules read is shown, and may be as large as a span
 HELD_JSON_BYTES_MAX: Final = 32 * KIB  # of a draft that waits: who approves sees all of it, in one firing

@@ -9,15 +9,26 @@ from hypothesis import strategies as st
 
 from lognode.core.access import Level
 from lognode.core.ids import FeedId, SpanId
-from lognode.core.limits import RULE_SETS_BYTES_MAX, RULE_SETS_MAX
+from lognode.core.limits import (
+    RULE_SET_BYTES_MAX,
+    RULE_SETS_BYTES_MAX,
+    RULE_SETS_MAX,
+    RULE_TEXT_VAIN_BYTES_MIN,
+    RULE_TEXTS_VAIN_BYTES_MAX,
+)
 from lognode.engine.ruling.inforce import NOT_ROOT, Publications, fault_of_span, in_force, last_words
 from lognode.timeline.agreement.rules.publications import Publication
 from tests.timeline.members.nodes import Node, World, joined
 
 FEEDS = (3, 5, 8)
+LATE = 2**40
 # Name, feed, whether it disables, whether it is sound.
 SAID = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(FEEDS), st.booleans(), st.booleans()), max_size=12)
 PASTS = st.fixed_dictionaries({}, optional={feed: st.integers(0, 12) for feed in FEEDS})
+
+
+def never(_: Publication) -> bool:
+    return False
 
 
 def published(said: Sequence[tuple[str, int, bool, bool]]) -> list[Publication]:
@@ -46,7 +57,8 @@ def test_of_each_name_the_last_sound_word_in_the_past_holds(
             expected[one.name] = one
     chance.shuffle(all_said)  # type: ignore[attr-defined]
     publications = Publications(all_said)
-    words = last_words(publications.within(past), sound.__contains__)
+    within = publications.within(past, lambda one: one.hash is None and one not in sound)
+    words = last_words(within, sound.__contains__).words
     assert words == expected
     assert in_force(words) == {name: one for name, one in expected.items() if one.hash}
 
@@ -56,13 +68,14 @@ def test_pasts_with_one_signature_have_the_same_in_them(
     said: list[tuple[str, int, bool, bool]], past: dict[int, int], other: dict[int, int]
 ) -> None:
     publications = Publications(published(said))
-    is_same = list(publications.within(past)) == list(publications.within(other))
+    held, others = ({name: [*one] for name, one in publications.within(at, never).items()} for at in (past, other))
+    is_same = held == others
     assert (publications.signature(past) == publications.signature(other)) == is_same
 
 
 def test_no_more_are_in_force_than_a_node_may_have_to_keep() -> None:
     said = [(f"set-{number:03}", 3, False, True) for number in range(RULE_SETS_MAX + 5)]
-    words = last_words(Publications(published(said)).newest, lambda _: True)
+    words = last_words(Publications(published(said)).within({3: LATE}, never), lambda _: True).words
     assert len(words) == RULE_SETS_MAX + 5
     names = [name for name, *_ in said]
     assert list(in_force(words)) == names[:RULE_SETS_MAX]
@@ -70,6 +83,66 @@ def test_no_more_are_in_force_than_a_node_may_have_to_keep() -> None:
     sizes[names[1]], sizes[names[5]] = RULE_SETS_BYTES_MAX, RULE_SETS_BYTES_MAX - 3 * (RULE_SETS_BYTES_MAX // 3)
     large = {name: one._replace(size=sizes[name]) for name, one in words.items()}
     assert list(in_force(large)) == [names[0], *names[2:4], names[5]]
+
+
+def of_size(name: str, size: int, number: int = 0) -> Publication:
+    id_ = SpanId(number.to_bytes(8, "big") + bytes(16))
+    return Publication(name, bytes([number]), id_, 3, FeedId(bytes(16)), number, number, bytes(32), (), "yaml", size)
+
+
+def test_nobody_has_others_read_more_than_they_have_in_force_and_a_bounded_rest() -> None:
+    large, tried = RULE_SET_BYTES_MAX, list[Publication]()
+    bad = [of_size(f"a{number:04}", large, number) for number in range(100)]
+
+    def is_sound(one: Publication) -> bool:
+        tried.append(one)
+        return one.name > "b"
+
+    good = of_size("c", 10, 200)
+    last = last_words({one.name: [one] for one in [*bad, good]}, is_sound)
+    assert len(tried) == RULE_TEXTS_VAIN_BYTES_MAX // large
+    assert last.words == {}
+    assert last.untried == bad[len(tried)].name
+    # Who says that nothing shall be of these names makes room.
+    off = {one.name: [one._replace(hash=None, media=None, size=0)] for one in bad}
+    assert last_words({**off, "c": [good]}, is_sound).words["c"] is good
+    # What has no room in force is not read either.
+    tried.clear()
+    many = {f"c{number:04}": [of_size(f"c{number:04}", 10, number % 256)] for number in range(200)}
+    last = last_words(many, is_sound)
+    assert (len(tried), len(last.words), last.untried) == (RULE_SETS_MAX, 200, None)
+    assert len(in_force(last.words)) == RULE_SETS_MAX
+
+
+def test_short_texts_count_as_more_than_they_are() -> None:
+    tried = 0
+
+    def is_sound(_: Publication) -> bool:
+        nonlocal tried
+        tried += 1
+        return False
+
+    last = last_words({"a": [of_size("a", 1, number % 256) for number in range(10_000)]}, is_sound)
+    assert (tried, last.untried) == (RULE_TEXTS_VAIN_BYTES_MAX // RULE_TEXT_VAIN_BYTES_MIN, "a")
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([0, 1, 65536]), st.booleans()), max_size=60))
+def test_what_is_told_of_the_last_words_is_what_is_in_force(said: list[tuple[str, int, bool]]) -> None:
+    """What has room when the words are looked for has it among all of them too."""
+    named: dict[str, list[Publication]] = {}
+    sound = set[SpanId]()
+    asked = set[SpanId]()
+    for number, (name, size, is_sound) in enumerate(said):
+        one = of_size(name, size, number)
+        named.setdefault(name, []).append(one if size else one._replace(hash=None, media=None))
+        sound |= {one.id} if is_sound else set()
+
+    def check(one: Publication) -> bool:
+        asked.add(one.id)
+        return one.id in sound
+
+    last = last_words(named, check)
+    assert {one.id for one in in_force(last.words).values()} == asked & sound
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from lognode.timeline.agreement.rules.publications import (
     DISABLE,
     PUBLISH,
     PUBLISHING,
+    Publication,
     parse_publication,
     parse_rule_disable,
     parse_rule_publish,
@@ -189,10 +190,21 @@ def test_one_reads_names_versions_and_texts(node: Receiver) -> None:
     texts = {read_text(node.conn, one.row).text for one in versions if one.hash}
     assert texts == {b"x", b"y"}
     root, other = (feeds[number].node_key for number in sorted(feeds))
-    assert {one.name for one in read_publications(node.conn, node.tenant, feeds, [root])} == {"first", "third"}
-    assert {one.name for one in read_publications(node.conn, node.tenant, feeds, [other])} == {"first", "second"}
-    assert len(read_publications(node.conn, node.tenant, feeds, [root, other])) == 5
-    assert read_publications(node.conn, node.tenant, feeds, []) == []
+    known = dict[int, Publication]()
+
+    def read(authors: list[bytes], unread_max: int = 9) -> list[Publication] | None:
+        return read_publications(node.conn, node.tenant, feeds, authors, known, unread_max=unread_max)
+
+    assert read([]) == []
+    assert {one.name for one in read([root]) or ()} == {"first", "third"}
+    assert {one.name for one in read([other]) or ()} == {"first", "second"}
+    found = read([root, other], 0)
+    assert found is not None
+    assert {one.row: one for one in found} == known
+    assert len(found) == 5
+    known.popitem()
+    assert read([root, other], 0) is None
+    assert read([root, other], 1) == found
     stubs = f"SELECT {STUB_COLUMNS} FROM spans s WHERE s.seq = 0"
     openings = {record.feed: record for record in map(Record._make, node.conn.execute(stubs))}
     for one in versions:

@@ -258,7 +258,7 @@ def _describe(world: World, written: Sequence[Written]) -> dict[str, Any]:
 def _judge(
     held: Sequence[Publication], faults: Mapping[SpanId, str | None], past: Mapping[int, int], feeds: Sequence[bytes]
 ) -> dict[str, Any]:
-    words = last_words(Publications(held).within(past), lambda one: faults[one.id] is None)
+    words = last_words(Publications(held).within(past, lambda one: faults[one.id]), lambda _: True).words
     return {
         "past": sorted([feeds[number].hex(), size] for number, size in past.items()),
         "words": [[name, one.id.hex()] for name, one in sorted(words.items())],

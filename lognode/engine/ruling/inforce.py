@@ -7,11 +7,16 @@ Source: docs/protocol.md, Rule spans.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from lognode.core.access import Level
-from lognode.core.limits import RULE_SETS_BYTES_MAX, RULE_SETS_MAX
+from lognode.core.limits import (
+    RULE_SETS_BYTES_MAX,
+    RULE_SETS_MAX,
+    RULE_TEXT_VAIN_BYTES_MIN,
+    RULE_TEXTS_VAIN_BYTES_MAX,
+)
 from lognode.timeline.agreement.rules.publications import Publication
 from lognode.timeline.members import Membership
 
@@ -25,28 +30,57 @@ class Publications:
     """The publications of a tenant, ordered so that any past is looked at quickly."""
 
     def __init__(self, publications: Iterable[Publication]) -> None:
-        self.newest: Sequence[Publication] = sorted(publications, key=lambda one: one.id, reverse=True)
+        self._newest: defaultdict[str, list[Publication]] = defaultdict(list)
         seqs: defaultdict[int, list[int]] = defaultdict(list)
-        for publication in self.newest:
+        for publication in sorted(publications, key=lambda one: one.id, reverse=True):
+            self._newest[publication.name].append(publication)
             seqs[publication.feed].append(publication.seq)
         self._seqs = {feed: sorted(held) for feed, held in sorted(seqs.items())}
+
+    def __bool__(self) -> bool:
+        return bool(self._seqs)
 
     def signature(self, past: Past) -> Signature:
         """What of them is in a past, as how many of each feed: equal ones have equal answers."""
         return tuple(bisect_left(seqs, past.get(feed, 0)) for feed, seqs in self._seqs.items())
 
-    def within(self, past: Past) -> Iterable[Publication]:
-        """Those in a past, the newest first."""
-        return (one for one in self.newest if one.seq < past.get(one.feed, 0))
+    def within(self, past: Past, is_void: Callable[[Publication], object]) -> Mapping[str, Iterable[Publication]]:
+        """Those in a past that are not void, by name, the newest first; looked at as they are asked for."""
+        return {
+            name: (one for one in newest if one.seq < past.get(one.feed, 0) and not is_void(one))
+            for name, newest in self._newest.items()
+        }
 
 
-def last_words(newest: Iterable[Publication], is_sound: Callable[[Publication], bool]) -> dict[str, Publication]:
-    """Of each name the first publication that is sound, also where it disables; they come the newest first."""
-    found: dict[str, Publication] = {}
-    for publication in newest:
-        if publication.name not in found and is_sound(publication):
-            found[publication.name] = publication
-    return found
+class LastWords(NamedTuple):
+    """The last words by name, and the first name whose texts were not tried any more: behind it nothing is known."""
+
+    words: Mapping[str, Publication]
+    untried: str | None = None
+
+
+def last_words(named: Mapping[str, Iterable[Publication]], is_sound: Callable[[Publication], bool]) -> LastWords:
+    """Of each name the first publication that disables it, or whose text is sound; they come the newest first.
+
+    So that nobody makes others read without end: no text is tried for which there is no room in force, it is the last
+    word as it is; and of texts that are tried in vain there are RULE_TEXTS_VAIN_BYTES_MAX together, each counted as
+    RULE_TEXT_VAIN_BYTES_MIN at least. Where the next one might be more, trying ends, in the order of names.
+    """
+    words: dict[str, Publication] = {}
+    room, count, vain = RULE_SETS_BYTES_MAX, RULE_SETS_MAX, RULE_TEXTS_VAIN_BYTES_MAX
+    for name, publications in sorted(named.items()):
+        for publication in publications:
+            if publication.hash is not None and publication.size <= room and count:
+                cost = max(publication.size, RULE_TEXT_VAIN_BYTES_MIN)
+                if cost > vain:
+                    return LastWords(words, name)
+                if not is_sound(publication):
+                    vain -= cost
+                    continue
+                room, count = room - publication.size, count - 1
+            words[name] = publication
+            break
+    return LastWords(words)
 
 
 def in_force(words: Mapping[str, Publication]) -> dict[str, Publication]:

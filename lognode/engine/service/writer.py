@@ -23,7 +23,7 @@ from lognode.engine.agreement.merging import with_merge
 from lognode.engine.commit import AppendPlan, choose, plan_chosen
 from lognode.engine.control.book import empty_book
 from lognode.engine.control.opening import plan_adoption, plan_tenant
-from lognode.engine.receipt import AppendStopped, Receipt
+from lognode.engine.receipt import Receipt
 from lognode.engine.service.agreement.alerts import Alerts
 from lognode.engine.service.agreement.doubts import ORDINARY, Beginning, Doubts
 from lognode.engine.service.agreement.forking import Forks, ForkWork
@@ -31,7 +31,7 @@ from lognode.engine.service.agreement.news import News
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.ruling.gate import Gate
-from lognode.engine.service.ruling.programs import Programs
+from lognode.engine.service.ruling.programs import Programs, Unread
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writing.acts import Acts
 from lognode.engine.service.writing.intake import Intake
@@ -104,19 +104,16 @@ class Writer:
         """
         assert (drafts or beside) and len(drafts) <= GROUP_SPANS_MAX  # noqa: PT018 - one idea, and few lines are left
         self._check_running()
-        job = Job(tenant, drafts, sum([draft.content_bytes() for draft in drafts]), beside)
-        assert job.size_bytes <= 2 * GROUP_BYTES_MAX
-        await self._doubts.wait(tenant)
-        if wait:
-            await self._mailbox.put(job)
-        else:
-            self._mailbox.put_nowait(job)
-        await job.done.wait()
-        if isinstance(job.error, CallerError):
-            raise AppendStopped(job.receipts, job.error)
-        if job.error is not None:
-            raise job.error
-        return job.receipts
+        size = sum([draft.content_bytes() for draft in drafts])
+        assert size <= 2 * GROUP_BYTES_MAX
+        while True:
+            job = Job(tenant, drafts, size, beside)
+            await self._doubts.wait(tenant)
+            await self._mailbox.offer(job, wait=wait)
+            await job.done.wait()
+            if not isinstance(job.error, Unread):
+                return job.answer()
+            await self.programs.read_ahead(job.error)
 
     async def ingest(
         self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold] = ()
@@ -198,7 +195,10 @@ class Writer:
         self._check_running()
         await self._mailbox.put(turn)
         await turn.done.wait()
-        if turn.error is not None:
+        if isinstance(turn.error, Unread):
+            await self.programs.read_ahead(turn.error)
+            await self._take_turn(Turn(turn.tenant, turn.work))
+        elif turn.error is not None:
             raise turn.error
 
     def _check_running(self) -> None:
@@ -280,7 +280,7 @@ class Writer:
             if self._is_broken:
                 await self._recover()
             await turn.work()
-        except CallerError as error:
+        except (CallerError, Unread) as error:
             turn.finish(error)
         except Exception as error:
             turn.finish(fault_of(error))
@@ -293,7 +293,7 @@ class Writer:
         """The plan of one tenant's jobs; None where they are refused or what it builds on is damaged: they are told."""
         try:
             plan = await self._plan(jobs[0].tenant, [job.drafts for job in jobs])
-        except LognodeError as error:
+        except (LognodeError, Unread) as error:
             if isinstance(error, NodeFault) and error.code != "database.damaged":
                 raise
             # No other tenant of the group has to do with it.

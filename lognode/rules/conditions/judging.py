@@ -148,19 +148,16 @@ def _missing(condition: document.Missing) -> Check:
 
 
 def _when(condition: document.Cel) -> Check:
-    """Compiled when it is first judged: a program has many that no span of its time is for."""
-    text = condition.expression
-    compiled: list[Expression] = []
+    try:
+        expression = compile_expression(condition.expression)
+    except BadExpression as error:
+        message = f"not understood here: {error}"
 
-    def check(reader: Reader) -> bool:
-        if not compiled:
-            try:
-                compiled.append(compile_expression(text))
-            except BadExpression as error:
-                raise Unclear(f"not understood here: {error}") from None
-        return reader.evaluate(compiled[0])
+        def fails(_: Reader) -> bool:
+            raise Unclear(message)
 
-    return check
+        return fails
+    return lambda reader: reader.evaluate(expression)
 
 
 _LEAVES: Final[Mapping[type, Callable[[Any], Check]]] = {

@@ -105,7 +105,7 @@ class Program:
 
 
 def compile_rules(sets: Iterable[RuleSet]) -> Program:
-    """The program of sets that are in force together; their names differ. Expressions are compiled at first use."""
+    """The program of sets that are in force together; their names differ. Large ones take a second."""
     return Program(sorted(sets, key=lambda one: one.name))
 
 

@@ -23,7 +23,7 @@ from lognode.engine.ruling.judging import Judging, Keeping, Teller
 from lognode.engine.ruling.rejections import Rejecting, Rejections
 from lognode.engine.service.meters import Meters
 from lognode.engine.service.ruling.past import Ground, Past
-from lognode.engine.service.ruling.programs import Programs
+from lognode.engine.service.ruling.programs import Programs, Unread
 from lognode.rules.evaluation.decision import Effect
 from lognode.rules.evaluation.facts import Writer as Author
 from lognode.rules.records import Fired
@@ -72,7 +72,7 @@ class Gate:
     ) -> Chosen:
         """What is left of a commit's drafts once the rules in force have judged them; `merged` is named first in it.
 
-        Raises NodeFault("database.damaged").
+        Raises Unread where nothing may be judged yet, NodeFault("database.damaged").
         """
         self._add(state, merged)
         if not self._programs.are_there(state.tenant) or all(is_reserved(draft.kind) for draft in chosen.drafts):
@@ -83,7 +83,11 @@ class Gate:
             by = Rejecting(state.tenant.number, reason.set, reason.rule, draft.actor, draft.visibility)
             return self.rejections.tell(by, now_ms, fired)
 
-        passed, verdicts = await self._store.write(self._judge, state, chosen, merged, author, now_ms, tell)
+        try:
+            passed, verdicts = await self._store.write(self._judge, state, chosen, merged, author, now_ms, tell)
+        except Unread:
+            self._known.pop(state.tenant.number, None)  # what was to be named with these drafts is not yet
+            raise
         self._meters.count_judged(verdicts)
         return passed
 
@@ -92,7 +96,7 @@ class Gate:
     ) -> tuple[int, CallerError | None]:
         """How many drafts would pass, were they written now, and why the next would not; nobody is told.
 
-        Raises NodeFault("database.damaged").
+        Raises Unread as `judge` does, NodeFault("database.damaged").
         """
         if state.head is None or not self._programs.are_there(state.tenant):
             return len(drafts), None

@@ -20,7 +20,7 @@ from lognode.core.limits import CLOCK_AHEAD_MS_MAX, PUBLISH_TRIES_MAX, RULE_SET_
 from lognode.core.world import World
 from lognode.engine.receipt import Receipt
 from lognode.engine.ruling.inforce import in_force
-from lognode.engine.service.ruling.programs import Reading, Ruled
+from lognode.engine.service.ruling.programs import Reading, Ruled, Unread
 from lognode.engine.service.writer import Writer
 from lognode.rules.document import RuleSet
 from lognode.rules.evaluation.program import compile_rules
@@ -84,6 +84,7 @@ class Publishing:
     async def now(self, tenant: TenantRef) -> Ruled:
         """What will be in force for the next span of this node. Raises NodeFault("database.damaged")."""
         past = await self._store.read(held_past, tenant, self._ahead())
+        await self._programs.read_ahead(Unread(tenant, past))
         return await self._store.read(self._programs.ruled, tenant, past)
 
     async def names(self, tenant: TenantRef, after: str, limit: int) -> list[str]:
@@ -149,8 +150,11 @@ class Publishing:
 
         def check(ruled: Ruled) -> bool:
             last = ruled.words.get(rules.name)
+            if ruled.untried is not None and rules.name >= ruled.untried:
+                raise CallerError("rule.too_many", f"of {ruled.untried} are too many texts that are no rule sets")
             if last is not None and (last.hash, last.media) == (rules.hash, media) and rules.name in ruled.sets:
                 return False
+            self._programs.note(tenant, rules, media)
             fresh = Publication(rules.name, rules.hash, SpanId(b""), 0, FeedId(b""), 0, 0, b"", (), media, len(text))
             if not {*ruled.sets, rules.name} <= in_force({**ruled.words, rules.name: fresh}).keys():
                 raise CallerError("rule.too_many", f"{len(ruled.sets)} rule sets are in force")

@@ -22,7 +22,7 @@ from lognode.engine.receipt import AppendStopped
 from lognode.engine.ruling.reacting import Following, Subject, follow
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.ruling.past import Ground, Past, facts_of
-from lognode.engine.service.ruling.programs import Programs
+from lognode.engine.service.ruling.programs import Programs, Unread
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
 from lognode.engine.tasks.store import schedule_rows, task_rows, waiting_room
@@ -112,7 +112,11 @@ class Reactions:
         # Who is what may not be known yet after a start that failed: then nothing would be in force.
         if not self._programs.are_there(tenant) or not self._standings.version(tenant.number):
             return False
-        looked = await self._store.write(self._look, tenant)
+        try:
+            looked = await self._store.write(self._look, tenant)
+        except Unread as unread:
+            await self._programs.read_ahead(unread)
+            return True
         if looked is None:
             return False
         kept = self._kept.get(tenant.number, 0)
@@ -162,7 +166,12 @@ class Reactions:
         for record in records:
             feed = feed_of(record, self._store.feeds)
             named = self._pasts.before(conn, self._store.feeds, record, feed)
-            found = self._judge(conn, tenant, record, feed, members, named, now_ms)
+            try:
+                found = self._judge(conn, tenant, record, feed, members, named, now_ms)
+            except Unread:
+                if record is records[0]:
+                    raise
+                return Looked(following, position, is_behind=True)
             if found is None:  # until it can be judged as its own node did
                 self.is_waiting = True
                 return Looked(following, position, is_behind=False) if following else None

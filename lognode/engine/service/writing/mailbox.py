@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from lognode.core.draft import Draft
-from lognode.core.errors import NodeFault
+from lognode.core.errors import CallerError, NodeFault
 from lognode.core.limits import (
     BUSY_RETRY_S,
     GROUP_BYTES_MAX,
@@ -23,7 +23,7 @@ from lognode.core.limits import (
     MAILBOX_BYTES_MAX,
     MAILBOX_SPANS_MAX,
 )
-from lognode.engine.receipt import Receipt
+from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.timeline.record import TenantRef
 
 # Rows of other tables that a call's transaction holds besides its spans, by table and flat, once their receipts are
@@ -53,6 +53,14 @@ class Job:
         self.receipts = receipts
         self.error = error
         self.done.set()
+
+    def answer(self) -> list[Receipt]:
+        """The receipts, once it is done. Raises AppendStopped, NodeFault."""
+        if isinstance(self.error, CallerError):
+            raise AppendStopped(self.receipts, self.error)
+        if self.error is not None:
+            raise self.error
+        return self.receipts
 
 
 @dataclass(slots=True, eq=False)
@@ -190,6 +198,13 @@ class Mailbox:
         """Queue a call of append. Raises NodeFault writer.busy when there is no room, or node.stopping."""
         self.appends.put_nowait(job)
         self._filled.set()
+
+    async def offer(self, job: Job, *, wait: bool) -> None:
+        """Queue a call of append, as `put` or as `put_nowait` does."""
+        if wait:
+            await self.put(job)
+        else:
+            self.put_nowait(job)
 
     async def put(self, job: Job | Turn) -> None:
         """Queue an append, or a turn beside appends, as soon as there is room. Raises NodeFault("node.stopping")."""

@@ -6,10 +6,12 @@ rule sets of a tenant reads the publications of those nodes alone that ever were
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import SpanId
+from lognode.core.limits import SIZE_MAX
 from lognode.core.span import decode_body
 from lognode.timeline.agreement.rules.publications import (
     PUBLISHING,
@@ -40,6 +42,7 @@ _PUBLISHED: Final = (
     f"SELECT p.name, p.hash, p.row, {RECORD_COLUMNS} FROM publications p JOIN spans s ON s.row = p.row"
     " LEFT JOIN bodies b ON b.row = s.row WHERE p.tenant = ?"
 )
+_ROWS: Final = "SELECT row FROM publications WHERE tenant = ? AND feed IN (SELECT value FROM json_each(?))"
 _OPENING: Final = f"SELECT {STUB_COLUMNS} FROM spans s WHERE s.feed = ? AND s.seq = 0"
 _HELD: Final = "SELECT feed, max(size) FROM feeds JOIN checkpoints USING (feed) WHERE tenant = ? GROUP BY feed"
 _LATER: Final = "SELECT feed, min(seq) FROM spans WHERE tenant = ? AND hlc > ? GROUP BY feed"
@@ -64,13 +67,32 @@ def told_publications(spans: Iterator[tuple[Any, ...]] | sqlite3.Cursor) -> Iter
 
 
 def read_publications(
-    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], authors: Collection[bytes]
-) -> list[Publication]:
-    """The publications of a tenant by these nodes, in any order. Raises NodeFault("database.damaged")."""
+    conn: sqlite3.Connection,
+    tenant: TenantRef,
+    feeds: Mapping[int, FeedRef],
+    authors: Collection[bytes],
+    known: dict[int, Publication],
+    *,
+    unread_max: int = SIZE_MAX,
+) -> list[Publication] | None:
+    """The publications of a tenant by these nodes, in any order. What is not `known` by row is read, and kept there.
+
+    None where more than `unread_max` are to be read. Raises NodeFault("database.damaged").
+    """
     held = [feed for feed in list(feeds.values()) if feed.tenant == tenant.number]
     numbers = [feed.number for feed in held if feed.node_key in authors]
-    sql = f"{_PUBLISHED} AND p.feed IN (SELECT value FROM json_each(?))"
-    return _publications(conn, feeds, sql, (tenant.number, f"[{', '.join(map(str, numbers))}]"))
+    rows = [row for (row,) in conn.execute(_ROWS, (tenant.number, _listed(numbers)))]
+    missing = [row for row in rows if row not in known]
+    if len(missing) > unread_max:
+        return None
+    if missing:
+        sql = f"{_PUBLISHED} AND p.row IN (SELECT value FROM json_each(?))"
+        known.update((one.row, one) for one in _publications(conn, feeds, sql, (tenant.number, _listed(missing))))
+    return [known[row] for row in rows]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return f"[{', '.join(map(str, numbers))}]"
 
 
 def read_versions(
@@ -78,8 +100,7 @@ def read_versions(
 ) -> list[Publication]:
     """The newest publications of a name by anybody, the newest first. Raises NodeFault("database.damaged")."""
     sql = f"{_PUBLISHED} AND p.name = ? ORDER BY s.hlc DESC, s.row DESC LIMIT ?"
-    found = _publications(conn, feeds, sql, (tenant.number, name, limit))
-    return sorted(found, key=lambda one: one.id, reverse=True)
+    return sorted(_publications(conn, feeds, sql, (tenant.number, name, limit)), key=lambda one: one.id, reverse=True)
 
 
 def next_names(conn: sqlite3.Connection, tenant: TenantRef, after: str, limit: int) -> list[str]:
@@ -115,22 +136,21 @@ def read_text(conn: sqlite3.Connection, row: int) -> RulePublish:
 
 def _publications(
     conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], sql: str, values: Sequence[object]
-) -> list[Publication]:
+) -> Iterator[Publication]:
     openings: dict[int, SpanId] = {}
-    found = []
-    for name, digest, row, *stored in conn.execute(sql, values).fetchall():
-        record = Record(*stored)
-        feed, header = feed_of(record, feeds), header_of(record)
-        if record.feed not in openings:
-            first = conn.execute(_OPENING, (record.feed,)).fetchone()
-            openings[record.feed] = id_of(Record(*first), feed.feed_id) if first else SpanId(b"")
-        try:
-            said = parse_publication(header.kind, decode_body(body_of(record, header) or b"").data)
-        except CallerError as error:
-            place = f"publications row {row}"
-            raise NodeFault("database.damaged", f"no publication stands there: {error.detail}", place=place) from error
-        id_, after = id_of(record, feed.feed_id), (*said.after, openings[record.feed])
-        text = (said.media, len(said.text)) if isinstance(said, RulePublish) else ()
-        at = (record.feed, feed.feed_id, record.seq, row)
-        found.append(Publication(name, digest, id_, *at, feed.node_key, after, *text))
-    return found
+    with closing(conn.execute(sql, values)) as rows:  # one after the other: their texts may be large
+        for name, digest, row, *stored in rows:
+            record = Record(*stored)
+            feed, header = feed_of(record, feeds), header_of(record)
+            if record.feed not in openings:
+                first = conn.execute(_OPENING, (record.feed,)).fetchone()
+                openings[record.feed] = id_of(Record(*first), feed.feed_id) if first else SpanId(b"")
+            try:
+                said = parse_publication(header.kind, decode_body(body_of(record, header) or b"").data)
+            except CallerError as error:
+                detail = f"no publication stands there: {error.detail}"
+                raise NodeFault("database.damaged", detail, place=f"publications row {row}") from error
+            id_, after = id_of(record, feed.feed_id), (*said.after, openings[record.feed])
+            text = (said.media, len(said.text)) if isinstance(said, RulePublish) else ()
+            at = (record.feed, feed.feed_id, record.seq, row)
+            yield Publication(name, digest, id_, *at, feed.node_key, after, *text)
