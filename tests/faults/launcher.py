@@ -1,6 +1,6 @@
-"""`lognode`, made wrong in one way: what a test must find, or else it proves nothing.
+"""`lognode`, made wrong in some way: what a test must find, or else it proves nothing.
 
-python launcher.py PATCH lognode-arguments...
+python launcher.py PATCH[,PATCH...] lognode-arguments...
 """
 
 import os
@@ -45,6 +45,7 @@ PR_SET_PTRACER: Final = 0x59616D61
 ANYBODY: Final = c_ulong(-1)
 SLOW_DISK_S: Final = 0.02
 SMALL_WAL_PAGES: Final = 64
+LATER_NS: Final = 4 * 3600 * 10**9
 
 
 def adopt(writer: Any, step: Any) -> None:
@@ -248,6 +249,12 @@ def noting() -> None:
     Tasks._append = note_later  # type: ignore[method-assign]
 
 
+def later() -> None:
+    """Nothing is wrong, but hours have passed since."""
+    now_ns = time.time_ns
+    time.time_ns = lambda: now_ns() + LATER_NS
+
+
 def reacting() -> None:
     """Writes what reactions come to, and only then how far it looked; nothing in the spans tells them from others."""
     write = Reactions._write
@@ -294,11 +301,13 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = {
         skipping,
         trusting,
         noting,
+        later,
         reacting,
         approving,
     )
 }
 
 if __name__ == "__main__":
-    PATCHES[sys.argv.pop(1)]()
+    for name in sys.argv.pop(1).split(","):
+        PATCHES[name]()
     main()
