@@ -53,6 +53,8 @@ REGRESSIONS: Final = [
     Scenario(52523, 6, recoveries=True, copies=True),
     # What a clone had named was no news to the other, which then wrote as if it knew nothing of it.
     Scenario(52840, 4, "forks", copies=True),
+    # Two clones restored one span at one time, and a resolution chose the copy that had come first, on each its own.
+    Scenario(60434, 5, "skips", copies=True),
 ]
 
 

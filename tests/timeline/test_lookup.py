@@ -5,7 +5,7 @@ import pytest
 from lognode.core.draft import Origin
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import SpanId, b32encode, format_logline
-from lognode.timeline.record import Record, id_of
+from lognode.timeline.record import FeedRef, Record, id_of
 from lognode.timeline.store.read import lookup, pages
 from lognode.timeline.store.read.lookup import (
     Walk,
@@ -36,15 +36,17 @@ class Timeline(Rows):
         self.hlc += 1
         return self.add(self.feed, self.hlc, caused_by=cause.id if cause else None)
 
-    def copy(self, span: SpanId, *via: SpanId, caused_by: SpanId | None = None) -> Row:
+    def copy(
+        self, span: SpanId, *via: SpanId, caused_by: SpanId | None = None, into: FeedRef | None = None, hlc: int = 0
+    ) -> Row:
         """A copy of a span that was recorded elsewhere."""
-        self.hlc += 1
+        self.hlc = hlc or self.hlc + 1
         tenant, feed, node = b32encode(bytes(20)), b32encode(bytes(16)), format_logline(KEYS.logline)
         origin = Origin(
             b32encode(span), "1970-01-01T00:00:00.000Z", tenant, node, feed, 0, actor_signed=False, way="import",
             via=tuple(map(b32encode, via)),
         )  # fmt: skip
-        return self.add(self.feed, self.hlc, caused_by=caused_by, origin=origin)
+        return self.add(into or self.feed, self.hlc, caused_by=caused_by, origin=origin)
 
     def causes(self, span: SpanId, limit: int = 10) -> Walk:
         return causes(self.conn, self.tenant, self.feeds, span, limit)
@@ -199,6 +201,19 @@ def test_an_id_leads_to_the_first_copy_where_the_span_is_not_here() -> None:
     for tenant, span in ((timeline.tenant, ELSEWHERE[2]), (timeline.other, ELSEWHERE[0])):
         assert find_copy(timeline.conn, tenant, span) is None
         assert find_span_or_copy(timeline.conn, tenant, timeline.feeds, span) is None
+
+
+def test_of_copies_at_one_time_the_first_is_the_same_in_any_order_of_arrival() -> None:
+    found = set()
+    for is_turned in (False, True):
+        timeline = Timeline()
+        feeds = [timeline.feed, timeline.second]
+        copies = [timeline.copy(ELSEWHERE[0], into=feed, hlc=7) for feed in (feeds[::-1] if is_turned else feeds)]
+        first = find_copy(timeline.conn, timeline.tenant, ELSEWHERE[0])
+        assert first is not None
+        assert timeline.id_of(first) == min(copy.id for copy in copies)
+        found.add(timeline.id_of(first))
+    assert len(found) == 1
 
 
 def test_a_copy_of_a_copy_is_found_by_every_id_on_its_way() -> None:

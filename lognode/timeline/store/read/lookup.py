@@ -11,12 +11,13 @@ import sqlite3
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from lognode.core.clock import HLC_MAX
 from lognode.core.errors import CallerError
-from lognode.core.ids import SpanId, b32encode, parse_span_id
+from lognode.core.ids import FeedId, SpanId, b32encode, parse_span_id
 from lognode.core.limits import PAGE_BYTES_MAX
 from lognode.timeline.query import Cursor, Lineage, Query, decode_cursor
 from lognode.timeline.record import (
@@ -30,6 +31,7 @@ from lognode.timeline.record import (
     feed_of,
     header_of,
     id_of,
+    leaf_of,
     origin_of,
     row_of,
 )
@@ -38,6 +40,13 @@ from lognode.timeline.store.read.proofs import span_proof
 
 _SPANS: Final = f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row"
 _COPIES_LOOKED_AT: Final = 64  # of one span by its own node, for one that restores it; a node makes one
+_AT: Final = f"{_SPANS} WHERE s.row = ?"
+_COPIED: Final = (
+    f"SELECT f.feed_id, k.feed IS NOT NULL, l.hlc, {STUB_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row"
+    " JOIN feeds f ON f.feed = s.feed LEFT JOIN cuts k ON k.feed = s.feed AND k.size <= s.seq"
+    " WHERE l.tenant = ?1 AND l.field = ?2 AND l.value = ?3 AND (?4 IS NULL OR f.node_key = ?4)"
+    " ORDER BY k.feed IS NOT NULL, l.hlc"
+)
 _COPIES: Final = "FROM labels WHERE tenant = ? AND field = ?"
 
 
@@ -103,15 +112,12 @@ def _copies(
     conn: sqlite3.Connection, tenant: TenantRef, span_id: SpanId, node_key: bytes | None = None
 ) -> Iterator[Record]:
     """The copies here of a span, by one node or by all, in timeline order, those first that count."""
-    sql = (
-        f"SELECT {RECORD_COLUMNS} FROM labels l JOIN spans s ON s.row = l.row LEFT JOIN bodies b ON b.row = s.row "
-        "LEFT JOIN cuts k ON k.feed = s.feed AND k.size <= s.seq "
-        "WHERE l.tenant = ?1 AND l.field = ?2 AND l.value = ?3 "
-        "AND (?4 IS NULL OR s.feed IN (SELECT feed FROM feeds WHERE node_key = ?4)) "
-        "ORDER BY k.feed IS NOT NULL, l.hlc, l.row"
-    )
-    with closing(conn.execute(sql, (tenant.number, ORIGIN, b32encode(span_id), node_key))) as rows:
-        yield from map(Record._make, rows)
+    with closing(conn.execute(_COPIED, (tenant.number, ORIGIN, b32encode(span_id), node_key))) as rows:
+        for _, tied in groupby(rows, key=itemgetter(1, 2)):
+            # In the order of rows would mean of arrival, which is another on each node.
+            found = [(leaf_of(Record(*row[3:]), FeedId(row[0])), row[3]) for row in tied]
+            for _, position in sorted(found):
+                yield Record(*conn.execute(_AT, (row_of(tenant.number, position),)).fetchone())
 
 
 def find_span_or_copy(
