@@ -91,7 +91,7 @@ def test_every_part_of_the_schema_is_described() -> None:
 def test_limits_are_those_of_the_code() -> None:
     shown = {name: int(cells[0]) for name, *cells in rows_of(PROTOCOL, 3) if hasattr(limits, name)}
     assert shown == {name: getattr(limits, name) for name in shown}
-    assert len(shown) == 36
+    assert len(shown) == 37
 
 
 def test_the_certificate_is_the_one_of_the_protocol() -> None:

@@ -65,3 +65,6 @@ class Services:
     started_s: float  # world.monotonic_s() at start
     version: str
     stopping: trio.Event  # set once the node begins to stop; live tails end then
+    parsing: trio.CapacityLimiter = field(
+        default_factory=lambda: trio.CapacityLimiter(1)
+    )  # of large drafts, in threads

@@ -17,18 +17,36 @@ import cbor2
 import msgspec
 
 from lognode.core.errors import CallerError
-from lognode.core.limits import COPY_BYTES_MAX, DEPTH_MAX, DRAFT_LINE_BYTES_MAX
+from lognode.core.limits import COPY_BYTES_MAX, DEPTH_MAX, DRAFT_LINE_BYTES_MAX, PARTS_MAX
 
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
 _SMALL: Final = 2**62
+_JSON_PARTS_MAX: Final = 2 * PARTS_MAX + 1024  # commas and colons of a draft: of data, metadata and all else
 _KEY: Final = re.compile(rb'"\s*:')
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[,:\[{]', re.DOTALL)  # of JSON: texts, and what values are told by
+_WIDTHS: Final = {24: 1, 25: 2, 26: 4, 27: 8}  # of what follows the first byte of a CBOR item
+# By that byte how long its head is, with what follows where that is told by the byte itself.
+_STEPS: Final = bytes(
+    1 + _WIDTHS.get(byte & 31, 0) + (byte & 31 if byte >> 5 in (2, 3) and byte & 31 < 24 else 0) for byte in range(256)
+)
+_LONG: Final = frozenset(major << 5 | info for major in (2, 3) for info in _WIDTHS)  # strings that say how long
 _decode_json = msgspec.json.Decoder().decode
 
 
 def encode(value: object) -> bytes:
     """Deterministic CBOR of arrays, text, bytes, integers, booleans and null; maps keep their order."""
     return cbor2.dumps(value)
+
+
+def encode_value(value: object) -> bytes:
+    """CBOR of a JSON value that check_value let pass. Raises CallerError("json.not_utf8" or "json.too_many")."""
+    try:
+        encoded = cbor2.dumps(value)
+    except UnicodeEncodeError:
+        raise CallerError("json.not_utf8", "a lone surrogate") from None
+    check_parts(encoded)
+    return encoded
 
 
 class _NoTags(dict[int, Any]):
@@ -67,8 +85,10 @@ def _load(data: bytes, depth_max: int) -> Any:
 def decode_array(data: bytes, length: int) -> list[object]:
     """The array of `length` elements that `data` encodes deterministically.
 
-    Raises CallerError("cbor.malformed") for any other bytes, also for another encoding of the same array.
+    Raises CallerError("cbor.malformed") for any other bytes, also for another encoding of the same array; and
+    "json.too_many".
     """
+    check_parts(data)
     value = decode_any_array(data)
     if len(value) != length:
         raise CallerError("cbor.malformed", f"not an array of {length} but of {len(value)}")
@@ -86,15 +106,59 @@ def decode_any_array(data: bytes) -> list[object]:
 def decode_value(data: bytes) -> object:
     """The JSON value that the CBOR `data` holds; empty bytes are an absent value, None.
 
-    Raises CallerError("cbor.malformed", "json.number" or "json.too_deep").
+    Raises CallerError("cbor.malformed", "json.number", "json.too_deep" or "json.too_many").
     """
     if not data:
         return None
+    check_parts(data)
     value = _load(data, DEPTH_MAX + 2)
     check_value(value)
     if cbor2.dumps(value) != data and _item_end(data, 0) != len(data):
         raise CallerError("cbor.malformed", "bytes follow the value")
     return value
+
+
+def check_parts(data: bytes) -> None:
+    """Refuse CBOR of more than PARTS_MAX items, before any is made: a decoder makes all of them without a pause.
+
+    Raises CallerError("json.too_many"). Bytes that are no CBOR may pass.
+    """
+    end = len(data)
+    if end <= PARTS_MAX:
+        return
+    at = parts = 0
+    while at < end:
+        parts += 1
+        if parts > PARTS_MAX:
+            raise CallerError("json.too_many", f"more than {PARTS_MAX} values and keys")
+        head = data[at]
+        step = _STEPS[head]
+        if head in _LONG:
+            step += int.from_bytes(data[at + 1 : at + step], "big")
+        at += step
+
+
+def check_json_parts(raw: bytes) -> None:
+    """Refuse JSON text that surely holds more than data and metadata may, before any of it is made.
+
+    What passes holds four times PARTS_MAX at most. Raises CallerError("json.too_many").
+    """
+    if len(raw) <= PARTS_MAX:
+        return
+    commas, colons, openings = raw.count(b","), raw.count(b":"), raw.count(b"[") + raw.count(b"{")
+    if commas + colons <= _JSON_PARTS_MAX and openings <= _JSON_PARTS_MAX:
+        return
+    between = openings = 0
+    for found in _TOKEN.finditer(raw):  # texts may hold any number of these
+        token = found[0]
+        if token in b",:":
+            between += 1
+        elif token in b"[{":
+            openings += 1
+        if openings > 2 * DEPTH_MAX * (between + 1):
+            return  # too deep, as whoever decodes it says
+        if between > _JSON_PARTS_MAX or openings > _JSON_PARTS_MAX:
+            raise CallerError("json.too_many", f"more than {PARTS_MAX} values and keys")
 
 
 def check_copyable(values: Sequence[bytes], texts: object, room: int) -> None:
@@ -164,8 +228,9 @@ def check_value(value: object, depth: int = 1) -> int:
 def parse_json(raw: bytes) -> object:
     """The value of strict JSON text: UTF-8, unique keys, numbers in range, bounded depth.
 
-    Raises CallerError json.malformed, json.not_utf8, json.duplicate_key, json.number or json.too_deep.
+    Raises CallerError json.malformed, json.not_utf8, json.duplicate_key, json.number, json.too_deep or json.too_many.
     """
+    check_json_parts(raw)
     try:
         value = _decode_json(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -14,7 +14,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from lognode.core.clock import HLC_MAX, hlc_ms, time_text
-from lognode.core.codec import check_copyable, check_keys, check_value, decode_array, decode_value, parse_json
+from lognode.core.codec import (
+    check_copyable,
+    check_json_parts,
+    check_keys,
+    check_value,
+    decode_array,
+    decode_value,
+    encode_value,
+    parse_json,
+)
 from lognode.core.errors import CallerError
 from lognode.core.ids import (
     IDEM_BYTES,
@@ -158,6 +167,7 @@ def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
     """
     if len(line) > DRAFT_LINE_BYTES_MAX:
         raise CallerError("draft.too_large", f"{len(line)} bytes of JSON, at most {DRAFT_LINE_BYTES_MAX}")
+    check_json_parts(line)
     try:
         given = _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -179,22 +189,14 @@ def parse_json_draft(line: bytes) -> tuple[Draft, str | None]:
     metadata, metadata_keys = _value(given.metadata, "metadata")
     check_keys(line, keys + data_keys + metadata_keys)
     draft = Draft(
-        given.kind,
-        given.title or None,
-        data,
-        tuple(sorted(set(given.tags))) if given.tags else (),
-        given.subject or None,
-        given.contract_id or None,
-        given.workflow_id or None,
-        given.flow_id or None,
-        tuple(map(parse_span_id, given.related)) if given.related else (),
-        metadata,
+        given.kind, given.title or None, data, tuple(sorted(set(given.tags))) if given.tags else (),
+        given.subject or None, given.contract_id or None, given.workflow_id or None, given.flow_id or None,
+        tuple(map(parse_span_id, given.related)) if given.related else (), metadata,
         ORGANIZATION if given.visibility is UNSET else _index(VISIBILITIES, given.visibility, "visibility"),
         EXECUTED if given.status is UNSET else _index(STATUSES, given.status, "status"),
         parse_span_id(given.caused_by) if given.caused_by else None,
-        parse_logline(given.actor) if given.actor else None,
-        origin=origin,
-    )
+        parse_logline(given.actor) if given.actor else None, origin=origin,
+    )  # fmt: skip
     _check(draft)
     return draft, given.idempotency_key or None
 
@@ -211,14 +213,9 @@ def _value(value: object, field: str) -> tuple[bytes, int]:
         return b"", 0
     try:
         keys = 1 + check_value(value)
+        return b"" if value is None else encode_value(value), keys
     except CallerError as error:
         raise CallerError(error.code, error.detail, place=field) from None
-    if value is None:
-        return b"", keys
-    try:
-        return cbor2.dumps(value), keys
-    except UnicodeEncodeError:
-        raise CallerError("json.not_utf8", "a lone surrogate", place=field) from None
 
 
 def _index(names: tuple[str, ...], name: str, field: str) -> int:

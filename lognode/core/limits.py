@@ -14,6 +14,7 @@ FORMAT_VERSION: Final = 1
 HEADER_BYTES_MAX: Final = KIB
 BODY_BYTES_MAX: Final = MIB
 DEPTH_MAX: Final = 16  # nesting of arrays and maps in data, metadata and annotations
+PARTS_MAX: Final = 65_536  # values and keys in one value, at any depth: decoding takes some 20 ms, all in one go
 KIND_BYTES_MAX: Final = 64
 CUTS_MAX: Final = 10_000  # feeds that one removal names, some 60 bytes each; a node has one more with each restore
 AFTER_MAX: Final = 1024  # control spans that one of ours names, 26 bytes each; it names the newest of each feed at most
@@ -45,6 +46,7 @@ COSIGNATURES_MAX: Final = 15  # on one checkpoint, so that with the log's it has
 
 # Requests. A line may be larger than the body it makes, since JSON escapes cost up to six times.
 DRAFT_LINE_BYTES_MAX: Final = 2 * MIB
+DRAFT_QUICK_BYTES_MAX: Final = 8 * KIB  # of one that the event loop parses itself, some milliseconds at worst
 COPY_BYTES_MAX: Final = 8 * KIB  # of a line: left free by the JSON form of a draft for place and origin of its copies
 TAGS_MAX: Final = 64
 RELATED_MAX: Final = 64

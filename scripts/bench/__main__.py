@@ -16,6 +16,7 @@ import http_bench
 import long_bench
 import process_bench
 import rules_bench
+import stall_bench
 import sync_bench
 from figure import Figure, shown
 
@@ -32,6 +33,7 @@ LONG = {
     "memory": long_bench.memory,
     "rules": rules_bench.rules,
     "scale": long_bench.scale,
+    "stalls": stall_bench.stalls,
     "sync": sync_bench.sync,
 }
 

@@ -1,14 +1,27 @@
 """Strict CBOR and JSON: whatever two decoders could read differently is refused."""
 
 import json
+from collections.abc import Callable
+from typing import Final
 
 import cbor2
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lognode.core.codec import check_value, decode_array, decode_value, encode, parse_json
+from lognode.core import codec
+from lognode.core.codec import (
+    check_json_parts,
+    check_parts,
+    check_value,
+    decode_array,
+    decode_value,
+    encode,
+    parse_json,
+)
 from lognode.core.errors import CallerError
+from lognode.core.limits import PARTS_MAX
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | FLOATS | st.text()
@@ -158,3 +171,72 @@ def test_a_number_out_of_range_is_refused_however_many_digits_it_has(number: int
 
 def test_text_that_looks_like_a_key_is_no_key() -> None:
     assert parse_json(b'{"a\\":":"\\":\\":", "b":["\\"x\\":"]}') == {'a":': '":":', "b": ['"x":']}
+
+
+MANY: Final = PARTS_MAX - 1  # beside the list that holds them
+
+
+@pytest.mark.parametrize(
+    ("item", "parts"),
+    [
+        (b"\x01", 1), (b"\x18\x20", 1), (b"\x3a\x00\x01\x00\x00", 1), (b"\xfb" + bytes(8), 1), (b"\xf5", 1),
+        (b"\x60", 1), (b"\x61a", 1), (b"\x77" + b"a" * 23, 1), (b"\x78\x18" + b"a" * 24, 1),
+        (b"\x79\x00\x18" + b"a" * 24, 1), (b"\x80", 1), (b"\x81\x01", 2), (b"\xa0", 1), (b"\xa1\x61a\x01", 3),
+        (b"\x98\x02\x01\x01", 3),
+    ],
+)  # fmt: skip
+def test_a_value_holds_so_many_parts_and_no_more(item: bytes, parts: int) -> None:
+    count = MANY // parts
+    most = b"\x9a" + (count + MANY % parts).to_bytes(4, "big") + item * count + b"\x01" * (MANY % parts)
+    assert isinstance(decode_value(most), list)
+    more = b"\x9a" + (count + MANY % parts + 1).to_bytes(4, "big") + most[5:] + b"\x01"
+    with pytest.raises(CallerError) as caught:
+        decode_value(more)
+    assert caught.value.code == "json.too_many"
+
+
+def parts_of(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + len(value) + sum(map(parts_of, value.values()))
+    return 1 + sum(map(parts_of, value)) if isinstance(value, list) else 1
+
+
+@given(VALUES | st.lists(VALUES, max_size=12))
+def test_parts_are_counted_before_any_is_made(value: object) -> None:
+    few, count = 8, parts_of(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "PARTS_MAX", few)
+        patch.setattr(codec, "_JSON_PARTS_MAX", few)
+        encoded, text = cbor2.dumps(value), msgspec.json.encode(value)
+        is_refused = _is_refused(check_parts, encoded)
+        assert is_refused == (count > few and len(encoded) > few)
+        # Of JSON it is enough that what passes is not much more.
+        if count <= few:
+            assert not _is_refused(check_json_parts, text)
+        if count > 2 * few + 1 and len(text) > few:
+            assert _is_refused(check_json_parts, text)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_counted_without_a_fault(data: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "PARTS_MAX", 4)
+        patch.setattr(codec, "_JSON_PARTS_MAX", 4)
+        _is_refused(check_parts, data)
+        _is_refused(check_json_parts, data)
+
+
+def _is_refused(check: Callable[[bytes], None], data: bytes) -> bool:
+    try:
+        check(data)
+    except CallerError as error:
+        return error.code == "json.too_many"
+    return False
+
+
+def test_long_texts_are_one_part_however_many_commas_they_hold() -> None:
+    text = b'{"a":"' + b"1,[{:" * 100_000 + b'\\",","b":[1,2]}'
+    assert len(parse_json(text)) == 2  # type: ignore[arg-type]
+    with pytest.raises(CallerError) as caught:
+        parse_json(b"[" + b"[]," * 140_000 + b"1]")
+    assert caught.value.code == "json.too_many"

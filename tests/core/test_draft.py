@@ -1,6 +1,7 @@
 """Drafts: what a caller may say."""
 
 import json
+from typing import Any, Final
 
 import cbor2
 import msgspec
@@ -21,6 +22,7 @@ from lognode.core.draft import (
 from lognode.core.errors import CallerError
 from lognode.core.ids import LogLine, SpanId, TenantId, b32encode
 from lognode.core.limits import BODY_BYTES_MAX, ORIGIN_BYTES_MAX, ORIGIN_VIA_MAX, RUN_NAME_BYTES_MAX
+from lognode.core.span import decode_body, encode_body
 
 TEXTS = st.none() | st.text(min_size=1, max_size=20)
 DRAFTS = st.builds(
@@ -217,29 +219,38 @@ def test_every_span_leaves_room_for_the_longest_origin_of_its_copies() -> None:
     assert is_taken(largest, origin=LONGEST)
 
 
-@pytest.mark.parametrize(("item", "count"), [(b"1e15", 109_000), (b"false", 340_000), (b"1e8", 90_000)], ids=str)
+ESCAPED: Final = b'"' + b"\\u0001" * 100 + b'"'
+
+
+@pytest.mark.parametrize(("item", "count"), [(b"1e15", 65_000), (b"false", 65_000), (ESCAPED, 3_000)], ids=str)
 def test_what_is_taken_can_be_copied_as_a_line_of_json(item: bytes, count: int) -> None:
     taken, _ = parse_json_draft(b'{"kind":"a","data":[%s]}' % b",".join([item] * count))
     line = msgspec.json.encode({"kind": "a", "data": decode_value(taken.data), "origin": LONGEST})
     assert parse_json_draft(line)[0].data == taken.data
 
 
+def cbor_draft(data: bytes) -> bytes:
+    return cbor2.dumps([None, 0, "a", None, data, [], None, None, None, None, [], b"", 1, None, None, None])
+
+
 def test_what_no_line_of_json_could_hold_is_refused() -> None:
+    parse_cbor_draft(cbor_draft(cbor2.dumps("\x01" * 300_000)))
     with pytest.raises(CallerError) as caught:
-        parse_json_draft(b'{"kind":"a","data":[%s]}' % b",".join([b"1e15"] * 113_000))
+        parse_cbor_draft(cbor_draft(cbor2.dumps("\x01" * 400_000)))
     assert caught.value.code == "draft.too_large"
     assert "bytes as JSON" in (caught.value.detail or "")
 
 
 def test_floats_of_sixteen_bits_are_taken_while_their_copies_of_64_bits_find_room() -> None:
-    def draft(count: int) -> bytes:
-        data = b"\x9a" + count.to_bytes(4, "big") + b"\xf9\x3c\x00" * count
-        return cbor2.dumps([None, 0, "a", None, data, [], None, None, None, None, [], b"", 1, None, None, None])
+    def draft(size: int) -> bytes:
+        count = 65_000
+        floats = b"\x9a" + count.to_bytes(4, "big") + b"\xf9\x3c\x00" * count
+        return cbor_draft(b"\x82" + cbor2.dumps("a" * size) + floats)
 
-    taken, _ = parse_cbor_draft(draft(110_000))
+    taken, _ = parse_cbor_draft(draft(440_000))
     parse_json_draft(msgspec.json.encode({"kind": "a", "data": decode_value(taken.data), "origin": LONGEST}))
     with pytest.raises(CallerError) as caught:
-        parse_cbor_draft(draft(120_000))
+        parse_cbor_draft(draft(480_000))
     assert caught.value.code == "draft.too_large"
 
 
@@ -253,3 +264,29 @@ def test_an_idempotency_key_belongs_to_tenant_and_principal() -> None:
     for bad in ("", "x" * 257):
         with pytest.raises(CallerError, match="Idempotency"):
             idem_key(TenantId(bytes(20)), b"", bad)
+
+
+@pytest.mark.parametrize("field", ["data", "metadata"])
+@pytest.mark.parametrize(("item", "count"), [("1", 65_536), ("{}", 65_536), ('""', 65_536), ("[]", 400_000)])
+def test_a_draft_of_more_values_than_are_decoded_in_one_go_is_refused(field: str, item: str, count: int) -> None:
+    """In either form, before they are made: a decoder makes all of them without a pause."""
+    value = "[" + ",".join([item] * count) + "]"
+    with pytest.raises(CallerError) as caught:
+        parse_json_draft(f'{{"kind":"a.b","{field}":{value}}}'.encode())
+    assert caught.value.code == "json.too_many"
+    draft, _ = parse_json_draft(b'{"kind":"a.b"}')
+    large = msgspec.structs.replace(draft, **{field: cbor2.dumps(msgspec.json.decode(value))})
+    with pytest.raises(CallerError) as caught:
+        parse_cbor_draft(cbor2.dumps([*cbor2.loads(signed_array(large)), None, None]))
+    assert caught.value.code == "json.too_many"
+
+
+def test_a_body_of_more_parts_than_any_draft_makes_is_malformed() -> None:
+    many = b"[" + b"1," * 65_534 + b"1]"
+    draft, _ = parse_json_draft(b'{"kind":"a.b","data":' + many + b',"metadata":' + many + b"}")
+    body: tuple[Any, ...] = (bytes(16), None, draft.data, [], None, None, None, None, [], b"", b"", None, None)
+    assert decode_body(encode_body(body)).data == draft.data
+    tags = sorted(f"{number:x}" for number in range(65_536))
+    with pytest.raises(CallerError) as caught:
+        decode_body(encode_body((*body[:3], tags, *body[4:])))
+    assert caught.value.code == "body.malformed"

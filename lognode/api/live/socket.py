@@ -25,7 +25,7 @@ from lognode.api.live.frames import (
     state_frame,
 )
 from lognode.api.live.tail import Tail, open_tail
-from lognode.api.spans.admission import Admission
+from lognode.api.spans.admission import Admission, read_draft
 from lognode.api.spans.intake import Intake
 from lognode.api.spans.wire import receipt_json
 from lognode.core.access import Action
@@ -108,7 +108,7 @@ class Session:
 
     async def _serve(self, asked: Request, nursery: trio.Nursery) -> None:
         if isinstance(asked, Append):
-            draft, key = parse_json_draft(bytes(asked.draft))
+            draft, key = await read_draft(parse_json_draft, bytes(asked.draft), self._caller.services.parsing)
             if not self._caller.may(Action.SPAN_APPEND):
                 raise CallerError("role.insufficient")
             await self._intake.put(self._admission.admit(draft, key or asked.idempotency_key), asked.ref.copy())

@@ -4,16 +4,22 @@ Owns the checks between a well-formed draft and the writer. Invariant: no draft 
 not pass here, whichever way it came in.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
+import trio
 
 from lognode.api.app import Caller
 from lognode.core.access import Action
 from lognode.core.clock import is_ahead
 from lognode.core.draft import Draft, idem_key, signing_message
 from lognode.core.errors import CallerError
-from lognode.core.limits import IDEMPOTENCY_KEY_BYTES_MAX, LINE_DIGITS_MAX
+from lognode.core.limits import DRAFT_QUICK_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, LINE_DIGITS_MAX
 from lognode.core.span import is_reserved, span_hlc
 from lognode.identity.keys import verify_signature
+
+T = TypeVar("T")
 
 
 class Admission:
@@ -50,6 +56,16 @@ class Admission:
                 raise CallerError("actor.unsigned", place="actor")
         elif not verify_signature(draft.actor[1:], signing_message(self._tenant_id, draft), draft.actor_signature):
             raise CallerError("signature.wrong", "the key in 'actor' did not sign this draft for this tenant")
+
+
+async def read_draft(parse: Callable[[bytes], T], raw: bytes, parsing: trio.CapacityLimiter) -> T:
+    """What `parse` makes of a draft's bytes, in a thread where they are many: nobody else has to wait then.
+
+    Raises as it does. Of threads that compute, the event loop waits for each; so there are few, by `parsing`.
+    """
+    if len(raw) <= DRAFT_QUICK_BYTES_MAX:
+        return parse(raw)
+    return await trio.to_thread.run_sync(parse, raw, limiter=parsing)
 
 
 def check_key(key: str | None, *, for_lines: bool = False) -> str | None:

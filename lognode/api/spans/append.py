@@ -7,7 +7,7 @@ from quart import Response, request
 from quart_trio.wrappers import TrioResponse
 
 from lognode.api.app import ApiApp, Caller, Docs, Parameter, current
-from lognode.api.spans.admission import Admission, check_key
+from lognode.api.spans.admission import Admission, check_key, read_draft
 from lognode.api.spans.filters import url_parameters
 from lognode.api.spans.runs import Runs
 from lognode.api.spans.upload import Upload
@@ -84,7 +84,8 @@ async def append_spans() -> Response:
 
 async def _append_one(caller: Caller, media: str, key: str | None, *, is_dry: bool) -> Response:
     body: Any = request.body
-    draft, own_key = _PARSERS[media](await body.read(DRAFT_LINE_BYTES_MAX))
+    raw = await body.read(DRAFT_LINE_BYTES_MAX)
+    draft, own_key = await read_draft(_PARSERS[media], raw, caller.services.parsing)
     draft = Admission(caller).admit(draft, own_key or key)
     if is_dry:
         duplicates, refused = await Rehearsal(caller.services.store, caller.services.writer, caller.tenant).append(

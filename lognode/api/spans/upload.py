@@ -11,14 +11,14 @@ import trio
 from msgspec import UNSET
 
 from lognode.api.app import Caller
-from lognode.api.spans.admission import Admission
+from lognode.api.spans.admission import Admission, read_draft
 from lognode.api.spans.intake import Intake
 from lognode.api.spans.lines import Inflater, Lines
 from lognode.api.spans.runs import Runs
 from lognode.api.spans.wire import UploadJson, receipt_json
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError, LognodeError
-from lognode.core.limits import UPLOAD_SPANS_MAX
+from lognode.core.limits import DRAFT_QUICK_BYTES_MAX, UPLOAD_SPANS_MAX
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.service.writing.rehearsal import Rehearsal
 
@@ -35,6 +35,7 @@ class Upload:
     ) -> None:
         self._writer = caller.services.writer
         self._tenant = caller.tenant
+        self._parsing = caller.services.parsing
         self._key = key
         self._runs = runs
         self._rehearsal = rehearsal
@@ -98,7 +99,10 @@ class Upload:
         admit, intake = self._admission.admit, self._intake
         for line in lines:
             if line and not line.isspace():
-                draft, key = parse_json_draft(line)
+                if len(line) <= DRAFT_QUICK_BYTES_MAX:
+                    draft, key = parse_json_draft(line)
+                else:
+                    draft, key = await read_draft(parse_json_draft, line, self._parsing)
                 number = self._lines_done + 1
                 if key is None and self._key is not None:
                     key = f"{self._key}\n{number}"

@@ -25,6 +25,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "Integers must fit 64 bits with sign, floats be finite; send others as text.",
     ),
     ("json.too_deep", "caller", 400, False, "Nested too deeply", "At most 16 levels; flatten the data."),
+    (
+        "json.too_many",
+        "caller",
+        413,
+        False,
+        "Too many values",
+        "At most 65,536 values and keys in data or metadata; pack numbers into a text, or write several spans.",
+    ),
     ("cbor.malformed", "caller", 400, False, "Malformed CBOR", "See docs/protocol.md for the encoding."),
     ("draft.invalid", "caller", 422, False, "Draft not valid", "See /v1/docs for the fields of a draft."),
     (

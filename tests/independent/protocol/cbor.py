@@ -8,6 +8,7 @@ import math
 import struct
 
 DEPTH_MAX = 16
+PARTS_MAX = 65_536
 FLOATS = {25: ">e", 26: ">f", 27: ">d"}
 SIMPLE = {20: False, 21: True, 22: None}
 
@@ -26,8 +27,8 @@ def need(holds: object, why: str) -> None:
 
 
 class _Reader:
-    def __init__(self, data: bytes, *, value: bool, booleans: bool = False) -> None:
-        self.data, self.at, self.value, self.booleans = data, 0, value, booleans
+    def __init__(self, data: bytes, *, value: bool, booleans: bool = False, parts: float = math.inf) -> None:
+        self.data, self.at, self.value, self.booleans, self.parts = data, 0, value, booleans, parts
 
     def take(self, count: int) -> bytes:
         need(count <= len(self.data) - self.at, "CBOR ends early")
@@ -35,6 +36,8 @@ class _Reader:
         return self.data[self.at - count : self.at]
 
     def item(self, depth: int = 1) -> object:
+        need(self.parts > 0, "too many items")
+        self.parts -= 1
         initial = self.take(1)[0]
         major, info = initial >> 5, initial & 31
         if major == 7:
@@ -86,9 +89,9 @@ class _Reader:
         return float(number)
 
 
-def read_array(data: bytes, count: int | None = None) -> list[object]:
-    """The elements of a deterministic array, of so many if `count` says so."""
-    reader = _Reader(data, value=False)
+def read_array(data: bytes, count: int | None = None, parts: float = math.inf) -> list[object]:
+    """The elements of a deterministic array, of so many if `count` says so, and with so many items at most."""
+    reader = _Reader(data, value=False, parts=parts)
     found = reader.item()
     need(reader.at == len(data), "bytes behind the array")
     need(isinstance(found, list) and count in (None, len(found)), "not an array of so many elements")
@@ -110,7 +113,7 @@ def read_value(data: bytes) -> object:
     """What a value holds; absent is None."""
     if not data:
         return None
-    reader = _Reader(data, value=True)
+    reader = _Reader(data, value=True, parts=PARTS_MAX)
     found = reader.item()
     need(reader.at == len(data), "bytes behind the value")
     return found

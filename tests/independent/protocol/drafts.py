@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from tests.independent.protocol.cbor import DEPTH_MAX, Refused, need, read_array, read_value, write
+from tests.independent.protocol.cbor import DEPTH_MAX, PARTS_MAX, Refused, need, read_array, read_value, write
 from tests.independent.protocol.fields import (
     as_bytes,
     as_int,
@@ -64,7 +64,7 @@ def read_json_draft(line: bytes) -> tuple[bytes, str | None, bytes]:
 
 def read_cbor_draft(data: bytes) -> tuple[bytes, bytes | None, str | None]:
     """The signed array, its signature and the idempotency key."""
-    elements = read_array(data, 16)
+    elements = read_array(data, 16, PARTS_MAX)
     actor, status, kind, title, content, tags, *texts, related, metadata, visibility, caused_by = elements[:14]
     or_null(actor, as_logline)
     as_int(status, 0, 1)
@@ -134,7 +134,9 @@ def strict_json(line: bytes) -> object:
 
 
 def _value(value: object) -> bytes:
-    return b"" if value is None else _encoded(value, 1)
+    encoded = b"" if value is None else _encoded(value, 1)
+    read_value(encoded)
+    return encoded
 
 
 def _encoded(value: object, depth: int) -> bytes:

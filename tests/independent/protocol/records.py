@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tests.independent.protocol.cbor import need, read_array
+from tests.independent.protocol.cbor import PARTS_MAX, need, read_array
 from tests.independent.protocol.fields import as_bytes, as_int, as_kind, as_list, as_text, or_null, sha256
 
 HEADER_BYTES_MAX = 1_024
@@ -55,7 +55,7 @@ def read_header(data: bytes) -> Header:
 
 def read_body(data: bytes) -> Body:
     need(len(data) <= BODY_BYTES_MAX, "a body that is too long")
-    elements = read_array(data, 13)
+    elements = read_array(data, 13, PARTS_MAX)
     as_bytes(elements[0], 16)
     texts = [or_null(elements[place], as_text) for place in (1, 4, 5, 6, 7)]
     check_tags(elements[3])
