@@ -186,6 +186,7 @@ TAIL_STEP_SPANS_MAX: Final = 16
 TAIL_BATCH_BYTES_MAX: Final = 256 * KIB  # one step may double it, two spans of any size pass
 TAIL_BATCH_STEPS_MAX: Final = 16
 TAIL_ROWS_MAX: Final = 10_000  # one look of a live tail: some milliseconds of a reader
+KNOWN_SPANS_MAX: Final = 4096  # of what a node knew, looked at for one page: hundredths of a second, tenths with words
 LEAD_ROWS_MAX: Final = 1024  # so many candidates are sorted sooner than an order is walked past what fails
 
 # Links to other nodes.

@@ -26,8 +26,10 @@ ORDERS: Final[tuple[Order, ...]] = ("timeline", "arrival")
 SORTS: Final = ("asc", "desc")
 PREFIX: Final = ".*"  # at the end of a kind: every kind below it
 
+HASH_BYTES: Final = 32
+
 _T = TypeVar("_T")
-_KEY_BYTES: Final = {"timeline": 8 + 32, "arrival": 8}
+_KEY_BYTES: Final = {"timeline": 8 + HASH_BYTES, "arrival": 8}
 _BINDING_BYTES: Final = 8
 _CHECK_BYTES: Final = 4
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -100,6 +102,13 @@ def arrival_cursor(position: int) -> Cursor:
 def start_cursor(order: Order) -> Cursor:
     """The place before every span."""
     return Cursor(order, bytes(_KEY_BYTES[order]))
+
+
+def end_cursor(order: Order, reached: int, *, descending: bool) -> Cursor:
+    """The place behind all spans with an hlc, or behind the span in a row of the database, in the direction read."""
+    if order == "arrival":
+        return arrival_cursor(reached & POSITION_MASK)
+    return timeline_cursor(reached, (b"\x00" if descending else b"\xff") * HASH_BYTES)
 
 
 def place_of(record: Record, feeds: Mapping[int, FeedRef], order: Order) -> Cursor:

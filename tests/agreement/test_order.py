@@ -10,11 +10,12 @@ import pytest
 from lognode.core.clock import hlc_from_ms
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId
-from lognode.core.limits import CLOCK_AHEAD_MS_MAX, SIZE_MAX
+from lognode.core.limits import CLOCK_AHEAD_MS_MAX, KNOWN_SPANS_MAX, SIZE_MAX
 from lognode.timeline.agreement.merges import MERGE
 from lognode.timeline.query import ORDERS, SORTS, Order, Query, place_of, start_cursor
 from lognode.timeline.record import FeedRef, Record, feed_of, id_of
 from lognode.timeline.store.agreement.pasts import compare_spans, resolved
+from lognode.timeline.store.read import pages
 from lognode.timeline.store.read.lookup import find_span
 from lognode.timeline.store.read.pages import select_page
 from lognode.timeline.store.write import load_feeds
@@ -149,10 +150,13 @@ def knew(world: World, node_key: bytes, at: SpanId) -> set[SpanId]:
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("kinds", [(), ("note",), (MERGE,)])
+@pytest.mark.parametrize("looked_max", [KNOWN_SPANS_MAX, 40])
 def test_a_walk_through_what_a_node_knew_gives_each_span_once_in_order(
-    order: Order, sort: str, kinds: tuple[str, ...], world: World
+    order: Order, sort: str, kinds: tuple[str, ...], looked_max: int, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In times that spans of different nodes share, whichever index leads, from both ends."""
+    """In times that spans of different nodes share, whichever index leads, from both ends, some pages without any."""
+    monkeypatch.setattr(pages, "KNOWN_SPANS_MAX", looked_max)
+    monkeypatch.setattr(pages, "LEAD_ROWS_MAX", 16)
     descending = sort == "desc"
     conn, tenant, feeds = world.node.conn, world.node.tenant, world.feeds
     key, at = world.pens[2].keys.public, world.written[2][-5]

@@ -1,7 +1,7 @@
 """An answer about causal order reads a bounded number of rows, be there 4,000 spans or 100,000.
 
-What SQLite's machine does is counted, which no other work on the computer changes. The file takes some eight seconds,
-most of them to write the spans and take them in.
+What SQLite's machine does is counted, which no other work on the computer changes. The file takes some twelve seconds,
+most of them to write the spans, take them in and index them.
 """
 
 from collections import Counter
@@ -12,9 +12,11 @@ from sqlite3 import Connection
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from lognode.core.ids import FeedId
-from lognode.core.span import span_id
+from lognode.core.limits import KNOWN_SPANS_MAX
+from lognode.core.span import PRIVATE, span_id
 from lognode.timeline.proof.checkpoint import sign_checkpoint
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.query import ORDERS, SORTS, Order, Query
@@ -23,6 +25,7 @@ from lognode.timeline.store.agreement.pasts import compare_spans, resolved
 from lognode.timeline.store.read import pages
 from lognode.timeline.store.read.lookup import find_span
 from lognode.timeline.store.read.pages import Page, select_page
+from lognode.timeline.store.read.search import index_next, search_enable
 from lognode.timeline.store.read.terms import terms_of, walk
 from lognode.timeline.store.write import load_feeds
 from tests.engine.receivers import Receiver
@@ -37,6 +40,8 @@ PAGE, PAGES = 100, 3
 # Some thousand rows, most of them entries below the tiles of feeds. Who walks past all spans takes a million and more.
 STEPS_MAX: Final = 60_000
 TAKEN_SPANS: Final = 2_000
+# Of KNOWN_SPANS_MAX spans that are looked at, each costs some steps to be found and some to be checked.
+SELDOM_STEPS_MAX: Final = 8 * STEPS_MAX
 
 
 class Many:
@@ -59,7 +64,7 @@ class Many:
         for number in range(spans):
             pen = self.random.choice(self.pens)
             if number % BETWEEN_MERGES:
-                pen.write(hlc=hlc + number)
+                pen.write(hlc=hlc + number, title="early" if number < spans / 2 else "late")
             else:
                 self._merge(pen, hlc + number)
             if not (number + 1) % TAKEN_SPANS:
@@ -152,6 +157,50 @@ def test_a_page_of_what_a_node_knew_reads_a_bounded_number_of_rows(
         found: list[Page] = []
         assert world.steps(lambda: found.append(next(pages))) < STEPS_MAX  # noqa: B023 - it is called at once
         assert len(found[0].records) == PAGE
+
+
+@pytest.fixture(scope="module")
+def searched(world: Many) -> Many:
+    """The same with full text."""
+    conn = world.node.conn
+    search_enable(conn, world.node.tenant.number)
+    conn.execute("BEGIN")
+    while index_next(conn, world.node.tenant.number, TAKEN_SPANS):
+        pass
+    conn.execute("COMMIT")
+    return world
+
+
+SELDOM: Final = [Query(visibility=PRIVATE), Query(text="late"), Query(text="late", kinds=("note",))]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("seldom", SELDOM, ids=["filter", "words", "both"])
+def test_a_page_reads_a_bounded_number_of_rows_though_nothing_that_a_node_knew_matches(
+    order: Order, sort: str, seldom: Query, searched: Many
+) -> None:
+    known = searched.query(0.3, order, sort)
+    query = replace(known, visibility=seldom.visibility, text=seldom.text, kinds=seldom.kinds)
+    pages = searched.pages(query)
+    asked = 0
+    while True:
+        found: list[Page] = []
+        assert searched.steps(lambda: found.append(next(pages))) < SELDOM_STEPS_MAX  # noqa: B023 - it is called at once
+        assert not found[0].records
+        asked += 1
+        if not found[0].is_cut:
+            break
+    assert asked <= searched.spans // KNOWN_SPANS_MAX + 1
+    # Words lead by their index once few of the spans that are left hold them.
+    assert asked > searched.spans // KNOWN_SPANS_MAX // 5 or query.text
+
+
+def test_a_page_that_looks_at_all_that_a_node_knew_is_found(searched: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "KNOWN_SPANS_MAX", searched.spans)
+    query = replace(searched.query(0.9, "timeline", "desc"), visibility=PRIVATE)
+    steps = searched.steps(lambda: next(searched.pages(query)))
+    assert steps > SELDOM_STEPS_MAX or searched.spans < SELDOM_STEPS_MAX // STEP
 
 
 def test_to_walk_past_all_that_a_node_did_not_know_is_found(world: Many, monkeypatch: pytest.MonkeyPatch) -> None:

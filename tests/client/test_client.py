@@ -95,20 +95,21 @@ async def test_any_number_of_lines_is_sent_in_batches_and_read_in_pages(client: 
 @pytest.mark.parametrize("newest_first", [True, False])
 async def test_a_short_page_is_not_taken_for_the_last(connect: Connect, *, newest_first: bool) -> None:
     pages = [
-        {"spans": [{"title": "a"}, {"title": "b"}], "older": "1", "newer": "2"},
-        {"spans": [{"title": "c"}], "older": "3", "newer": "4"},
-        {"spans": [], "older": None, "newer": "4"},
+        {"spans": [{"title": "a"}, {"title": "b"}], "older": "1", "newer": "2", "more": True},
+        {"spans": [], "older": "2", "newer": "3", "more": True},  # so many were looked at, and none matched
+        {"spans": [{"title": "c"}], "older": "3", "newer": "4", "more": True},
+        {"spans": [], "older": None, "newer": "4", "more": False},
     ]
     answers = [Answer(200, msgspec.json.encode(page)) for page in pages]
     async with stub(*answers) as node, connect(url=node.url) as client:
         assert [span["title"] async for span in client.spans(newest_first=newest_first)] == ["a", "b", "c"]
         queries = [parse_qs(urlsplit(asked.path).query) for asked in node.asked]
-        name, cursors = ("before", ["1", "3"]) if newest_first else ("after", ["2", "4"])
+        name, cursors = ("before", ["1", "2", "3"]) if newest_first else ("after", ["2", "3", "4"])
         assert [query.get(name) for query in queries] == [None, *([cursor] for cursor in cursors)]
     async with stub(*answers) as node, connect(url=node.url) as client:
         assert len([item async for item in client.spans(newest_first=newest_first, limit=3)]) == 3
         limits = [parse_qs(urlsplit(asked.path).query)["limit"] for asked in node.asked]
-        assert limits == [["3"], ["1"]]
+        assert limits == [["3"], ["1"], ["1"]]
 
 
 async def test_a_bad_line_is_named_and_what_stands_before_it_is_in(client: AsyncClient) -> None:

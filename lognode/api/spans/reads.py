@@ -85,8 +85,8 @@ async def list_spans() -> Response:
     """List spans that match all filters, a page at a time.
 
     `older` and `newer` are cursors for `before` and `after`; `newer` stays good for spans that come later. How many
-    spans a page has says nothing of whether more follow: downwards there are until `older` is null, upwards until a
-    page is empty.
+    spans a page has says nothing of whether more follow: `more` does. Of what a node knew, one page looks at so many
+    spans; it may have none, and `more` after it.
     """
     caller = current()
     services, tenant = caller.services, caller.tenant
@@ -218,7 +218,7 @@ def _page(
     older = encode_cursor(page.older, lineage) if page.older else None
     newer = encode_cursor(page.newer, lineage)
     spans = [_raw(span_json(record, feed_of(record, feeds), tenant.tenant_id)) for record in page.records]
-    return _encode({"spans": spans, "older": older, "newer": newer})
+    return _encode({"spans": spans, "older": older, "newer": newer, "more": page.is_cut})
 
 
 def _raw(span: dict[str, Any]) -> msgspec.Raw:

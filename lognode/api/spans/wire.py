@@ -124,12 +124,14 @@ class ProofJson(msgspec.Struct, frozen=True):
 class PageJson(msgspec.Struct, frozen=True):
     """Spans in the order asked for, and cursors to go on with.
 
-    `older` is null at the beginning of the timeline; `newer` never is, since spans may come later.
+    `older` is null at the beginning of the timeline; `newer` never is, since spans may come later. `more`: there may be
+    more in the direction that was asked for.
     """
 
     spans: list[SpanJson]
     older: str | None
     newer: str
+    more: bool
 
 
 class WalkJson(msgspec.Struct, frozen=True):

@@ -38,6 +38,6 @@ class AsyncSpans:
             # A page of large spans is short, and others follow.
             self._left -= len(page["spans"])
             self._cursor = page["older"] if self._newest_first else page["newer"]
-            if self._cursor is None or not page["spans"]:
+            if self._cursor is None or not (page["spans"] or page["more"]):
                 self._left = 0
         return self._held.popleft()

@@ -146,11 +146,15 @@ class Span(TypedDict):
 
 
 class Page(TypedDict):
-    """Some spans, and the cursors that lead on from them; `older` is null where nothing older is held."""
+    """Some spans, and the cursors that lead on from them; `older` is null where nothing older is held.
+
+    `more`: there may be more in the direction that was asked for, whether or not this page has any.
+    """
 
     spans: list[Span]
     older: str | None
     newer: str
+    more: bool
 
 
 class Walk(TypedDict):

@@ -158,9 +158,9 @@ class Client(Federation, Agreement, State, Rules, Tasks):
     ) -> Page:
         """One page of spans: the nearest to a cursor, or the first ones of the order without any.
 
-        At most `limit` spans, and fewer where they are large: only an empty page is the last. Its `older` and `newer`
-        are the cursors to go on with, as `before` and `after`. Raises CallerError("filter.invalid") or
-        CallerError("cursor.invalid").
+        At most `limit` spans, and fewer where they are large or many had to be looked at: `more` says whether others
+        follow. Its `older` and `newer` are the cursors to go on with, as `before` and `after`. Raises
+        CallerError("filter.invalid") or CallerError("cursor.invalid").
         """
         params = [*where.params(), ("sort", "desc" if newest_first else "asc"), ("limit", str(limit))]
         params += [(name, cursor) for name, cursor in (("before", before), ("after", after)) if cursor is not None]

@@ -223,7 +223,9 @@ def tail(
         raise CallerError("usage.invalid", "what a node knew then does not grow: leave out -f")
     with target.client() as client:
         where = name_knower(client, where)
-        if lines:
+        if lines and where.known_by is not None:  # one page of these may have none, and others follow
+            spans, cursor = list(client.spans(where, newest_first=True, limit=lines))[::-1], ""
+        elif lines:
             page = client.page(where, limit=lines)
             spans, cursor = page["spans"][::-1], page["newer"]
         else:

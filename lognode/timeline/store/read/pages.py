@@ -2,7 +2,7 @@
 
 One term of the query leads: its index yields candidates, the other terms check them. Where several indexes
 could lead, each is counted up to LEAD_ROWS_MAX and the smallest does. What a node knew is read feed by feed, unless an
-index has fewer. Knows no JSON and writes nothing.
+index has fewer, and no more than so many spans for one page. Knows no JSON and writes nothing.
 Invariant: a walk by cursors gives every span that matches exactly once, also where spans share one hlc; the row
 range in every statement keeps it inside its tenant.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache, partial
 from heapq import merge
-from itertools import islice
+from itertools import islice, takewhile
 from operator import gt, lt
 from typing import Any, Final, NamedTuple
 
@@ -21,8 +21,8 @@ import msgspec
 
 from lognode.core.clock import HLC_MAX, hlc_from_ms
 from lognode.core.errors import CallerError
-from lognode.core.limits import LEAD_ROWS_MAX, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX, TAIL_ROWS_MAX
-from lognode.timeline.query import Cursor, Order, Query, page_ends, place_of
+from lognode.core.limits import KNOWN_SPANS_MAX, LEAD_ROWS_MAX, PAGE_BYTES_MAX, PAGE_STEP_SPANS_MAX, TAIL_ROWS_MAX
+from lognode.timeline.query import Cursor, Order, Query, end_cursor, page_ends, place_of
 from lognode.timeline.record import POSITION_MASK, RECORD_COLUMNS, FeedRef, Record, TenantRef, fitting, row_of
 from lognode.timeline.store.read.search import matches, search_position
 from lognode.timeline.store.read.terms import Index, Lead, Term, Values, terms_of, walk
@@ -30,7 +30,16 @@ from lognode.timeline.store.read.terms import Index, Lead, Term, Values, terms_o
 _NO_LIMIT: Final = -1
 _BODY: Final = Record._fields.index("body")
 
-Found = tuple[list["Record"], int]  # records, and no less than what their bodies weigh
+
+class Found(NamedTuple):
+    """Records, no less than what their bodies weigh, and the hlc or row behind which nothing was looked at, if any."""
+
+    records: list[Record]
+    weight: int
+    reached: int | None = None
+
+
+Sizes = tuple[tuple[int, int], ...]  # feeds by number, and how many entries of each
 Bounds = tuple[int, int, int, int]  # lowest and highest hlc, lowest and highest row, both included
 
 
@@ -38,7 +47,7 @@ class Page(NamedTuple):
     """Records in the order asked for. `older` is None when there is nothing older.
 
     `newer` is where to go on upwards, also later on: the new end of a timeline is never final. `is_cut` when a
-    bound of the page ended it, not the timeline.
+    bound of the page ended it, not the timeline; one that looks at so many spans may end a page without any.
     """
 
     records: list[Record]
@@ -55,6 +64,8 @@ class _Statement(NamedTuple):
     check_values: Values
     descending: bool
     known: Order | None = None  # of a statement for a feed up to some size: its branches are merged in this order
+    check: str | None = None  # then: which of a list of rows pass
+    text: str | None = None  # and the words that these are to hold
 
 
 # Record._make without its Python frame: a quarter of its time less, for every record of every page.
@@ -94,12 +105,15 @@ def select_page(
         bounds = _beyond(bounds, row_of(tenant.number, cursor.number), descending=descending)
     statement = _plan(conn, tenant.number, query, bounds, descending=descending)
     if query.order == "timeline":
-        found, weight = _in_timeline(conn, statement, feeds, bounds, query.limit + 1, cursor)
+        found, weight, reached = _in_timeline(conn, statement, feeds, bounds, query.limit + 1, cursor)
     else:
-        found, weight = _fetch(conn, statement, bounds, query.limit + 1)
+        found, weight, reached = _fetch(conn, statement, bounds, query.limit + 1)
     records = found[: query.limit if weight <= PAGE_BYTES_MAX else min(query.limit, fitting(found, PAGE_BYTES_MAX))]
     is_cut = len(records) < len(found)
     older, newer = page_ends(records, feeds, query, cursor, descending=descending, is_cut=is_cut)
+    if reached is not None and not is_cut:
+        end, is_cut = end_cursor(query.order, reached, descending=descending), True
+        older, newer = (end, newer if records or cursor else end) if descending else (older, end)
     if descending != query.descending:
         records.reverse()
     return Page(records, older, newer, is_cut)
@@ -130,7 +144,7 @@ def select_new(
     # The index may lag behind the newest spans, so a tail matches their texts itself.
     terms = terms_of(conn, number, msgspec.structs.replace(query, text=None, order="arrival"))
     statement = _led_by(walk(number, "arrival"), terms, "arrival", descending=False)
-    records, weight = _fetch(conn, statement, (low, high, start, stop), limit, bytes_max)
+    records, weight, _ = _fetch(conn, statement, (low, high, start, stop), limit, bytes_max)
     is_cut = len(records) == limit or weight > bytes_max
     scanned_to = records[-1].position if is_cut else stop & POSITION_MASK
     if query.text and records:
@@ -177,19 +191,19 @@ def _in_timeline(
         at = cursor.number
         beyond = lt if statement.descending else gt
         if low <= at <= high:
-            edge, edge_weight = tied(at)
+            edge, edge_weight, _ = tied(at)
             edge = sorted((r for r in edge if beyond(key(r), cursor.key)), key=key, reverse=statement.descending)
         low, high = (low, min(high, at - 1)) if statement.descending else (max(low, at + 1), high)
-    records, weight = _fetch(conn, statement, (low, high, first, last), wanted)
+    records, weight, reached = _fetch(conn, statement, (low, high, first, last), wanted)
     if len(feeds) == 1:
-        return edge + records, edge_weight + weight  # nothing can be tied
+        return Found(edge + records, edge_weight + weight, reached)  # nothing can be tied
     hlcs = [record.hlc for record in records]
     if not all(map(gt if statement.descending else lt, hlcs, hlcs[1:])):
         # A bound may have cut the last tie group anywhere.
-        end, tied_weight = tied(hlcs[-1])
+        end, tied_weight, _ = tied(hlcs[-1])
         records = [record for record in records if record.hlc != hlcs[-1]] + end
         records.sort(key=key, reverse=statement.descending)
-    return edge + records, edge_weight + weight + tied_weight
+    return Found(edge + records, edge_weight + weight + tied_weight, reached)
 
 
 def _fetch(
@@ -200,34 +214,67 @@ def _fetch(
     SQLite reads a body only with its row, and steps grow: little beyond the bound is in anybody's memory.
     """
     if not statement.branches:
-        return [], 0
+        return Found([], 0)
     rows: list[tuple[Any, ...]] = []
     weight = 0
-    with closing(_candidates(conn, statement, bounds, limit)) as found:
+    found, reached = _candidates(conn, statement, bounds, limit)
+    with closing(found):
         while step := found.fetchmany(min(len(rows) or 1, PAGE_STEP_SPANS_MAX)):
             rows += step
             weight += sum([len(row[_BODY] or b"") for row in step])
             if weight > bytes_max and len(rows) > 1 and limit != _NO_LIMIT:
                 break
-    return list(map(_record, rows)), weight
+    return Found(list(map(_record, rows)), weight, reached)
 
 
-def _candidates(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> sqlite3.Cursor:
-    """The first `limit` rows of a statement, still to be read."""
+def _candidates(
+    conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int
+) -> tuple[sqlite3.Cursor, int | None]:
+    """The first `limit` rows of a statement, still to be read; and behind what nothing was looked at, if anything."""
     if statement.known is not None:
-        found = json.dumps(_known_rows(conn, statement, bounds, limit))
-        return conn.execute(f"SELECT {RECORD_COLUMNS} FROM {_LISTED} {_BODIES}", (found,))
+        found, reached = _known_rows(conn, statement, bounds, limit)
+        return conn.execute(f"SELECT {RECORD_COLUMNS} FROM {_LISTED} {_BODIES}", (json.dumps(found),)), reached
     values: list[object] = []
     for branch in statement.branches:
         values += branch + bounds + statement.check_values
-    return conn.execute(statement.sql, [*values, limit])
+    return conn.execute(statement.sql, [*values, limit]), None
 
 
-def _known_rows(conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int) -> list[int]:
-    """The rows of the first `limit` spans of several feeds, each read no further than they reach."""
+def _known_rows(
+    conn: sqlite3.Connection, statement: _Statement, bounds: Bounds, limit: int
+) -> tuple[list[int], int | None]:
+    """The rows of the first `limit` spans of several feeds that pass; how far it looked, where that was enough."""
     ways = [_walk_feed(conn, statement, branch, bounds) for branch in statement.branches]
-    merged = merge(*ways, reverse=statement.descending)
-    return [row for _, row in (merged if limit == _NO_LIMIT else islice(merged, limit))]
+    walked = merge(*ways, reverse=statement.descending)
+    passed: list[int] = []
+    looked = 0
+    while ahead := list(islice(walked, max(looked, PAGE_STEP_SPANS_MAX))):
+        looked += len(ahead)
+        is_over = looked >= KNOWN_SPANS_MAX
+        if is_over:  # with what is tied with the last of them
+            ahead += takewhile(lambda place: place[0] == ahead[-1][0], walked)  # noqa: B023 - it is called at once
+        passed += _passing(conn, statement, [row for _, row in ahead])
+        if len(passed) >= limit != _NO_LIMIT:
+            return passed[:limit], None
+        if is_over and limit != _NO_LIMIT:
+            return passed, ahead[-1][0]
+    return passed, None
+
+
+def _passing(conn: sqlite3.Connection, statement: _Statement, rows: list[int]) -> list[int]:
+    """Those of these rows that pass the checks of a statement, and hold its words."""
+    if statement.check:
+        passed = {row for (row,) in conn.execute(statement.check, (json.dumps(rows), *statement.check_values))}
+        rows = [row for row in rows if row in passed]
+    if not statement.text:
+        return rows
+    found: list[int] = []
+    for at in range(0, len(rows), PAGE_STEP_SPANS_MAX):
+        step = rows[at : at + PAGE_STEP_SPANS_MAX]
+        bodies = [conn.execute("SELECT body FROM bodies WHERE row = ?", (row,)).fetchone() for row in step]
+        holding = matches(conn, [body and body[0] for body in bodies], statement.text)
+        found += [row for number, row in enumerate(step) if number in holding]
+    return found
 
 
 def _walk_feed(
@@ -242,7 +289,7 @@ def _walk_feed(
     stop = _first_seq(conn, feed, size, lambda hlc, row: hlc > high or row > last)
     step = PAGE_STEP_SPANS_MAX
     while start < stop:
-        found = conn.execute(statement.sql, (feed, start, stop, *statement.check_values, step)).fetchall()
+        found = conn.execute(statement.sql, (feed, start, stop, step)).fetchall()
         for _, hlc, row in found:
             yield (hlc if statement.known == "timeline" else row), row
         if len(found) < step:
@@ -282,10 +329,11 @@ def _plan(conn: sqlite3.Connection, number: int, query: Query, bounds: Bounds, *
         count = _count(conn, lead, bounds)
         if count < fewest and (count < LEAD_ROWS_MAX or lead.via.yields == query.order):
             fewest, best = count, lead
-    # A search is made once for a whole statement, so it is no check of many.
-    if query.known is not None and query.text is None and fewest >= LEAD_ROWS_MAX:
-        checks = terms_of(conn, number, msgspec.structs.replace(query, known=None))
-        return _of_feeds(query.known, checks, query.order, descending=descending)
+    is_searched = query.text is not None and best.via.row != "search.rowid"
+    if query.known is not None and (fewest >= LEAD_ROWS_MAX or is_searched):
+        # A search is made once for a whole statement, and of many spans; so their texts are matched themselves.
+        checks = terms_of(conn, number, msgspec.structs.replace(query, known=None, text=None))
+        return _of_feeds(query, query.known, checks, descending=descending)
     return _led_by(best, terms, query.order, descending=descending)
 
 
@@ -295,11 +343,13 @@ def _led_by(lead: Lead, terms: list[Term], order: Order, *, descending: bool) ->
     return _Statement(sql, lead.branches, tuple([value for term in checks for value in term.values]), descending)
 
 
-def _of_feeds(known: tuple[tuple[int, int], ...], checks: list[Term], order: Order, *, descending: bool) -> _Statement:
-    """A statement for one feed up to some size, to be asked of each of these."""
-    where = "".join(f" AND {term.check}" for term in checks)
-    sql = f"{_IN_FEED}{where} ORDER BY s.seq {'DESC' if descending else 'ASC'} LIMIT ?"
-    return _Statement(sql, known, tuple([value for term in checks for value in term.values]), descending, order)
+def _of_feeds(query: Query, known: Sizes, checks: list[Term], *, descending: bool) -> _Statement:
+    """A statement for one feed up to some size, to be asked of each of these; checks and text come after."""
+    sql = f"{_IN_FEED} ORDER BY s.seq {'DESC' if descending else 'ASC'} LIMIT ?"
+    where = "".join([f" AND {term.check}" for term in checks])
+    check = f"SELECT s.row FROM {_LISTED} WHERE 1{where}" if checks else None
+    values = tuple([value for term in checks for value in term.values])
+    return _Statement(sql, known, values, descending, query.order, check, query.text)
 
 
 def _count(conn: sqlite3.Connection, lead: Lead, bounds: Bounds) -> int:
