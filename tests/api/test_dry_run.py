@@ -71,6 +71,49 @@ async def test_a_dry_run_foretells_what_a_stream_comes_to_and_writes_nothing(
     assert (told.get("dry_run"), came.get("dry_run")) == (True if real.is_success else None, None)
 
 
+ASKING: Final = b"""rules: asking
+do:
+  - id: ask
+    on: draft
+    kinds: [test.line]
+    if: {equals: {data.n: 3}}
+    then: [{require_approval: {role: root, within: 1h, text: "{data.n}?"}}]
+  - id: never
+    on: draft
+    kinds: [test.line]
+    if: {equals: {data.n: 7}}
+    then: [{reject: "seven"}]
+"""
+ASKED: Final[Mapping[str, bytes]] = {
+    "lines of which one waits": lines(0, 5),
+    "one that waits already, and one that waits anew": draft(3, idempotency_key="asked") + draft(3),
+    "one twice": draft(3, idempotency_key="twice") * 2 + draft(1, idempotency_key="once") * 2,
+    "one twice, far apart": draft(3, idempotency_key="twice") + lines(10, UPLOAD_SPANS_MAX + 15)
+    + draft(3, idempotency_key="twice"),
+    "one that waits before one that is refused": lines(2, 10),
+    "one that is refused before a key for two": draft(1, idempotency_key="k")
+    + draft(7)
+    + draft(2, idempotency_key="k"),
+    "another under the key of one that waits": lines(0, 2) + draft(4, idempotency_key="asked"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_a_dry_run_foretells_what_would_wait_for_approval(http: httpx.AsyncClient, name: str) -> None:
+    await http.post(f"{TENANT}/rules", content=ASKING, headers={"Content-Type": "application/yaml"})
+    waiting = await http.post(SPANS, content=draft(3, idempotency_key="asked"), headers=JSON)
+    assert waiting.status_code == 202
+
+    dry = await http.post(SPANS, content=ASKED[name], headers=NDJSON, params=DRY)
+    real = await http.post(SPANS, content=ASKED[name], headers=NDJSON)
+
+    told, came = dry.json(), real.json()
+    fields = (*TOLD, "held")
+    assert [told.get(field) for field in fields] == [came.get(field) for field in fields]
+    single = await http.post(SPANS, content=draft(3), headers=JSON, params=DRY)
+    assert (single.json()["appended"], single.json()["duplicates"], single.json()["held"]) == (0, 0, 1)
+
+
 async def test_a_dry_run_foretells_what_one_draft_comes_to_and_writes_nothing(
     services: Services, http: httpx.AsyncClient
 ) -> None:

@@ -239,7 +239,7 @@ async def test_a_rehearsal_by_what_is_past_changes_nothing_of_what_the_gate_know
         with monkeypatch.context() as patch:
             patch.setattr(engine.writer.programs, "are_there", lambda *_: False)
             await engine.writer.append(engine.tenant, [login("ann"), login("ann")])
-        assert await gate.rehearse(before, [login("bob")], Level.ROOT, wall.ms) == (1, None)
+        assert await gate.rehearse(before, [login("bob")], Level.ROOT, wall.ms) == ([False], None)
         with pytest.raises(AppendStopped):
             await engine.writer.append(engine.tenant, [login("ann")])
         assert len(pasts) == 2

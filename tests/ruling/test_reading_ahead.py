@@ -88,8 +88,8 @@ async def test_the_writer_reads_no_text_and_compiles_nothing(engine: Engine, wat
         await engine.writer.append(engine.tenant, [Draft(kind="a.done")])
     assert refused.value.error.code == "rule.rejected"
     await say(engine, text_of("two"), "two")
-    count, error = await engine.writer.rehearse(engine.tenant, [Draft(kind="a.done")])
-    assert (count, error and error.code) == (0, "rule.rejected")
+    waits, error = await engine.writer.rehearse(engine.tenant, [Draft(kind="a.done")])
+    assert (waits, error and error.code) == ([], "rule.rejected")
     await say(engine, text_of("three"), "three")
     await engine.writer.append(engine.tenant, [Draft(kind="b.done")])
     await settle(engine)

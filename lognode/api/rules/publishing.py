@@ -81,7 +81,10 @@ async def list_rule_sets() -> Response:
     ruled = await publishing.now(caller.tenant)
     names = await publishing.names(caller.tenant, given.get("after", ""), limit)
     found = [(name, await publishing.last(caller.tenant, name, ruled)) for name in names]
-    shown = [rule_set_json(name, version, ruled.sets.get(name)) for name, version in found if version]
+    here = await publishing.here(caller.tenant, ruled)
+    shown = [
+        rule_set_json(name, version, ruled.sets.get(name), here.sets.get(name)) for name, version in found if version
+    ]
     return json_answer(RuleSetsJson(shown, names[-1] if len(names) == limit else None))
 
 
@@ -103,8 +106,10 @@ async def publish_rule_set() -> Response:
 async def show_rule_set(rule_set: str) -> Response:
     """Show a version of a rule set with its text: what is in force, else the last that was. Its ETag names it."""
     caller, given = current(), _parameters("version")
-    version, rules = await _publishing(caller).find(caller.tenant, rule_set, _version(given.get("version"), "version"))
-    answer = json_answer(rule_text_json(version, rules))
+    publishing = _publishing(caller)
+    version, rules = await publishing.find(caller.tenant, rule_set, _version(given.get("version"), "version"))
+    here = await publishing.here(caller.tenant, await publishing.now(caller.tenant))
+    answer = json_answer(rule_text_json(version, rules, here.sets.get(rule_set)))
     answer.headers["ETag"] = f'"{rules.hash.hex()}"'
     return answer
 

@@ -30,11 +30,16 @@ class PublicationJson(msgspec.Struct, frozen=True):
 
 
 class RuleSetJson(msgspec.Struct, frozen=True):
-    """A rule set by its name, with the publication that holds; or the newest, where none ever counted."""
+    """A rule set by its name, with the publication that holds; or the newest, where none ever counted.
+
+    `here` is the version by which this node decides until it names what it took in since, which it does before its next
+    span; null where it decides by none.
+    """
 
     name: str
     in_force: bool
     version: str | None
+    here: str | None
     description: str
     rules: int
     published: PublicationJson
@@ -59,11 +64,12 @@ class RuleJson(msgspec.Struct, frozen=True):
 
 
 class RuleTextJson(msgspec.Struct, frozen=True):
-    """A version of a rule set, with its text as its author wrote it."""
+    """A version of a rule set, with its text as its author wrote it; `here` is that by which this node decides."""
 
     name: str
     in_force: bool
     version: str
+    here: str | None
     media: Literal["yaml", "json"]
     description: str
     variables: Mapping[str, Any]
@@ -136,25 +142,27 @@ def publication_json(version: Version) -> PublicationJson:
     )
 
 
-def rule_set_json(name: str, version: Version, rules: RuleSet | None) -> RuleSetJson:
-    """A rule set in a list; `rules` is None where it is not in force."""
+def rule_set_json(name: str, version: Version, rules: RuleSet | None, here: RuleSet | None) -> RuleSetJson:
+    """A rule set in a list; `rules` is None where it is not in force, `here` where this node does not decide by it."""
     return RuleSetJson(
         name,
         version.is_in_force,
         version.publication.hash.hex() if version.publication.hash else None,
+        here.hash.hex() if here else None,
         rules.description if rules else "",
         len(rules.rules) if rules else 0,
         publication_json(version),
     )
 
 
-def rule_text_json(version: Version, rules: RuleSet) -> RuleTextJson:
+def rule_text_json(version: Version, rules: RuleSet, here: RuleSet | None) -> RuleTextJson:
     """A version with its text."""
     assert version.publication.media is not None
     return RuleTextJson(
         name=rules.name,
         in_force=version.is_in_force,
         version=rules.hash.hex(),
+        here=here.hash.hex() if here else None,
         media=version.publication.media,
         description=rules.description,
         variables=rules.variables,

@@ -1,8 +1,9 @@
 """POST .../spans: one draft as JSON or signed CBOR, or a stream of drafts as NDJSON."""
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
+from msgspec import UNSET
 from quart import Response, request
 from quart_trio.wrappers import TrioResponse
 
@@ -17,7 +18,7 @@ from lognode.core.draft import JsonDraft, parse_cbor_draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.limits import DRAFT_LINE_BYTES_MAX
 from lognode.engine.receipt import AppendStopped
-from lognode.engine.service.writing.rehearsal import Rehearsal
+from lognode.engine.service.writing.rehearsal import Fate, Rehearsal
 
 JSON_MEDIA: Final = "application/json"
 NDJSON_MEDIA: Final = "application/x-ndjson"
@@ -88,12 +89,11 @@ async def _append_one(caller: Caller, media: str, key: str | None, *, is_dry: bo
     draft, own_key = await read_draft(_PARSERS[media], raw, caller.services.parsing)
     draft = Admission(caller).admit(draft, own_key or key)
     if is_dry:
-        duplicates, refused = await Rehearsal(caller.services.store, caller.services.writer, caller.tenant).append(
-            [draft]
-        )
+        fates, refused = await Rehearsal(caller.services.store, caller.services.writer, caller.tenant).append([draft])
         if refused is not None:
             raise refused
-        summary = UploadJson(1, 1 - sum(duplicates), sum(duplicates), None, None, 0, dry_run=True)
+        new, duplicate, held = map(fates.count, get_args(Fate))
+        summary = UploadJson(1, new, duplicate, None, None, 0, dry_run=True, held=held or UNSET)
         return TrioResponse(_encode(summary), content_type=JSON_MEDIA)
     try:
         (receipt,) = await caller.services.writer.append(caller.tenant, [draft])

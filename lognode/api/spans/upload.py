@@ -134,10 +134,11 @@ class Upload:
     async def _append_batch(self, drafts: list[Draft]) -> tuple[int, CallerError | None]:
         """How many of the drafts are in, all of which are counted, and what refused the next."""
         if self._rehearsal is not None:
-            duplicates, refused = await self._rehearsal.append(drafts)
-            self._duplicates += sum(duplicates)
-            self._appended += len(duplicates) - sum(duplicates)
-            return len(duplicates), refused
+            fates, refused = await self._rehearsal.append(drafts)
+            self._duplicates += fates.count("duplicate")
+            self._appended += fates.count("new")
+            self._held += fates.count("held")
+            return len(fates), refused
         try:
             receipts, refused = await self._writer.append(self._tenant, drafts, wait=True), None
         except AppendStopped as stopped:

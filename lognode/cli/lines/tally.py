@@ -48,7 +48,7 @@ class Tally:
         word = one if self.total == 1 else many
         said = f"{self.total} {word}: {self.added} {would}added, {self.already_there} already there"
         if self.held:
-            said += f", {self.held} wait for approval"
+            said += f", {self.held} {would}{'waiting' if would else 'wait'} for approval"
         if self.left_out:
             said += f", {self.left_out.total()} left out ({_reasons(self.left_out)})"
         return said

@@ -20,11 +20,15 @@ class Publication(TypedDict):
 
 
 class RuleSet(TypedDict):
-    """A rule set by its name, with the publication that holds; or the newest, where none ever counted."""
+    """A rule set by its name, with the publication that holds; or the newest, where none ever counted.
+
+    `here` is the version by which the node decides until it names what it took in since; null where by none.
+    """
 
     name: str
     in_force: bool
     version: str | None
+    here: str | None
     description: str
     rules: int
     published: Publication
@@ -49,11 +53,12 @@ class Rule(TypedDict):
 
 
 class RuleText(TypedDict):
-    """A version of a rule set, with its text as its author wrote it."""
+    """A version of a rule set, with its text as its author wrote it; `here` is that by which the node decides."""
 
     name: str
     in_force: bool
     version: str
+    here: str | None
     media: str
     description: str
     variables: dict[str, Any]

@@ -127,9 +127,9 @@ class Writer:
         self._check_running()
         return await self._intake.take(tenant, ranges, foretold)
 
-    async def rehearse(self, tenant: TenantRef, drafts: Sequence[Draft]) -> tuple[int, CallerError | None]:
-        """How many drafts gate rules would let pass, and why not the next; nothing is written. Raises NodeFault."""
-        found: list[tuple[int, CallerError | None]] = [(len(drafts), None)]
+    async def rehearse(self, tenant: TenantRef, drafts: Sequence[Draft]) -> tuple[list[bool], CallerError | None]:
+        """Of the drafts that gate rules let pass, which would wait; and why not the next. Raises NodeFault."""
+        found: list[tuple[list[bool], CallerError | None]] = [([False] * len(drafts), None)]
 
         async def judge() -> None:
             state, level = await self._ledger.state(tenant), await self._level(tenant)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lognode.client.answers.rules import Changes, Publication, Published, RuleText
 
 VERSION_CELLS: Final = 12  # of a version: enough to tell those of one set apart
+_LATER: Final = (
+    "This node decides by what stands under 'here' until it names what came from others, before its next span."
+)
 Media = Literal["yaml", "json"]
 Made = TypeVar("Made")
 
@@ -128,10 +131,12 @@ def rule_list(*, target: Target = HERE) -> None:
     elif not found:
         print_text("There are no rule sets; 'lognode rule publish FILE' publishes one.")
     else:
+        is_elsewhere = any(each["here"] != (each["version"] if each["in_force"] else None) for each in found)
         rows = [
             (
                 each["name"],
                 _state_of(each["published"]),
+                *((_short(each["here"]) or "nothing",) if is_elsewhere else ()),
                 each["rules"] if each["in_force"] else "",
                 _short(each["version"]),
                 each["published"]["at"][:19],
@@ -140,7 +145,11 @@ def rule_list(*, target: Target = HERE) -> None:
             )
             for each in found
         ]
-        print_table(("name", "state", "rules", "version", "since", "by", ""), rows)
+        print_table(
+            ("name", "state", *(("here",) if is_elsewhere else ()), "rules", "version", "since", "by", ""), rows
+        )
+        if is_elsewhere:
+            say(_LATER)
 
 
 def rule_show(
@@ -341,6 +350,9 @@ def _print_rule_set(found: "RuleText") -> None:
         "Published": f"{found['published']['at'][:19]} by {short_key(found['published']['node'])}",
         "By": found["published"]["span"],
     }
+    if (found["here"] == found["version"]) != found["in_force"]:
+        rows["Here"] = _short(found["here"]) or "nothing"
+        say(_LATER)
     print_rows({**rows, "Description": found["description"]} if found["description"] else rows)
     rules = [
         (rule["id"], rule["on"], ", ".join(rule["kinds"]) or "any", rule["priority"], rule["description"])

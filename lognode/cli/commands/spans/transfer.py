@@ -169,14 +169,14 @@ class CopySender:
         try:
             answer = self._client.append_batch(batch, dry_run=self._tally.is_dry)
         except LognodeError as error:
-            self._tally.add(error.extra.get("appended"), error.extra.get("duplicates"))
+            self._tally.add(error.extra.get("appended"), error.extra.get("duplicates"), error.extra.get("held"))
             tell_conflict(error, batch)
             line = error.extra.get("line")
             if isinstance(line, int):
                 error.place = f"span {self._ids[line - 1]}"
             error.extra |= self._tally.answer("spans")
             raise
-        self._tally.add(answer["appended"], answer["duplicates"])
+        self._tally.add(answer["appended"], answer["duplicates"], answer.get("held"))
         self._ids.clear()
 
 

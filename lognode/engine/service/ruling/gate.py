@@ -16,7 +16,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, LogLine
 from lognode.core.limits import HELD_WAITING_MAX, SIZE_MAX
 from lognode.core.span import is_reserved
-from lognode.engine.commit import Chosen, first_hlc
+from lognode.engine.commit import Chosen, Waiting, first_hlc
 from lognode.engine.ruling.approvals.holding import held_key
 from lognode.engine.ruling.gating import pass_gate
 from lognode.engine.ruling.judging import Judging, Keeping, Teller
@@ -93,16 +93,16 @@ class Gate:
 
     async def rehearse(
         self, state: TenantState, drafts: Sequence[Draft], level: Level, now_ms: int
-    ) -> tuple[int, CallerError | None]:
-        """How many drafts would pass, were they written now, and why the next would not; nobody is told.
+    ) -> tuple[list[bool], CallerError | None]:
+        """Of each draft that would pass, were it written now, whether it would wait; and why the next would not pass.
 
-        Raises Unread as `judge` does, NodeFault("database.damaged").
+        Nobody is told. Raises Unread as `judge` does, NodeFault("database.damaged").
         """
         if state.head is None or not self._programs.are_there(state.tenant):
-            return len(drafts), None
+            return [False] * len(drafts), None
         chosen, author = Chosen(list(drafts), [range(len(drafts))], [None]), Author(self._node, level.name.lower())
         passed, _ = await self._store.write(self._judge, state, chosen, (), author, now_ms, None)
-        return len(passed.places[0]), passed.errors[0]
+        return [isinstance(place, Waiting) for place in passed.places[0]], passed.errors[0]
 
     def _judge(
         self,

@@ -16,7 +16,13 @@ from lognode.core.clock import hlc_from_ms
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import FeedId, SpanId
-from lognode.core.limits import CLOCK_AHEAD_MS_MAX, PUBLISH_TRIES_MAX, RULE_SET_VERSIONS_MAX, RULE_SETS_BYTES_MAX
+from lognode.core.limits import (
+    CLOCK_AHEAD_MS_MAX,
+    PUBLISH_TRIES_MAX,
+    RULE_SET_VERSIONS_MAX,
+    RULE_SETS_BYTES_MAX,
+    SIZE_MAX,
+)
 from lognode.core.world import World
 from lognode.engine.receipt import Receipt
 from lognode.engine.ruling.inforce import in_force
@@ -36,7 +42,9 @@ from lognode.timeline.agreement.rules.publications import (
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
 from lognode.timeline.store.database import Store
+from lognode.timeline.store.rules.pasts import named_past
 from lognode.timeline.store.rules.publications import held_past, next_names, read_versions
+from lognode.timeline.store.write import find_open_feeds
 
 _MOVED: Final = "rule.changed"
 
@@ -86,6 +94,24 @@ class Publishing:
         past = await self._store.read(held_past, tenant, self._ahead())
         await self._programs.read_ahead(Unread(tenant, past))
         return await self._store.read(self._programs.ruled, tenant, past)
+
+    async def here(self, tenant: TenantRef, now: Ruled) -> Ruled:
+        """What this node decides by until it names what it took in since; `now` on a node that writes nothing.
+
+        Raises NodeFault("database.damaged").
+        """
+        past = await self._store.read(self._own_past, tenant)
+        if past is None:
+            return now
+        await self._programs.read_ahead(Unread(tenant, past))
+        return await self._store.read(self._programs.ruled, tenant, past)
+
+    def _own_past(self, conn: sqlite3.Connection, tenant: TenantRef) -> dict[int, int] | None:
+        """What this node has named, and all that it wrote itself; None where it has no feed."""
+        feed = find_open_feeds(conn).get(tenant.number)
+        if feed is None:
+            return None
+        return {**named_past(conn, self._store.feeds, feed.number, SIZE_MAX), feed.number: SIZE_MAX}
 
     async def names(self, tenant: TenantRef, after: str, limit: int) -> list[str]:
         """The names behind `after` that anybody published something under, whether or not it counts."""
