@@ -41,7 +41,8 @@ class AnswerJson(msgspec.Struct, frozen=True):
 class ApprovalJson(msgspec.Struct, frozen=True):
     """A draft that waits, or waited, for approval; its id is that of the firing that tells of it.
 
-    `node` wants it. It takes `of` who have the `role`, until `until`. `span` is what was written in the end.
+    `node` wants it. It takes `of` who have the `role`, until `until`. `span` is what was written in the end. `sound` is
+    false where `draft` is not what its node says it will write, or wrote: it cannot be approved.
     """
 
     id: str
@@ -55,6 +56,7 @@ class ApprovalJson(msgspec.Struct, frozen=True):
     until: str
     state: Literal["waiting", "written", "denied", "expired", "rejected"]
     draft: Any
+    sound: bool
     answers: list[AnswerJson]
     span: str | None
 
@@ -155,6 +157,7 @@ def approval_json(request: Request) -> ApprovalJson:
         until=time_text(held.until_ms),
         state=request.state,
         draft=_draft(held.draft),
+        sound=request.is_sound,
         answers=[
             AnswerJson(
                 b32encode(answer.span),

@@ -168,7 +168,8 @@ class AsyncRules:
     async def grant(self, approval_id: str, *, note: str = "") -> Answered:
         """Approve a draft in the name of the node.
 
-        Raises CallerError approval.unknown, approval.decided, approval.own or member.not_root.
+        Raises CallerError approval.unknown, approval.decided, approval.altered,
+        approval.own or member.not_root.
         """
         return await self._answer_approval(approval_id, "grant", note)
 

@@ -20,6 +20,7 @@ class Approval(TypedDict):
     """A draft that waits, or waited, for approval: `of` who have the `role`, before `until`.
 
     `state` is "waiting", "written", "denied", "expired" or "rejected"; `span` is what was written in the end.
+    `sound` is false where `draft` is not what its node says it will write, or wrote: it cannot be approved.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Approval(TypedDict):
     until: str
     state: str
     draft: Any
+    sound: bool
     answers: list[Answer]
     span: str | None
 

@@ -169,7 +169,8 @@ class Rules:
     def grant(self, approval_id: str, *, note: str = "") -> Answered:
         """Approve a draft in the name of the node.
 
-        Raises CallerError approval.unknown, approval.decided, approval.own or member.not_root.
+        Raises CallerError approval.unknown, approval.decided, approval.altered,
+        approval.own or member.not_root.
         """
         return self._answer_approval(approval_id, "grant", note)
 

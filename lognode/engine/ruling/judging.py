@@ -109,7 +109,7 @@ class Judging:
         return judged if judged.draft is None else judged._replace(ending=_ending(draft, approval))
 
     def _held(self, draft: Draft, decision: Decision, keeping: Keeping) -> Judged:
-        """Have a draft wait. Raises CallerError draft.too_large or approval.too_many."""
+        """Have a draft wait. Raises CallerError draft.too_large, draft.invalid or approval.too_many."""
         hold = hold_of(decision, keeping.now_ms)
         fired = firing_of(decision, self._program.hashes, is_gate=True, has_grounds=True)
         fired = msgspec.structs.replace(fired, held=held_of(draft, hold))

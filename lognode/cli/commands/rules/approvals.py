@@ -160,6 +160,8 @@ def _show(approval: "Approval", target: Target) -> None:
     if approval["span"] is not None:
         rows["Written"] = approval["span"]
     print_rows(rows)
+    if not approval["sound"]:
+        say("What is shown is not what its node says that it writes: it cannot be approved.")
     for answer in approval["answers"]:
         word = "denied" if answer["says"] == "deny" else "approved" if answer["counts"] else "approved, not counted"
         print_text(f"{answer['at'][:19]} {short_key(answer['node'])} {word} {answer['note']}".rstrip())

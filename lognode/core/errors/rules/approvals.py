@@ -22,6 +22,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "'lognode approval show ID' says what became of it; who still wants it sends it again.",
     ),
     (
+        "approval.altered",
+        "caller",
+        409,
+        False,
+        "It shows something else than would be written",
+        "Deny it, and ask whoever runs its node: what is shown is not what that node says that it will write.",
+    ),
+    (
         "approval.own",
         "caller",
         403,

@@ -11,7 +11,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lognode.core.codec import decode_array, decode_value, encode
-from lognode.core.draft import Draft, annotations_of, parse_cbor_draft, read_origin, signed_array
+from lognode.core.draft import (
+    Draft,
+    annotations_of,
+    parse_cbor_draft,
+    parse_json_draft,
+    read_origin,
+    signed_array,
+)
 from lognode.core.errors import CallerError
 from lognode.core.ids import IDEM_BYTES, SpanId, b32encode, format_logline
 from lognode.core.limits import HELD_JSON_BYTES_MAX, TRACE_TEXT_CHARS_MAX
@@ -64,12 +71,12 @@ def shown(draft: Draft) -> str:
         "kind": draft.kind,
         "title": draft.title,
         "data": decode_value(draft.data) if draft.data else None,
-        "tags": list(draft.tags),
+        "tags": list(draft.tags) or None,
         "subject": draft.subject,
         "contract_id": draft.contract_id,
         "workflow_id": draft.workflow_id,
         "flow_id": draft.flow_id,
-        "related": [b32encode(span) for span in draft.related],
+        "related": [b32encode(span) for span in draft.related] or None,
         "metadata": decode_value(draft.metadata) if draft.metadata else None,
         "visibility": VISIBILITIES[draft.visibility],
         "status": STATUSES[draft.status],
@@ -77,7 +84,7 @@ def shown(draft: Draft) -> str:
         "actor": None if draft.actor is None else format_logline(draft.actor),
         "origin": None if draft.origin is None else msgspec.to_builtins(draft.origin),
     }
-    text = msgspec.json.encode({name: value for name, value in said.items() if value not in (None, [])})
+    text = msgspec.json.encode({name: value for name, value in said.items() if value is not None})
     if len(text) > HELD_JSON_BYTES_MAX:
         detail = f"{len(text)} bytes of JSON; of what waits for approval everything is shown, {HELD_JSON_BYTES_MAX}"
         raise CallerError("draft.too_large", f"{detail} at most")
@@ -85,11 +92,23 @@ def shown(draft: Draft) -> str:
 
 
 def held_of(draft: Draft, hold: Hold) -> Held:
-    """What a firing tells of a draft that waits. Raises CallerError("draft.too_large")."""
+    """What a firing tells of a draft that waits. Raises CallerError draft.too_large or draft.invalid."""
     deed = hold.effect.deed
     assert isinstance(deed, RequireApproval)
     where = (hold.effect.set, hold.effect.rule, hold.role, hold.of)
-    return Held(*where, hold.expires_ms, str(deed.text)[:TRACE_TEXT_CHARS_MAX], shown(draft), content_of(draft))
+    held = Held(*where, hold.expires_ms, str(deed.text)[:TRACE_TEXT_CHARS_MAX], shown(draft), content_of(draft))
+    if not is_as_shown(held):
+        raise CallerError("draft.invalid", "it cannot wait for approval: shown as JSON, it would be another")
+    return held
+
+
+def is_as_shown(held: Held) -> bool:
+    """Whether the JSON that is shown of a draft is that of what its node says that it will write."""
+    try:
+        draft, _ = parse_json_draft(held.draft.encode())
+    except (CallerError, UnicodeEncodeError):
+        return False
+    return content_of(draft) == held.signed
 
 
 def content_of(draft: Draft) -> str:

@@ -10,13 +10,14 @@ from typing import Final, Literal, NamedTuple
 
 from lognode.core.draft import Draft, idem_key
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLine, LogLineKind, SpanId, b32encode, logline
+from lognode.core.ids import LogLine, LogLineKind, SpanId, b32encode, logline, parse_span_id
 from lognode.core.limits import APPROVALS_READ_MAX
 from lognode.core.span import Body, decode_body
 from lognode.core.world import World
+from lognode.engine.commit import draft_of
 from lognode.engine.receipt import AppendStopped, Receipt
 from lognode.engine.ruling.approvals.counting import Answer, Asking, count, may_approve, may_deny
-from lognode.engine.ruling.approvals.holding import HELD_TAG
+from lognode.engine.ruling.approvals.holding import HELD_TAG, content_of, is_as_shown
 from lognode.engine.service.writer import Writer
 from lognode.rules.records import APPROVE, DENY, FIRED, Fired, answer_data, note_of, parse_fired
 from lognode.timeline.members import Membership
@@ -35,6 +36,7 @@ class Request(NamedTuple):
     """A draft that waits, or waited: who wants it, who said what, and what became of it.
 
     `counted` are the spans of the approvals that count; `span` is what was written in the end, which `end` tells.
+    `is_sound` is false where something else is shown than would be written, or was, as far as that is held.
     """
 
     id: SpanId
@@ -46,6 +48,7 @@ class Request(NamedTuple):
     counted: frozenset[SpanId]
     span: str | None
     end: SpanId | None
+    is_sound: bool
 
     @property
     def asking(self) -> Asking:
@@ -90,8 +93,8 @@ class Answering:
     async def answer(self, tenant: TenantRef, span: SpanId, note: str, *, is_denial: bool) -> tuple[Request, Receipt]:
         """Approve or deny what waits, in the name of this node; the request as it is then.
 
-        A second time is a duplicate. Raises CallerError approval.unknown, approval.decided, approval.own,
-        member.not_root, draft.invalid (the note) and NodeFault as appends do.
+        A second time is a duplicate. Raises CallerError approval.unknown, approval.decided, approval.altered,
+        approval.own, member.not_root, draft.invalid (the note) and NodeFault as appends do.
         """
         request, data = await self.find(tenant, span), answer_data(note)
         mine = [one for one in request.answers if one.node_key == self._node_key and one.is_denial == is_denial]
@@ -118,6 +121,8 @@ class Answering:
         """Refuse what would not count."""
         if request.state != "waiting":
             raise CallerError("approval.decided", f"it is {request.state}", extra={"state": request.state})
+        if not request.is_sound and not is_denial:
+            raise CallerError("approval.altered", f"by {b32encode(request.node_key)}")
         level = self._members(tenant).level(self._node_key)
         may = may_deny if is_denial else may_approve
         if may(request.asking, self._node_key, level):
@@ -192,7 +197,18 @@ def read_request(
     spans = frozenset(one.span for one in counted.approvals)
     told_by = None if ended is None else id_of(ended, feed_of(ended, feeds).feed_id)
     written = end.span if end else None
-    return Request(span, feed.node_key, record.visibility, fired, state, answers, spans, written, told_by)
+    is_sound = is_as_shown(fired.held) and _is_as_signed(conn, tenant, feeds, written, fired.held.signed)
+    return Request(span, feed.node_key, record.visibility, fired, state, answers, spans, written, told_by, is_sound)
+
+
+def _is_as_signed(
+    conn: sqlite3.Connection, tenant: TenantRef, feeds: Mapping[int, FeedRef], written: str | None, signed: str
+) -> bool:
+    """Whether what was written is what it was said to be; also true where it is not held."""
+    record = None if written is None else find_span(conn, tenant, feeds, parse_span_id(written))
+    if record is None or _body(record) is None:
+        return True
+    return content_of(draft_of(record)) == signed
 
 
 def _kind(record: Record) -> str:
