@@ -116,6 +116,7 @@ MAILBOX_SPANS_MAX: Final = 8 * GROUP_SPANS_MAX  # about a quarter of a second of
 MAILBOX_BYTES_MAX: Final = 32 * MIB
 LEDGER_FEEDS_MAX: Final = 4096  # of others, kept in memory: some kilobytes each, 20 ms to read one again
 BUSY_RETRY_S: Final = 1
+GATE_S_MAX: Final = 0.1  # that rules judge drafts for one group, or spans in one look; the others come next
 MERGE_IDLE_S: Final = 1  # what came from others waits so long for an own span, whose commit costs it nothing
 MERGE_RETRY_S: Final = 60  # between looks at what cannot be merged yet, such as spans ahead of now
 MERGE_LOOKS_MAX: Final = 64  # checkpoints of one feed that are looked at for one that may be merged
@@ -223,9 +224,7 @@ CANDIDATES_MAX: Final = 256  # announcements kept, some 200 bytes each
 CANDIDATE_HOSTS_MAX: Final = 8  # of one announcement
 CANDIDATE_DIAL_S: Final = 1  # between tries of what nobody vouches for, so that a flood of it reaches nobody else
 ADDRESSES_TRIED_MAX: Final = 8  # of one node in one try
-ADDRESSES_SAVE_S: Final = (
-    10  # between writes of what was learnt; losing it costs one more try; what a join told is written at once
-)
+ADDRESSES_SAVE_S: Final = 10  # between writes of what was learnt, not by a join; losing it costs one more try
 INTERFACES_LOOK_S: Final = 5  # between looks at the machine's interfaces: a node that moves is found again by then
 DISCOVERY_RETRY_S_MAX: Final = 3600  # between tries of sockets that fail; each makes others think that the node left
 DISCOVERY_STOP_S_MAX: Final = 3  # saying good-bye takes less than one
@@ -378,8 +377,13 @@ WEBHOOK_REDIRECTS_MAX: Final = 3
 WEBHOOK_ADDRESSES_MAX: Final = 4  # of one name that are tried
 
 # Rules: what is read of the past for one span.
-WINDOW_FILL_SPANS: Final = 4096  # that are put into a window in one transaction
-WINDOW_SPANS_MAX: Final = 10_000  # in one window under one key, each of which is looked at; more are not counted
+WINDOW_SLICE_SPANS: Final = 512  # that are put into windows in one go of the database's thread, and four
+WINDOW_TURN_SPANS: Final = 2048  # times that while the writer waits, mostly for what came since: some 50 ms
+WINDOW_WAIT_S_MAX: Final = 20  # that an append waits for windows that are not full yet
+WINDOW_COUNTED_MAX: Final = 10_000  # of one window and key; more are not counted
+WINDOW_MEASURED_MAX: Final = 100_000  # of one window and key that are summed or told apart, in 10 ms at the worst
+WINDOW_KEPT_SAMPLES: Final = 500_000  # of keys asked for last, some 50 bytes each, so that no row is looked at again
+WINDOW_TABLES_MAX: Final = 256  # of one node; those that were asked for longest ago are made again when asked for
 REJECTIONS_GATHERED_MAX: Final = 4096  # rules and actors whose rejections are counted for a minute
 LAST_TRIED_MAX: Final = 256  # newest spans about a subject among which the last one that is named is looked for
 LOOKED_SPANS_MAX: Final = 100_000  # of one window that are looked at to recheck a decision, some seconds

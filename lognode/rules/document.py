@@ -333,6 +333,7 @@ class RuleSet(msgspec.Struct, frozen=True):
     description: str = ""
 
 
+@lru_cache(maxsize=4096)
 def matches_kind(kinds: tuple[str, ...], kind: str) -> bool:
     """Whether a rule or window with these `kinds` is about spans of this kind.
 

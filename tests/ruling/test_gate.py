@@ -12,10 +12,12 @@ from lognode.core.draft import Draft, idem_key
 from lognode.core.errors import CallerError
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
+from lognode.engine.ruling import strands
 from lognode.engine.ruling.rejections import Rejecting
 from lognode.engine.service.ruling import gate as gating
 from lognode.engine.service.ruling import past
 from lognode.engine.service.ruling.rejected import RejectionTeller
+from lognode.engine.service.writing import windows
 from lognode.engine.service.writing.rehearsal import Rehearsal
 from lognode.rules.document import (
     Action,
@@ -42,7 +44,6 @@ from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.query import Query
 from lognode.timeline.record import Record
 from lognode.timeline.store.read.pages import select_page
-from lognode.timeline.store.rules import windows
 from lognode.timeline.store.write import load_tenant
 from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
 
@@ -194,8 +195,9 @@ async def test_windows_count_what_is_stored_and_what_stands_before_in_the_commit
 async def test_a_limit_holds_also_where_a_window_holds_more_than_is_looked_at(
     tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "WINDOW_SPANS_MAX", 20)
-    monkeypatch.setattr(past, "WINDOW_SPANS_MAX", 20)
+    monkeypatch.setattr(strands, "WINDOW_COUNTED_MAX", 20)
+    monkeypatch.setattr(strands, "WINDOW_MEASURED_MAX", 20)
+    monkeypatch.setattr(windows, "WINDOW_MEASURED_MAX", 20)
     window = Window("tries", 300_000, CLIENT, ("try",), "count")
     too_many = rule("many", GreaterThan(Path(("windows", "tries")), 10), Reject("enough"), windows=(window,))
     async with run_engine(tmp_path) as engine:

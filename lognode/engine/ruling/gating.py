@@ -4,7 +4,7 @@ Pure. Must not know rules. Invariants: a draft is judged once, in the order of t
 of its call; whoever sent the same draft under the same key in another call gets the same answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from lognode.core.draft import Draft
@@ -31,10 +31,23 @@ class Judged(NamedTuple):
 Judge = Callable[[Draft, int], Judged]
 
 
-def pass_gate(chosen: Chosen, judge: Judge) -> Chosen:
-    """What is left of the drafts of a commit once each was judged."""
-    passing = _Passing(chosen.drafts, judge)
-    calls = [passing.call(places, error) for places, error in zip(chosen.places, chosen.errors, strict=True)]
+class Patience(NamedTuple):
+    """Until when a commit takes more drafts. Calls that are `whole`, by index, are not parted."""
+
+    is_over: Callable[[], bool]
+    whole: Collection[int] = ()
+
+
+def pass_gate(chosen: Chosen, judge: Judge, patience: Patience | None = None) -> Chosen:
+    """What is left of the drafts of a commit once each was judged.
+
+    Once patience is over, calls end without an error before they are at their end; one draft is judged in any case.
+    """
+    passing = _Passing(chosen.drafts, judge, patience)
+    calls = [
+        passing.call(index, places, error)
+        for index, (places, error) in enumerate(zip(chosen.places, chosen.errors, strict=True))
+    ]
     places, errors = [places for places, _ in calls], [error for _, error in calls]
     return Chosen(passing.kept, places, errors, passing.firings)
 
@@ -42,17 +55,28 @@ def pass_gate(chosen: Chosen, judge: Judge) -> Chosen:
 class _Passing:
     """The drafts that passed so far, and what came of each."""
 
-    def __init__(self, drafts: Sequence[Draft], judge: Judge) -> None:
+    def __init__(self, drafts: Sequence[Draft], judge: Judge, patience: Patience | None) -> None:
         self.kept: list[Draft] = []
         self.firings: list[Firing] = []
         self._drafts = drafts
         self._judge = judge
+        self._patience = patience
         self._outcomes: dict[int, int | Waiting | CallerError] = {}
 
-    def call(self, places: Sequence[Place], error: CallerError | None) -> tuple[list[Place], CallerError | None]:
+    def call(
+        self, index: int, places: Sequence[Place], error: CallerError | None
+    ) -> tuple[list[Place], CallerError | None]:
         """The places of a call's drafts up to the first one that is refused, and why that is."""
         passed: list[Place] = []
+        patience = self._patience
         for place in places:
+            if (
+                patience is not None
+                and self._outcomes
+                and (not passed or index not in patience.whole)
+                and patience.is_over()
+            ):
+                return passed, None
             first = place.first if isinstance(place, Repeat) else place
             if not isinstance(first, int):
                 passed.append(first)

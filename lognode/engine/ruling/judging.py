@@ -106,7 +106,9 @@ class Judging:
             except CallerError as error:
                 return Judged(None, error, None)
         judged = self.outcome(draft, decision)
-        return judged if judged.draft is None else judged._replace(ending=_ending(draft, approval))
+        if approval is None or judged.draft is None:
+            return judged
+        return judged._replace(ending=_ending(draft, approval))
 
     def _held(self, draft: Draft, decision: Decision, keeping: Keeping) -> Judged:
         """Have a draft wait. Raises CallerError draft.too_large, draft.invalid or approval.too_many."""

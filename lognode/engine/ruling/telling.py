@@ -93,4 +93,7 @@ def is_told(decision: Decision) -> bool:
         return True
     if decision.effects and any(effect.deed.__class__ is not Allow for effect in decision.effects):
         return True
-    return any(step.outcome == "failed" or (step.outcome == "fired" and step.error) for step in decision.steps)
+    for step in decision.steps:
+        if step.outcome != "not" and (step.outcome == "failed" or (step.outcome == "fired" and step.error)):
+            return True
+    return False

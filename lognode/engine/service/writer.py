@@ -8,6 +8,7 @@ database again before anything else is signed.
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import compress, count
 
 import structlog
 import trio
@@ -43,9 +44,9 @@ from lognode.engine.service.writing.seals import Seals
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
-from lognode.timeline.state import WritePlan, joined
+from lognode.timeline.state import joined
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.write import apply_write, find_idems, find_note, newest_position
+from lognode.timeline.store.write import apply_write, find_idems, newest_position
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +77,7 @@ class Writer:
         self._openings = Openings(store, self._ledger, self._doubts, keys, world, self._commit)
         self.news = News(store, self._ledger, world, keys)
         self.programs = Programs(store, standings)
-        self.gate = Gate(store, self.programs, self._ledger.find_feed, keys.logline, meters)
+        self.gate = Gate(store, self.programs, self._ledger.find_feed, keys.logline, meters, world)
         self._acts = Acts(self._openings, self._ledger, self._plan, self._commit)
         work = ForkWork(self._commit, self._acts.append, self._take_turn)
         self.forks = Forks(store, self._ledger, self.alerts, keys.public, work)
@@ -99,21 +100,21 @@ class Writer:
 
         So do the rows that `beside` makes of the receipts, unless a draft is refused; there may be such rows alone.
         At most GROUP_SPANS_MAX drafts and about GROUP_BYTES_MAX bytes. With `wait`, a full mailbox is waited for
-        instead of answered with writer.busy. Cancelling may lose the reply, never the write.
-        Raises AppendStopped, NodeFault writer.busy, writer.failed, disk.full, database.damaged or node.stopping.
+        instead of answered with writer.busy. Cancelling may lose the reply, never the write. Raises AppendStopped,
+        NodeFault writer.busy, writer.failed, disk.full, database.damaged, rule.not_ready or node.stopping.
         """
         assert (drafts or beside) and len(drafts) <= GROUP_SPANS_MAX  # noqa: PT018 - one idea, and few lines are left
-        self._check_running()
-        size = sum([draft.content_bytes() for draft in drafts])
+        size, until_s = sum([draft.content_bytes() for draft in drafts]), self.gate.patience_s()
         assert size <= 2 * GROUP_BYTES_MAX
+        job = Job(tenant, drafts, size, beside)
         while True:
-            job = Job(tenant, drafts, size, beside)
+            self._check_running()
             await self._doubts.wait(tenant)
-            await self._mailbox.offer(job, wait=wait)
+            await self._mailbox.offer(job, wait=wait or bool(job.receipts))
             await job.done.wait()
-            if not isinstance(job.error, Unread):
+            if not await self.gate.made_ready(tenant, job.error, until_s):
                 return job.answer()
-            await self.programs.read_ahead(job.error)
+            job.reopen()
 
     async def ingest(
         self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold] = ()
@@ -192,13 +193,15 @@ class Writer:
         return self._store.tenants[b32encode(tenant_id)]
 
     async def _take_turn(self, turn: Turn) -> None:
-        self._check_running()
-        await self._mailbox.put(turn)
-        await turn.done.wait()
-        if isinstance(turn.error, Unread):
-            await self.programs.read_ahead(turn.error)
-            await self._take_turn(Turn(turn.tenant, turn.work))
-        elif turn.error is not None:
+        until_s = self.gate.patience_s()
+        while True:
+            self._check_running()
+            await self._mailbox.put(turn)
+            await turn.done.wait()
+            if not await self.gate.made_ready(turn.tenant, turn.error, until_s):
+                break
+            turn = Turn(turn.tenant, turn.work)
+        if turn.error is not None:
             raise turn.error
 
     def _check_running(self) -> None:
@@ -269,8 +272,7 @@ class Writer:
             return
         for jobs, plan in planned:
             if plan is not None:
-                for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
-                    job.finish(receipts, refused)
+                self._mailbox.settle(jobs, plan.outcomes)
                 answered = [receipt for receipts, _ in plan.outcomes for receipt in receipts]
                 self._meters.duplicate_spans.inc(sum([receipt.duplicate for receipt in answered]))
 
@@ -292,35 +294,35 @@ class Writer:
     async def _plan_sound(self, jobs: list[Job]) -> AppendPlan | None:
         """The plan of one tenant's jobs; None where they are refused or what it builds on is damaged: they are told."""
         try:
-            plan = await self._plan(jobs[0].tenant, [job.drafts for job in jobs])
+            plan = await self._plan(jobs[0].tenant, [job.drafts for job in jobs], [bool(job.beside) for job in jobs])
         except (LognodeError, Unread) as error:
-            if isinstance(error, NodeFault) and error.code != "database.damaged":
+            if isinstance(error, NodeFault) and error.code not in {"database.damaged", "rule.not_ready"}:
                 raise
             # No other tenant of the group has to do with it.
             for job in jobs:
                 job.finish([], error)
             return None
-        for job, (receipts, refused) in zip(jobs, plan.outcomes, strict=True):
-            if job.beside and refused is None:
-                plan.write.add(job.beside(receipts))
+        for job, outcome in zip(jobs, plan.outcomes, strict=True):
+            plan.write.add(job.rows_beside(*outcome))
         return plan
 
-    async def _plan(self, tenant: TenantRef, calls: Sequence[Sequence[Draft]]) -> AppendPlan:
-        """The plan of one tenant's calls, at the head of a feed that is open, with a merge first where one is due."""
+    async def _plan(
+        self, tenant: TenantRef, calls: Sequence[Sequence[Draft]], whole: Sequence[bool] | None = None
+    ) -> AppendPlan:
+        """The plan of one tenant's calls, behind a merge where one is due; those that are `whole` are not parted."""
         state = await self._openings.state(tenant)
         assert state.head is not None
         idems = self.gate.keys(tenant, calls)
-        known = await self._store.write(find_idems, tenant.number, idems) if idems else {}
-        feed = state.head.feed
+        known, feed = await self._store.write(find_idems, tenant.number, idems) if idems else {}, state.head.feed
         if feed.number not in self._log_keys:
             self._log_keys[feed.number] = self._keys.log_key(feed.feed_id)
         merge, now_ms = await self.news.merge(tenant), self._world.now_ms()
         chosen = choose([[merge.draft], *calls] if merge else calls, known, self._store.feeds)
-        level = await self._level(tenant)
+        level, unparted = await self._level(tenant), None if whole is None else {*compress(count(bool(merge)), whole)}
         plan = plan_chosen(
             state,
             await self._ledger.numbers(),
-            await self.gate.judge(state, chosen, merge.merged if merge else (), level, now_ms),
+            await self.gate.judge(state, chosen, merge.merged if merge else (), level, now_ms, unparted),
             log_key=self._log_keys[feed.number],
             now_ms=now_ms,
             random_bytes=self._world.random_bytes,
@@ -371,7 +373,7 @@ class Writer:
             except sqlite3.Error as later:
                 detail = f"whether it was stored is known once the database can be opened again: {later}"
                 raise NodeFault("writer.failed", detail, retry_after_s=BUSY_RETRY_S) from later
-            if not await self._is_durable(write):
+            if not await self._ledger.is_durable(write):
                 raise
         self._meters.count_commit(write, self._world.monotonic_s() - started_s, self._world.now_ms())
         if "tenants" in write.rows:
@@ -391,10 +393,3 @@ class Writer:
         await self._store.reopen_writer()
         await self._store.refresh()
         self._is_broken = False
-
-    async def _is_durable(self, write: WritePlan) -> bool:
-        """Whether a COMMIT that reported an error took place all the same."""
-        for feed, size, note in write.checkpoints:
-            if await self._store.write(find_note, feed, size) != note:
-                return False
-        return bool(write.checkpoints)

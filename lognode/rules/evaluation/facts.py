@@ -39,7 +39,7 @@ class Writer(NamedTuple):
 class Facts:
     """A view of one draft or span. `written` are the notes that rules left in its annotations: of a draft none."""
 
-    __slots__ = ("_known", "_read", "_said", "approvals", "hops", "kind", "time_ms", "writer")
+    __slots__ = ("_known", "_read", "_said", "approvals", "hops", "kind", "samples", "time_ms", "writer")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class Facts:
         self._said = said
         self._read: Mapping[str, Callable[[Any], Any]] = _OF_DRAFT if isinstance(said, Draft) else _OF_STORED
         self._known: dict[str, Any] = {}
+        self.samples: dict[bytes, Any] = {}  # what the span adds to windows, by their digests, as far as that is known
         self.hops: int = hops if hops is not None else _hops(self.annotations)
 
     @staticmethod

@@ -31,14 +31,14 @@ class Ready(NamedTuple):
 class _Index:
     """Rules of one phase in their order, by kind. What was found for a kind is kept."""
 
-    __slots__ = ("_found", "_named", "_ordered", "_patterns", "_unnamed", "has_rules", "reads_last", "windows")
+    __slots__ = ("_named", "_ordered", "_patterns", "_unnamed", "found", "has_rules", "reads_last", "windows")
 
     def __init__(self, ordered: Sequence[Ready]) -> None:
         self._ordered = ordered
         self._unnamed: list[int] = []  # places of rules that name no kind
         self._named: dict[str, list[int]] = {}
         self._patterns: dict[str, list[int]] = {}  # by what a kind begins with
-        self._found: dict[str, tuple[Ready, ...]] = {}
+        self.found: dict[str, tuple[Ready, ...]] = {}
         self.has_rules = bool(ordered)
         self.reads_last = any(ready.rule.last for ready in ordered)
         windows = {window.digest: window for ready in ordered for window in ready.windows.values()}
@@ -53,11 +53,11 @@ class _Index:
                     self._named.setdefault(kind, []).append(place)
 
     def rules_for(self, kind: str) -> tuple[Ready, ...]:
-        found = self._found.get(kind)
+        found = self.found.get(kind)
         if found is None:
-            if len(self._found) >= KINDS_KEPT_MAX:
-                self._found.clear()
-            found = self._found[kind] = tuple(self._ordered[place] for place in sorted(self._places(kind)))
+            if len(self.found) >= KINDS_KEPT_MAX:
+                self.found.clear()
+            found = self.found[kind] = tuple(self._ordered[place] for place in sorted(self._places(kind)))
         return found
 
     def _places(self, kind: str) -> set[int]:
@@ -84,7 +84,9 @@ class Program:
 
     def rules_for(self, kind: str, *, gate: bool) -> tuple[Ready, ...]:
         """The rules that look at spans of this kind, in the order in which they run."""
-        return (self._gate if gate else self._reactions).rules_for(kind)
+        index = self._gate if gate else self._reactions
+        found = index.found.get(kind)
+        return index.rules_for(kind) if found is None else found
 
     def windows(self, *, gate: bool) -> tuple[Window, ...]:
         """All windows that rules of this phase read, each once whatever its names."""

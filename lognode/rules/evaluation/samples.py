@@ -23,6 +23,7 @@ _MOMENT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _MOMENT_CHARS_MAX: Final = 64
+_UNREAD: Final[Any] = object()
 
 
 class Sample(NamedTuple):
@@ -35,6 +36,13 @@ class Sample(NamedTuple):
 
 def extract(window: Window, facts: Facts) -> Sample | None:
     """What the span adds to the window; None where it is none of its kinds, or lacks key, time or value."""
+    found: Sample | None = facts.samples.get(window.digest, _UNREAD)
+    if found is _UNREAD:
+        found = facts.samples[window.digest] = _extract(window, facts)
+    return found
+
+
+def _extract(window: Window, facts: Facts) -> Sample | None:
     place = sample_at(window, facts) if matches_kind(window.kinds, facts.kind) else None
     if place is None or window.of is None or window.measure == "count":
         return place
@@ -48,8 +56,10 @@ def extract(window: Window, facts: Facts) -> Sample | None:
 def sample_at(window: Window, facts: Facts) -> Sample | None:
     """Where a rule reads the window for this span, whatever its kind; None where the span has no key or time."""
     key = scalar_bytes(_read(window.by, facts))
+    if key is None:
+        return None
     at_ms = facts.time_ms if window.at is None else moment_ms(_read(window.at, facts))
-    return None if key is None or at_ms is None else Sample(key, at_ms)
+    return None if at_ms is None else Sample(key, at_ms)
 
 
 def _read(path: Path, facts: Facts) -> Any:

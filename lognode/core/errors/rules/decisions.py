@@ -22,6 +22,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "Nothing is written until enough people have approved.",
     ),
     (
+        "rule.not_ready",
+        "node",
+        503,
+        True,
+        "Rules are being made ready",
+        "Send again after Retry-After seconds: the node still reads the history that a window of a rule counts.",
+    ),
+    (
         "rule.unclear",
         "caller",
         409,

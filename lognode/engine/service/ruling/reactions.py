@@ -15,7 +15,13 @@ import trio
 
 from lognode.core.errors import NodeFault
 from lognode.core.ids import b32encode
-from lognode.core.limits import REACTION_BYTES, REACTION_DRAFTS, REACTION_LACK_S_MAX, REACTIONS_WAIT_S
+from lognode.core.limits import (
+    GATE_S_MAX,
+    REACTION_BYTES,
+    REACTION_DRAFTS,
+    REACTION_LACK_S_MAX,
+    REACTIONS_WAIT_S,
+)
 from lognode.core.span import EXECUTED
 from lognode.core.world import World
 from lognode.engine.receipt import AppendStopped
@@ -25,6 +31,7 @@ from lognode.engine.service.ruling.past import Ground, Past, facts_of
 from lognode.engine.service.ruling.programs import Programs, Unread
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
+from lognode.engine.service.writing.windows import Room
 from lognode.engine.tasks.store import schedule_rows, task_rows, waiting_room
 from lognode.rules.evaluation.verdict import evaluate
 from lognode.timeline.members import Membership
@@ -114,8 +121,9 @@ class Reactions:
             return False
         try:
             looked = await self._store.write(self._look, tenant)
-        except Unread as unread:
-            await self._programs.read_ahead(unread)
+        except (Unread, NodeFault) as error:
+            if not await self._writer.gate.made_ready(tenant, error, inf):
+                raise
             return True
         if looked is None:
             return False
@@ -162,13 +170,13 @@ class Reactions:
         records, is_behind = next_arrivals(conn, tenant, position)
         members, now_ms = self._standings.of(tenant.number), self._world.now_ms()
         following: list[Following] = []
-        drafts = size = 0
+        drafts, size, until_s = 0, 0, self._world.monotonic_s() + GATE_S_MAX
         for record in records:
             feed = feed_of(record, self._store.feeds)
             named = self._pasts.before(conn, self._store.feeds, record, feed)
             try:
                 found = self._judge(conn, tenant, record, feed, members, named, now_ms)
-            except Unread:
+            except (Unread, NodeFault):
                 if record is records[0]:
                     raise
                 return Looked(following, position, is_behind=True)
@@ -180,7 +188,7 @@ class Reactions:
             drafts += len(found.drafts) + len(found.tasks)
             size += sum([draft.content_bytes() for draft in found.drafts])
             size += sum([len(task.payload) for task in found.tasks])
-            if drafts > REACTION_DRAFTS or size > REACTION_BYTES:
+            if drafts > REACTION_DRAFTS or size > REACTION_BYTES or self._world.monotonic_s() > until_s:
                 return Looked(following, position, is_behind=True)
         return Looked(following, position, is_behind) if records else None
 
@@ -210,7 +218,8 @@ class Reactions:
         elif not self._patience.is_over(tenant.number, feed.node_key):
             return None
         facts = facts_of(record, feed, members.level(feed.node_key).name.lower())
-        past = Past(Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named, record.hlc))
+        ground = Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named, record.hlc)
+        past = Past(ground, self._writer.gate.windows, Room())
         decision = evaluate(program, facts, past, gate=False)
         subject = Subject(
             tenant.number, tenant.tenant_id, id_of(record, feed.feed_id), record.visibility, self._node_key

@@ -23,7 +23,7 @@ from lognode.timeline.state import FeedState, Numbers, TenantState, WritePlan
 from lognode.timeline.store.agreement.continuity import replace_ending
 from lognode.timeline.store.controls import foretold_controls, held_controls, read_evidence
 from lognode.timeline.store.database import Store
-from lognode.timeline.store.write import find_newest_hlc, load_feed, load_numbers, load_tenant
+from lognode.timeline.store.write import find_newest_hlc, find_note, load_feed, load_numbers, load_tenant
 
 
 class Step(NamedTuple):
@@ -137,6 +137,13 @@ class Ledger:
                 self._keep_feed(feed)
         if step.book is not None:
             self._keep_book(state.tenant.number, step.book)
+
+    async def is_durable(self, write: WritePlan) -> bool:
+        """Whether a COMMIT that reported an error took place all the same."""
+        for feed, size, note in write.checkpoints:
+            if await self._store.write(find_note, feed, size) != note:
+                return False
+        return bool(write.checkpoints)
 
     def _keep_book(self, tenant: int, book: Book) -> None:
         self._books[tenant] = book

@@ -49,13 +49,34 @@ class Job:
         return len(self.drafts) or 1
 
     def finish(self, receipts: list[Receipt], error: Exception | None) -> None:
-        """Give the answer."""
-        self.receipts = receipts
+        """Give the answer; `receipts` are those of what was left."""
+        self.receipts = [*self.receipts, *receipts]
         self.error = error
         self.done.set()
 
+    def is_done(self, receipts: Sequence[Receipt], error: Exception | None) -> bool:
+        """Whether nothing is left of it to do once these receipts are given, or that error."""
+        return error is not None or len(receipts) == len(self.drafts)
+
+    def rest(self, receipts: Sequence[Receipt]) -> "Job":
+        """It, with what is left of it once these receipts are given."""
+        self.size_bytes -= self.size_bytes * len(receipts) // len(self.drafts)
+        self.receipts = [*self.receipts, *receipts]
+        self.drafts = self.drafts[len(receipts) :]
+        return self
+
+    def rows_beside(self, receipts: Sequence[Receipt], error: Exception | None) -> Mapping[str, Sequence[Any]]:
+        """The rows that its transaction holds besides; none where a draft was refused."""
+        if self.beside is None or error is not None or not self.is_done(receipts, error):
+            return {}
+        return self.beside(receipts)
+
+    def reopen(self) -> None:
+        """Have what is left of it be done by whoever is asked next, with no answer so far."""
+        self.error, self.done = None, trio.Event()
+
     def answer(self) -> list[Receipt]:
-        """The receipts, once it is done. Raises AppendStopped, NodeFault."""
+        """The receipts. Raises AppendStopped where a draft was refused, else what went wrong."""
         if isinstance(self.error, CallerError):
             raise AppendStopped(self.receipts, self.error)
         if self.error is not None:
@@ -115,6 +136,12 @@ class Lane:
         if not self._has_room(queue) or len(queue.producers):
             raise NodeFault("writer.busy", "the writer has more than it can do", retry_after_s=BUSY_RETRY_S)
         self._add(queue, job)
+
+    def put_back(self, job: Job) -> None:
+        """Queue what is left of a job before all else of its tenant, behind other tenants."""
+        queue = self._queues.setdefault(job.tenant.number, _Queue())
+        self._add(queue, job)
+        queue.jobs.rotate(1)
 
     async def put(self, job: Job | Turn) -> None:
         """Queue a job as soon as there is room, first come, first served. Raises NodeFault("node.stopping")."""
@@ -205,6 +232,18 @@ class Mailbox:
             await self.put(job)
         else:
             self.put_nowait(job)
+
+    def settle(self, jobs: Sequence[Job], outcomes: Sequence[tuple[list[Receipt], CallerError | None]]) -> None:
+        """Answer jobs of one tenant, in their order, that a group has served; those that it left undone wait again."""
+        left = []
+        for job, (receipts, error) in zip(jobs, outcomes, strict=True):
+            if job.is_done(receipts, error):
+                job.finish(receipts, error)
+            else:
+                left.append(job.rest(receipts))
+        for job in reversed(left):
+            self.appends.put_back(job)
+            self._filled.set()
 
     async def put(self, job: Job | Turn) -> None:
         """Queue an append, or a turn beside appends, as soon as there is room. Raises NodeFault("node.stopping")."""

@@ -10,7 +10,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Final, NamedTuple
 
-from lognode.core.limits import LAST_TRIED_MAX, WINDOW_SPANS_MAX
+from lognode.core.limits import LAST_TRIED_MAX
 from lognode.timeline.store.rules.windows import Measured
 
 _TABLES: Final = """
@@ -56,15 +56,12 @@ class Sandbox:
         self._conn.execute("INSERT INTO newest VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def within(
-        self, window: bytes, key: bytes, after_ms: int, until_ms: int, named: Mapping[int, int]
+        self, window: bytes, key: bytes, after_ms: int, until_ms: int, named: Mapping[int, int], most: int
     ) -> list[Measured]:
-        """The values that a window holds under a key at (after, until], of what is named.
-
-        At most one more than WINDOW_SPANS_MAX, as it would be for rules in force.
-        """
+        """The values that a window holds under a key at (after, until], of what is named; at most so many."""
         with closing(self._conn.execute(_WITHIN, (window, key, after_ms, until_ms))) as rows:
             found = (value for feed, seq, value in rows if seq < named.get(feed, 0))
-            return list(islice(found, WINDOW_SPANS_MAX + 1))
+            return list(islice(found, most))
 
     def newest(self, subject: str, is_wanted: Callable[[str], bool], named: Mapping[int, int]) -> Noted | None:
         """The newest span about a subject of what is named and of the kinds that are wanted.

@@ -9,14 +9,14 @@ from contextlib import closing
 
 from lognode.core.clock import HLC_MAX, hlc_from_ms
 from lognode.core.limits import LAST_TRIED_MAX, LOOKED_SPANS_MAX
-from lognode.engine.service.ruling.past import Ground, facts_of, measured
+from lognode.engine.ruling.strands import Value, measured
+from lognode.engine.service.ruling.past import Ground, facts_of
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Last, Window, matches_kind
 from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.samples import Sample, extract
 from lognode.timeline.record import Record, feed_of, id_of
 from lognode.timeline.store.rules.looking import spans_about, spans_of_kinds
-from lognode.timeline.store.rules.windows import Measured
 
 TOO_MANY = "more spans than are looked at for one"
 NO_BODY = "the body of a span that was read is not held here"
@@ -32,7 +32,7 @@ class Lookback:
 
     def window(self, window: Window, sample: Sample) -> int | float:
         """The measure over this window, as Context says. Raises Unclear, NodeFault."""
-        values: list[Measured] = []
+        values: list[Value] = []
         looked = 0
         with closing(self._candidates(window, sample)) as records:
             for record in records:

@@ -19,7 +19,7 @@ from lognode.engine.ruling.hindsight.drafts import facts_after
 from lognode.engine.ruling.hindsight.tally import Outcome
 from lognode.engine.ruling.judging import Judging
 from lognode.engine.ruling.reacting import Subject, follow
-from lognode.engine.service.ruling.past import measured
+from lognode.engine.ruling.strands import looked_at_max, measured
 from lognode.rules.document import Last, Window, matches_kind
 from lognode.rules.evaluation.decision import Decision
 from lognode.rules.evaluation.facts import Facts, Writer
@@ -183,7 +183,9 @@ class _Past:
     def window(self, window: Window, sample: Sample) -> int | float:
         """The measure over this window. Raises Unclear."""
         start_ms = sample.at_ms - window.over_ms
-        values = self._sandbox.within(window.digest, sample.key, start_ms, sample.at_ms, self._named)
+        values = self._sandbox.within(
+            window.digest, sample.key, start_ms, sample.at_ms, self._named, looked_at_max(window)
+        )
         return measured(window, sample, values)
 
     def last(self, last: Last, subject: str) -> Facts | None:
