@@ -10,8 +10,10 @@ from mnemonic import Mnemonic
 
 from tests.independent import bundle_checker
 from tests.independent.protocol.cbor import Refused
+from tests.independent.protocol.epochs import find, next_write
 from tests.independent.protocol.fields import signed_by
 from tests.independent.protocol.joining import check_request, join_words, read_answer, read_invitation
+from tests.independent.protocol.news import merge_of
 from tests.independent.protocol.notes import cosigned, read_checkpoint, witness_key
 from tests.independent.protocol.restored import check_restored
 from tests.independent.protocol.witnesses import read_merge, read_policy
@@ -33,6 +35,8 @@ def refused(vectors: list[Vector]) -> pytest.MarkDecorator:
 MERGES: Final = vectors("merges")
 RESTORED: Final = vectors("restored")
 INVITES: Final = vectors("invites")
+EPOCHS: Final = vectors("epochs")
+NEWS: Final = vectors("news")
 
 
 def test_merges_name_and_cosign_what_is_stated() -> None:
@@ -65,6 +69,22 @@ def test_policies_are_met_by_those_who_cosigned() -> None:
 def test_other_policies_are_refused(vector: Vector) -> None:
     with pytest.raises(Refused):
         read_policy(vector["text"].encode())
+
+
+def test_a_start_finds_what_is_stated_and_goes_on_where_it_may() -> None:
+    for vector in EPOCHS["starts"]:
+        found = find(vector["mark"], vector["now"], vector["counted"], vector["held"])
+        assert found == vector["found"], vector["name"]
+    for vector in EPOCHS["writes"]:
+        said = next_write(vector["found"], vector["others"], vector["events"], ahead=vector["ahead"])
+        assert said == vector["next"], vector["name"]
+    assert len({vector["next"] for vector in EPOCHS["writes"]}) == 6
+
+
+def test_merges_are_written_for_news_alone_and_name_what_is_stated() -> None:
+    for vector in NEWS["cases"]:
+        assert merge_of(NEWS["node"], vector) == vector["names"], vector["name"]
+    assert sum(not vector["names"] for vector in NEWS["cases"]) == 6
 
 
 def restore(vector: Vector) -> tuple[bytes, bytes]:

@@ -22,6 +22,7 @@ from lognode.timeline.proof.tree import EMPTY, TILE_LEVELS, TILE_WIDTH, consiste
 from tests.vectors import refused, refused_notes
 from tests.vectors.bundles import make_bundles
 from tests.vectors.controls import make_controls
+from tests.vectors.epochs import make_epochs
 from tests.vectors.forks import make_forks
 from tests.vectors.history import (
     ACTOR,
@@ -42,6 +43,7 @@ from tests.vectors.joining import make_invites
 from tests.vectors.memberships import make_memberships
 from tests.vectors.merges import make_merges
 from tests.vectors.messages import make_messages
+from tests.vectors.news import make_news
 from tests.vectors.node_files import make_announcements, make_backups, make_keyfiles
 from tests.vectors.refused_signatures import signatures
 from tests.vectors.restored import make_restored
@@ -273,6 +275,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "clocks.json": make_clocks,
     "controls.json": make_controls,
     "drafts.json": make_drafts,
+    "epochs.json": make_epochs,
     "feeds.json": lambda: describe_history(build_history()),
     "forks.json": make_forks,
     "ids.json": make_ids,
@@ -282,6 +285,7 @@ FILES: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "merges.json": make_merges,
     "messages.json": make_messages,
     "memberships.json": make_memberships,
+    "news.json": make_news,
     "states.json": make_states,
     "notes.json": make_notes,
     "records.json": make_records,

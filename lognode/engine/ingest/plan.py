@@ -27,12 +27,13 @@ from lognode.engine.ingest.proof import (
     verify_note,
 )
 from lognode.engine.ingest.rows import Shelf
+from lognode.timeline.agreement.continuity import ending_once_taken
 from lognode.timeline.agreement.news import Fresh
 from lognode.timeline.members import Control
 from lognode.timeline.proof.fork import ForkProof, format_fork
 from lognode.timeline.proof.tree import EMPTY, root_of
 from lognode.timeline.record import FeedRef
-from lognode.timeline.state import CLONED, CONTINUITY, DOUBT, FETCHED, FeedState, Numbers, TenantState, WritePlan
+from lognode.timeline.state import CLONED, FETCHED, FeedState, Numbers, TenantState, WritePlan
 
 Outcome = int | PeerError
 
@@ -317,10 +318,7 @@ class _Batch:
         fetched = [feed for feed in self._grown.values() if feed.feed.own and feed.feed.number >= self._first_feed]
         if head is not None:
             later = self._grown.get(head.feed.feed_id, head)
-            if ending is None and later is not head:
-                ending = CLONED
-            elif ending == DOUBT and (fetched or later is not head):
-                ending = CONTINUITY  # it is one: there is more of this node than it wrote
+            ending = ending_once_taken(ending, goes_on=later is not head, has_new=bool(fetched))
             head = later
         if fetched and (head is None or ending == FETCHED):
             head, ending = max(fetched, key=lambda feed: feed.feed.number), FETCHED

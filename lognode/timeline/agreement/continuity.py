@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from lognode.core.codec import decode_any_array, encode
 from lognode.core.errors import CallerError
+from lognode.timeline.state import CLONED, CONTINUITY, DOUBT
 
 _SEAL_BYTES: Final = 16
 
@@ -59,6 +60,35 @@ def look_back(found: Continuity, counted: int | None, held: int) -> Continuity:
     if counted is None:
         return "restarted" if found == "plain" else found
     return "moved" if counted > held else found
+
+
+def ending_at_start(ending: str | None, found: Continuity, *, has_others: bool, is_ahead: bool) -> str | None:
+    """Why nothing follows in the open feed for now, once a start found this; None where the node goes on in it.
+
+    `ending` is what was said before. Whether the tenant has other members, and whether the feed's newest span is more
+    than ten minutes ahead of now, say the other two.
+    """
+    if ending not in {None, DOUBT}:
+        return ending
+    if found == "moved":
+        return CONTINUITY
+    return DOUBT if has_others and (found != "plain" or is_ahead) else ending
+
+
+def ending_once_taken(ending: str | None, *, goes_on: bool, has_new: bool) -> str | None:
+    """The same after own feeds came from others: the open one goes on there, or others are new here."""
+    if ending is None and goes_on:
+        return CLONED
+    return CONTINUITY if ending == DOUBT and (goes_on or has_new) else ending
+
+
+def reason_to_open(ending: str | None, *, is_cut: bool, is_ahead: bool) -> str | None:
+    """Why the next write opens a new feed; None where it goes on in the open one. Nobody is waited for any longer."""
+    if ending:
+        return CONTINUITY if ending == DOUBT else ending
+    if is_cut:
+        return "cut"
+    return "clock" if is_ahead else None
 
 
 def _read(raw: bytes) -> Mark | None:

@@ -20,7 +20,7 @@ from lognode.core.limits import DOUBT_S
 from lognode.core.world import World
 from lognode.engine.service.agreement.alerts import Alerts
 from lognode.engine.service.writing.ledger import Ledger
-from lognode.timeline.agreement.continuity import Continuity
+from lognode.timeline.agreement.continuity import Continuity, ending_at_start
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
 from lognode.timeline.state import CLONED, CONTINUITY, DOUBT
@@ -89,10 +89,11 @@ class Doubts:
             await self._alerts.tell(tenant, "identity.copied", f"other files than at the last start; feed {feed} ends")
             await self._ledger.end_feed(tenant, CONTINUITY)
             return
-        others = _others(members, self._own_key)
-        is_suspect = self._beginning.continuity != "plain" or is_ahead(state.head.hlc, self._world.now_ms())
-        if state.ending is None and is_suspect and others:
-            await self._ledger.end_feed(tenant, DOUBT)
+        found, has_others = self._beginning.continuity, bool(_others(members, self._own_key))
+        is_suspect = is_ahead(state.head.hlc, self._world.now_ms())
+        ending = ending_at_start(state.ending, found, has_others=has_others, is_ahead=is_suspect)
+        if ending != state.ending:
+            await self._ledger.end_feed(tenant, ending)
             state = await self._ledger.state(tenant)
         if state.ending == DOUBT:
             self._vouched[tenant.number] = set()

@@ -17,8 +17,9 @@ from lognode.engine.control.opening import NONCES_BYTES, Moment, controls_of, pl
 from lognode.engine.service.agreement.doubts import Doubts
 from lognode.engine.service.writing.ledger import Ledger, Step
 from lognode.identity.keys import NodeKeys
+from lognode.timeline.agreement.continuity import reason_to_open
 from lognode.timeline.record import TenantRef
-from lognode.timeline.state import CONTINUITY, DOUBT, TenantState
+from lognode.timeline.state import TenantState
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.write import find_newest_hlc
 
@@ -58,10 +59,9 @@ class Openings:
             return await self._open(state, "first")
         if state.ending:
             self._doubts.settle(tenant)
-            return await self._open(state, CONTINUITY if state.ending == DOUBT else state.ending)
-        if state.head.feed.feed_id in book.members.cuts:
-            return await self._open(state, "cut")
-        return await self._open(state, "clock") if is_ahead(state.hlc, self._world.now_ms()) else state
+        is_cut, is_late = state.head.feed.feed_id in book.members.cuts, is_ahead(state.hlc, self._world.now_ms())
+        reason = reason_to_open(state.ending, is_cut=is_cut, is_ahead=is_late)
+        return await self._open(state, reason) if reason else state
 
     async def _open(self, state: TenantState, reason: str) -> TenantState:
         """The tenant's state in a new feed of this node."""
