@@ -16,6 +16,7 @@ from lognode.core.ids import SpanId, b32encode
 from lognode.core.limits import HELD_JSON_BYTES_MAX
 from lognode.core.span import PRIVATE, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped, Receipt
+from lognode.engine.service.ruling.approvals import ending
 from lognode.engine.service.ruling.approvals.answering import Answering, Request
 from lognode.engine.service.ruling.approvals.ending import Waiting
 from lognode.rules.document import Action, GreaterThan, Path, Reject, RequireApproval, Rule, RuleSet
@@ -87,7 +88,7 @@ async def payments(engine: Engine) -> list[Record]:
 
 
 async def waiting(engine: Engine) -> list[HeldDraft]:
-    return await engine.store.read(read_waiting, engine.tenant)
+    return await engine.store.read(read_waiting, engine.tenant, set())
 
 
 @asynccontextmanager
@@ -335,3 +336,31 @@ async def test_no_more_drafts_wait_than_people_can_look_at(tmp_path: Folder, mon
         assert stopped.value.error.code == "approval.too_many"
         assert [one.held for one in stopped.value.receipts] == [False, True]
         assert len(await waiting(engine)) == 3
+
+
+async def test_a_damaged_row_stops_no_other_draft(tmp_path: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one is left where it is, for people to look at; it is reported once."""
+    async with run_engine(tmp_path, wall := Wall()) as engine:
+        enforce(engine, monkeypatch, asking())
+        one = desk(engine, engine.tenant, wall)
+        damaged, sound, lost = [await hold(engine, payment(amount)) for amount in (700, 800, 900)]
+        flip = "UPDATE held SET expires_ms = expires_ms - 1 WHERE span = ?"
+        await engine.store.write(lambda conn: conn.execute(flip, (damaged.id,)).close())
+        await engine.store.write(lambda conn: conn.execute("DROP TRIGGER bodies_are_never_changed").close())
+        gone = "UPDATE bodies SET body = zeroblob(9) WHERE row = (SELECT row FROM spans WHERE hlc = ?)"
+        hlc = int.from_bytes(lost.id[:8], "big")
+        await engine.store.write(lambda conn: conn.execute(gone, (hlc,)).close())
+        reported = list[str]()
+        monkeypatch.setattr(ending._log, "error", lambda event, **_: reported.append(event))
+        await one.grant(sound.id)
+        await one.look()
+        await one.look()
+        assert len([one for one in await engine.store.read(all_records) if kind_of(one) == "payment"]) == 1
+        assert reported == ["approval_damaged"]
+        wall.ms += 2 * DAY_MS
+        await one.look()  # neither has its deadline looked at again and again
+        assert one.waiting._seen[engine.tenant.number].deadline_ms == float("inf")
+
+
+def kind_of(record: Record) -> str:
+    return decode_header(record.header).kind

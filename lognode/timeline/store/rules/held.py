@@ -4,12 +4,12 @@ Synchronous, for a database thread.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from lognode.core.errors import NodeFault
-from lognode.core.ids import SpanId, b32encode
+from lognode.core.ids import SpanId
 from lognode.core.limits import APPROVAL_ENDINGS_MAX, APPROVALS_SHOWN_MAX
 from lognode.core.span import EXECUTED
 from lognode.timeline.record import RECORD_COLUMNS, Record, TenantRef, row_of
@@ -69,14 +69,23 @@ def count_waiting(conn: sqlite3.Connection, tenant: TenantRef) -> int:
     return int(conn.execute(_COUNT, (tenant.number,)).fetchone()[0])
 
 
-def read_waiting(conn: sqlite3.Connection, tenant: TenantRef) -> list[HeldDraft]:
-    """The drafts that wait, the first to expire first. Raises NodeFault("database.damaged")."""
-    return [_read(row) for row in conn.execute(_WAITING, (tenant.number,))]
+def read_waiting(conn: sqlite3.Connection, tenant: TenantRef, damaged: set[SpanId]) -> list[HeldDraft]:
+    """The drafts that wait, the first to expire first; those whose rows are damaged are added to `damaged` instead."""
+    found = []
+    for row in conn.execute(_WAITING, (tenant.number,)):
+        try:
+            held = _read(row)
+        except NodeFault:
+            damaged.add(row[1])
+        else:
+            found += [] if held.span in damaged else [held]
+    return found
 
 
-def next_deadline(conn: sqlite3.Connection, tenant: TenantRef) -> int | None:
-    """When the next draft of a tenant expires; None where none waits."""
-    found = conn.execute(_DEADLINE, (tenant.number,)).fetchone()[0]
+def next_deadline(conn: sqlite3.Connection, tenant: TenantRef, damaged: Collection[SpanId]) -> int | None:
+    """When the next draft of a tenant expires that is not damaged; None where none waits."""
+    sql = f"{_DEADLINE} AND span NOT IN ({', '.join('?' * len(damaged))})"
+    found = conn.execute(sql, (tenant.number, *damaged)).fetchone()[0]
     return None if found is None else int(found)
 
 
@@ -113,5 +122,5 @@ def endings_of(conn: sqlite3.Connection, tenant: TenantRef, firing: SpanId, node
 def _read(row: Sequence[Any]) -> HeldDraft:
     *values, seal = row
     if seal_of(HELD, values) != seal:
-        raise NodeFault("database.damaged", "a draft that waits is not as it was kept", place=b32encode(bytes(row[1])))
+        raise NodeFault("database.damaged", "a draft that waits is not as it was kept", place=f"held {row[1]!r:.80}")
     return HeldDraft(*values)

@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from lognode.core.draft import Draft
-from lognode.core.errors import NodeFault
+from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import SpanId, b32encode
 from lognode.core.limits import APPROVALS_WAIT_S
 from lognode.core.world import World
@@ -38,6 +38,7 @@ class _Case(NamedTuple):
 
     held: HeldDraft
     request: Request | None
+    draft: Draft
 
 
 class _Seen(NamedTuple):
@@ -63,6 +64,7 @@ class Waiting:
         self._node_key = node_key
         self._holds = writer.programs.holds
         self._seen: dict[int, _Seen] = {}
+        self._damaged: set[SpanId] = set()  # drafts of which a row cannot be read; the others go on
 
     async def run(self) -> None:
         """End what waits no more, until cancelled."""
@@ -83,32 +85,43 @@ class Waiting:
                 await self._heads.wait_total(total)
 
     async def look(self, tenant: TenantRef) -> None:
-        """End what waits no more in a tenant. Raises NodeFault, and AppendStopped where this node may not write."""
+        """End what waits no more in a tenant, but for what is damaged, of which the log tells once.
+
+        Raises NodeFault, and AppendStopped where this node may not write.
+        """
         position, standing = self._heads.position(tenant.number), self._standings.version(tenant.number)
         seen, now_ms, holds = self._seen.get(tenant.number), self._world.now_ms(), self._holds(tenant)
         if seen is not None and seen.standing == standing and now_ms < seen.deadline_ms:
             if seen.holds == holds and (seen.position == position or seen.deadline_ms == _FOREVER):
                 return  # nothing new, or nothing waits: so most tenants cost no look at the database
             if not await self._store.read(answered_since, tenant, seen.position, (APPROVE, DENY)):
-                deadline_ms = await self._store.read(next_deadline, tenant)
+                deadline_ms = await self._store.read(next_deadline, tenant, self._damaged)
                 self._seen[tenant.number] = _Seen(position, holds, standing, deadline_ms or _FOREVER)
                 return
+        known_damage = len(self._damaged)
         for case in await self._store.read(self._cases, tenant, now_ms):
             await self._end(tenant, case, now_ms)
-        deadline_ms = await self._store.read(next_deadline, tenant)
+        if len(self._damaged) > known_damage:
+            _log.error("approval_damaged", hint="'lognode verify' names the rows", drafts=len(self._damaged))
+        deadline_ms = await self._store.read(next_deadline, tenant, self._damaged)
         self._seen[tenant.number] = _Seen(position, holds, standing, deadline_ms or _FOREVER)
 
     def _cases(self, conn: sqlite3.Connection, tenant: TenantRef, now_ms: int) -> list[_Case]:
         members, found = self._standings.of(tenant.number), []
-        for held in read_waiting(conn, tenant):
-            record = find_span(conn, tenant, self._store.feeds, SpanId(held.span))
-            request = record and read_request(conn, tenant, self._store.feeds, members, record, now_ms)
-            found.append(_Case(held, request))
+        for held in read_waiting(conn, tenant, self._damaged):
+            try:
+                record = find_span(conn, tenant, self._store.feeds, SpanId(held.span))
+                request = record and read_request(conn, tenant, self._store.feeds, members, record, now_ms)
+                draft = decode_held(held.draft)
+            except (NodeFault, CallerError):
+                self._damaged.add(held.span)
+                continue
+            found.append(_Case(held, request, draft))
         return found
 
     async def _end(self, tenant: TenantRef, case: _Case, now_ms: int) -> None:
         """End the waiting of one draft, if it is time."""
-        held, request = case
+        held, request, draft = case
         if request is None:
             # The firing does not count, so nobody can approve it; that may change in time.
             if now_ms >= held.expires_ms:
@@ -131,13 +144,13 @@ class Waiting:
             told = ending(firing, "expired", visibility, [b32encode(span) for span in by[: held.needed]])
             await self._write(tenant, held.ended("expired", now_ms), [told])
         elif stands == "approved":
-            await self._write_approved(tenant, held, visibility, by[: held.needed], now_ms)
+            await self._write_approved(tenant, held, draft, visibility, by[: held.needed], now_ms)
 
     async def _write_approved(
-        self, tenant: TenantRef, held: HeldDraft, visibility: int, by: list[SpanId], now_ms: int
+        self, tenant: TenantRef, held: HeldDraft, kept: Draft, visibility: int, by: list[SpanId], now_ms: int
     ) -> None:
         """Write a draft that enough have approved, unless rules say otherwise by now."""
-        draft = approved(decode_held(held.draft), SpanId(held.span), by, held.role)
+        draft = approved(kept, SpanId(held.span), by, held.role)
         try:
             await self._write(tenant, held.ended("written", now_ms), [draft])
         except AppendStopped as stopped:
