@@ -385,6 +385,7 @@ WINDOW_MEASURED_MAX: Final = 100_000  # of one window and key that are summed or
 WINDOW_KEPT_SAMPLES: Final = 500_000  # of keys asked for last, some 50 bytes each, so that no row is looked at again
 WINDOW_TABLES_MAX: Final = 256  # of one node; those that were asked for longest ago are made again when asked for
 REJECTIONS_GATHERED_MAX: Final = 4096  # rules and actors whose rejections are counted for a minute
+REJECTIONS_BYTES_MAX: Final = 16 * MIB  # about the memory of what is to be told of these
 LAST_TRIED_MAX: Final = 256  # newest spans about a subject among which the last one that is named is looked for
 LOOKED_SPANS_MAX: Final = 100_000  # of one window that are looked at to recheck a decision, some seconds
 FOLLOWERS_LOOKED_MAX: Final = 4096  # spans that name one as their cause, among which a recheck looks for firings
