@@ -295,3 +295,22 @@ async def test_where_too_many_tasks_wait_spans_wait_to_be_reacted_to(
             await engine.store.write(lambda conn: conn.execute("UPDATE tasks SET state = 'done', ended_ms = 1"))
             await settle(engine, made)
         assert await engine.store.read(lambda conn: conn.execute(count).fetchone()[0]) == 20
+
+
+async def test_rules_make_no_more_schedules_than_a_tenant_may_have_and_what_lacks_room_is_told(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "SCHEDULES_MAX", 3)
+    nightly = Schedule(Template(("of ", CLIENT)), Notify(None, "good night"), cron="0 3 * * *")
+    names = "SELECT name FROM schedules ORDER BY name"
+    async with run_engine(tmp_path) as engine:
+        made = reactions(engine, rule("tell", nightly), monkeypatch=monkeypatch)
+        await engine.writer.append(engine.tenant, [login(name) for name in "ab"])
+        await settle(engine, made)
+        await engine.writer.append(engine.tenant, [login(name) for name in "abcde"])
+        records = await settle(engine, made)
+        held = await engine.store.read(lambda conn: [name for (name,) in conn.execute(names)])
+        assert held == ["of a", "of b", "of c"]
+        told = [parse_fired(decode_body(one.body or b"").data) for one in records[-5:]]
+        assert [bool(one.rules[0].error) for one in told] == [False, False, False, True, True]
+        assert "Too many schedules" in told[-1].rules[0].error

@@ -4,7 +4,7 @@ Pure. Invariant: what follows has keys and ids that follow from span, rule and a
 however often the span is looked at.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +13,7 @@ import msgspec
 from lognode.core.draft import Draft, parse_json_draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import IDEM_BYTES, SpanId, TenantId
+from lognode.core.limits import SCHEDULES_MAX
 from lognode.core.span import PRIVATE, VISIBILITIES
 from lognode.engine.ruling.telling import firing_of, is_told
 from lognode.engine.tasks.schedule import Schedule, Timing, new_schedule, schedule_id
@@ -44,7 +45,17 @@ class Following(NamedTuple):
     schedules: list[Schedule]
 
 
-def follow(subject: Subject, decision: Decision, hashes: Mapping[str, bytes], now_ms: int) -> Following:
+# Whether there is room for a schedule, by its id; one that is there is replaced.
+Schedulable = Callable[[bytes], bool]
+
+
+def follow(
+    subject: Subject,
+    decision: Decision,
+    hashes: Mapping[str, bytes],
+    now_ms: int,
+    has_room: Schedulable = lambda _: True,
+) -> Following:
     """What follows from a decision; what cannot be done is told in the firing."""
     following = Following([], [], [])
     if not is_told(decision):
@@ -52,7 +63,7 @@ def follow(subject: Subject, decision: Decision, hashes: Mapping[str, bytes], no
     faults: dict[tuple[str, str], str] = {}
     for effect in decision.effects:
         try:
-            _do(subject, effect, decision, now_ms, following)
+            _do(subject, effect, decision, now_ms, following, has_room)
         except CallerError as error:
             faults[effect.set, effect.rule] = f"action {effect.place + 1}: {error}"
     fired = _with_faults(firing_of(decision, hashes, is_gate=False), faults)
@@ -63,7 +74,14 @@ def follow(subject: Subject, decision: Decision, hashes: Mapping[str, bytes], no
     return following
 
 
-def _do(subject: Subject, effect: Effect, decision: Decision, now_ms: int, following: Following) -> None:
+def _do(
+    subject: Subject,
+    effect: Effect,
+    decision: Decision,
+    now_ms: int,
+    following: Following,
+    has_room: Schedulable,
+) -> None:
     key = _id(subject, effect.set, effect.rule, effect.place)
     deed = effect.deed
     if isinstance(deed, Emit):
@@ -87,6 +105,8 @@ def _do(subject: Subject, effect: Effect, decision: Decision, now_ms: int, follo
         else:
             timing = Timing(cron=deed.cron, missed=deed.missed)
             named = schedule_id(subject.tenant_id, deed.name)
+            if not has_room(named):
+                raise CallerError("schedule.too_many", f"there are {SCHEDULES_MAX:,}")
             following.schedules.append(new_schedule(subject.tenant, named, deed.name, work, timing, now_ms=now_ms))
 
 

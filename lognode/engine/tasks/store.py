@@ -181,6 +181,25 @@ def insert_schedule(conn: sqlite3.Connection, schedule: Schedule) -> None:
         conn.execute(_PUT[SCHEDULES], sealed(SCHEDULES, schedule))
 
 
+class ScheduleRoom:
+    """Which more schedules a tenant may have, beside those that are there and those that were asked about."""
+
+    def __init__(self, conn: sqlite3.Connection, tenant: int) -> None:
+        self._conn = conn
+        self._tenant = tenant
+        self._ids: set[bytes] | None = None
+
+    def has_room(self, schedule_id: bytes) -> bool:
+        """Whether one with this id may be stored, which is counted then."""
+        if self._ids is None:
+            rows = self._conn.execute("SELECT schedule FROM schedules WHERE tenant = ?", (self._tenant,))
+            self._ids = {row[0] for row in rows}
+        if schedule_id not in self._ids and len(self._ids) >= SCHEDULES_MAX:
+            return False
+        self._ids.add(schedule_id)
+        return True
+
+
 def load_schedule(conn: sqlite3.Connection, tenant: int, schedule_id: bytes) -> Schedule:
     """A schedule. Raises CallerError("schedule.unknown") or NodeFault("database.damaged")."""
     found = _find_schedule(conn, tenant, schedule_id)

@@ -32,7 +32,7 @@ from lognode.engine.service.ruling.programs import Programs, Unread
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
 from lognode.engine.service.writing.windows import Room
-from lognode.engine.tasks.store import schedule_rows, task_rows, waiting_room
+from lognode.engine.tasks.store import ScheduleRoom, schedule_rows, task_rows, waiting_room
 from lognode.rules.evaluation.verdict import evaluate
 from lognode.timeline.members import Membership
 from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of, header_of, id_of, origin_of
@@ -170,12 +170,13 @@ class Reactions:
         records, is_behind = next_arrivals(conn, tenant, position)
         members, now_ms = self._standings.of(tenant.number), self._world.now_ms()
         following: list[Following] = []
+        schedules = ScheduleRoom(conn, tenant.number)
         drafts, size, until_s = 0, 0, self._world.monotonic_s() + GATE_S_MAX
         for record in records:
             feed = feed_of(record, self._store.feeds)
             named = self._pasts.before(conn, self._store.feeds, record, feed)
             try:
-                found = self._judge(conn, tenant, record, feed, members, named, now_ms)
+                found = self._judge(conn, tenant, record, feed, members, named, now_ms, schedules)
             except (Unread, NodeFault):
                 if record is records[0]:
                     raise
@@ -201,6 +202,7 @@ class Reactions:
         members: Membership,
         named: Mapping[int, int],
         now_ms: int,
+        schedules: ScheduleRoom,
     ) -> Following | None:
         """What a span sets off here; None where what its node had named is not all held yet."""
         cut = members.cuts.get(feed.feed_id)
@@ -224,7 +226,7 @@ class Reactions:
         subject = Subject(
             tenant.number, tenant.tenant_id, id_of(record, feed.feed_id), record.visibility, self._node_key
         )
-        return follow(subject, decision.part_of(mine), program.hashes, now_ms)
+        return follow(subject, decision.part_of(mine), program.hashes, now_ms, schedules.has_room)
 
 
 def _is_restored(record: Record) -> bool:
