@@ -40,6 +40,7 @@ from lognode.cli.commands.keeping.backup import backup_create, backup_restore, b
 from lognode.cli.commands.keeping.bundle import bundle_create, bundle_import, bundle_verify
 from lognode.cli.commands.rules.approvals import approval_deny, approval_grant, approval_list, approval_show
 from lognode.cli.commands.rules.hindsight import rule_recheck, rule_test, why_not
+from lognode.cli.commands.rules.later import schedule_create, task_create
 from lognode.cli.commands.rules.publishing import (
     rule_check,
     rule_diff,
@@ -186,8 +187,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
     },
     "Later": {
         "task": Family(
-            "List, show, cancel, retry, pause or resume what is done later.",
+            "Create, list, show, cancel, retry or pause what is done later.",
             {
+                "create": task_create,
                 "list": task_list,
                 "show": task_show,
                 "cancel": task_cancel,
@@ -197,8 +199,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
             },
         ),
         "schedule": Family(
-            "List, pause, resume or delete what is due again and again.",
+            "Create, list, pause or delete what is due again and again.",
             {
+                "create": schedule_create,
                 "list": schedule_list,
                 "pause": schedule_pause,
                 "resume": schedule_resume,

@@ -46,6 +46,11 @@ def parse_duration(text: str) -> Duration:
     return Duration(**{_UNITS[duration[2]]: int(duration[1])})
 
 
+def duration(_type: Any, tokens: Sequence[Token]) -> Duration:
+    """What converts an option to a duration, as cyclopts calls it. Raises ValueError."""
+    return parse_duration(tokens[0].value)
+
+
 def parse_moment(text: str, now: datetime) -> datetime:
     """A time from a duration before `now` (2h, 3d), a date or an RFC 3339 time; UTC where it names no offset.
 

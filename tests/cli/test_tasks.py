@@ -1,6 +1,7 @@
 """What the commands about tasks and schedules do with a running node."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -64,3 +65,41 @@ def test_a_schedule_is_listed_paused_resumed_and_deleted(lognode: Lognode, clien
     assert b"schedule.unknown" in lognode.run("schedule", "pause", "tick").stderr
     assert client.delete_schedule("night ly")["runs"] == 0
     assert client.schedules() == []
+
+
+def test_a_task_is_made_for_a_span_or_for_somebody_to_be_told(lognode: Lognode, client: Client) -> None:
+    made = ("task", "create", "--kind", "later", "--title", "hello", "--data", '{"n": 1}', "--tag", "a", "--tag", "b")
+    id_ = lognode.text(*made, "--after", "2h", "--name", "greeting", "--priority", "3", "--idempotency-key", "k")
+    task = client.task(id_)
+    wanted = {"kind": "later", "title": "hello", "data": {"n": 1}, "tags": ["a", "b"]}
+    assert wanted.items() <= task["emit"].items()
+    assert (task["state"], task["name"], task["priority"]) == ("waiting", "greeting", 3)
+    assert lognode.text(*made, "--after", "2h", "--idempotency-key", "k") == id_
+    other = lognode.run("task", "create", "--kind", "other", "--idempotency-key", "k")
+    assert (other.returncode, b"idempotency.mismatch" in other.stderr) == (5, True)
+    at = (datetime.now(UTC) + timedelta(days=30)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    told = lognode.json("task", "create", "--notify", "journal", "--text", "hi", "--at", at)
+    assert (told["notify"], told["due_at"]) == ({"to": "journal", "text": "hi", "data": None}, at)
+    for wrong in (
+        ("--title", "x"),
+        ("--kind", "a", "--notify", "journal"),
+        ("--kind", "a", "--text", "x"),
+        ("--notify", "journal", "--title", "x"),
+        ("--kind", "a", "--priority", "10"),
+        ("--kind", "a", "--after", "soon"),
+        ("--kind", "a", "--after", "1h", "--at", at),
+    ):
+        assert lognode.run("task", "create", *wrong).returncode in {1, 2}, wrong
+
+
+def test_a_schedule_is_made(lognode: Lognode, client: Client) -> None:
+    assert "next due" in lognode.text("schedule", "create", "nightly", "--cron", "0 3 * * *", "--kind", "report.due")
+    told = ("--every", "1h", "--missed", "all", "--notify", "journal", "--text", "tick")
+    assert lognode.json("schedule", "create", "tick", *told)["every_s"] == 3600
+    found = {each["name"]: (each["cron"], each["every_s"], each["missed"]) for each in client.schedules()}
+    assert found == {"nightly": ("0 3 * * *", None, "once"), "tick": (None, 3600, "all")}
+    again = lognode.run("schedule", "create", "tick", *told)
+    assert (again.returncode, b"schedule.exists" in again.stderr) == (5, True)
+    assert lognode.run("schedule", "create", "none", "--kind", "a").returncode != 0
+    for name in found:
+        lognode.text("schedule", "delete", name)

@@ -2,12 +2,12 @@
 
 import sys
 from io import StringIO
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
 from lognode.cli.commands.federation.listeners import say_listeners
-from lognode.cli.options import HERE, Duration, Flag, Target, parse_duration
+from lognode.cli.options import HERE, Duration, Flag, Target, duration
 from lognode.cli.output import flush, is_terminal, print_json, print_rows, print_table, print_text, say, text_width
 from lognode.cli.view.nodes import choose
 
@@ -15,15 +15,11 @@ DAY: Final = Duration(days=1)
 QR_BORDER: Final = 2  # modules around it; scanners want some
 
 
-def _duration(_type: Any, tokens: "tuple[Token, ...]") -> Duration:
-    return parse_duration(tokens[0].value)
-
-
 def invite_create(
     *,
     level: Literal["observer", "trusted", "root"] = "trusted",
     uses: int = 1,
-    expires: Annotated[Duration, Parameter(converter=_duration, show_default=False)] = DAY,
+    expires: Annotated[Duration, Parameter(converter=duration, show_default=False)] = DAY,
     approve: Flag = False,
     target: Target = HERE,
 ) -> None:

@@ -200,7 +200,7 @@ def schedule_pause(name: str, /, *, target: Target = HERE) -> None:
     """
     with target.client() as client:
         found = client.pause_schedule(name)
-    _print_schedule(found, target)
+    print_schedule(found, target)
 
 
 def schedule_resume(name: str, /, *, target: Target = HERE) -> None:
@@ -217,7 +217,7 @@ def schedule_resume(name: str, /, *, target: Target = HERE) -> None:
     """
     with target.client() as client:
         found = client.resume_schedule(name)
-    _print_schedule(found, target)
+    print_schedule(found, target)
 
 
 def schedule_delete(name: str, /, *, target: Target = HERE) -> None:
@@ -275,7 +275,8 @@ def _print_state(state: "TasksState", target: Target) -> None:
                 "Under way": f"{state['running']}", "Dead": f"{state['dead']}"})  # fmt: skip
 
 
-def _print_schedule(schedule: "Schedule", target: Target) -> None:
+def print_schedule(schedule: "Schedule", target: Target) -> None:
+    """Say when a schedule is due next."""
     if target.json:
         print_json(schedule)
     else:

@@ -33,11 +33,9 @@ INPUT_WAIT_S: Final = 0.05  # a producer that is slower than this gets its lines
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Fields:
-    """The fields of a span, as options."""
+class Details:
+    """The fields of a span but for its kind, as options."""
 
-    kind: str
-    """What was done: words joined by dots, such as order.paid."""
     title: str | None = None
     """It in one line, for people."""
     data: File | None = None
@@ -65,12 +63,12 @@ class Fields:
     actor: str | None = None
     """LogLine ID of who did it; the node itself by default."""
 
-    def draft(self) -> "Draft":
+    def draft_of(self, kind: str) -> "Draft":
         """The client's draft. Raises CallerError json.* or file.unreadable; place is the option."""
         from lognode.client.draft import Draft
 
         return Draft(
-            kind=self.kind,
+            kind=kind,
             title=self.title,
             data=_json_argument("--data", self.data),
             tags=self.tag,
@@ -85,6 +83,19 @@ class Fields:
             caused_by=self.caused_by,
             actor=self.actor,
         )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Fields(Details):
+    """The fields of a span, as options."""
+
+    kind: str
+    """What was done: words joined by dots, such as order.paid."""
+
+    def draft(self) -> "Draft":
+        """The client's draft. Raises as `draft_of` does."""
+        return self.draft_of(self.kind)
 
 
 def append(*, fields: Fields, idempotency_key: str | None = None, target: Target = HERE) -> None:
