@@ -15,11 +15,13 @@ from structlog.testing import capture_logs
 
 from lognode.core.errors import LognodeError
 from lognode.core.ids import FeedId, SpanId
+from lognode.sim.deeds.rules import Rules
 from lognode.sim.deeds.trouble import SKEWS_MS
 from lognode.sim.deeds.workload import Workload
 from lognode.sim.machines.exchange import Exchange
 from lognode.sim.machines.liar import FORKS, STYLES, Liar
 from lognode.sim.machines.machine import Down, Machine
+from lognode.sim.machines.tampered import LIES, Tampering
 from lognode.sim.network import TIMEOUT_MS, Network
 from lognode.sim.time import Time
 from lognode.sim.verdicts.healing import Verdict, heal
@@ -32,13 +34,15 @@ NODES_MAX: Final = 20
 QUESTIONS: Final = 8
 _STEP_MS_MAX: Final = 300
 _RUNS_MAX: Final = 8  # under way at once
+_RULED: Final = 1 / 5
 
 
 class Scenario(NamedTuple):
     """What a world is made from. `liar` is a style of `sim.machines.liar`, None for none.
 
     Where there are `recoveries`, nodes leave, declare recovery keys and are revoked by these as well. Where there are
-    `copies`, disks are put back to what they were, and machines are cloned.
+    `copies`, disks are put back to what they were, and machines are cloned. Where there are `rules`, sets of them are
+    published, and nodes gate and react by these; `tampers` is a lie of `sim.machines.tampered` about what they decide.
     """
 
     seed: int
@@ -46,6 +50,8 @@ class Scenario(NamedTuple):
     liar: str | None = None
     recoveries: bool = False
     copies: bool = False
+    rules: bool = False
+    tampers: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -58,6 +64,7 @@ class Outcome(NamedTuple):
     crashes: int
     answers: Mapping[str, int]  # about causal order, how often each, where what really happened leaves one alone
     verdict: Verdict
+    decided: Mapping[str, int]  # what decisions of rules came to when they were looked at again, how often each
 
 
 def chance(seed: int | str | bytes) -> Random:
@@ -72,7 +79,12 @@ def scenario_of(seed: int, nodes: int | None = None) -> Scenario:
     count = nodes or usual
     is_lied_to = random.random() < 1 / 3 and count > 3
     liar = random.choice([*sorted(STYLES), FORKS, FORKS, FORKS]) if is_lied_to else None
-    return Scenario(seed, count, liar, random.random() < 1 / 3, random.random() < 1 / 2)
+    has_recoveries, has_copies = random.random() < 1 / 3, random.random() < 1 / 2
+    # Drawn elsewhere, so that all other worlds are what they were before there were rules.
+    ruled = chance(f"rules {seed}")
+    has_rules = ruled.random() < _RULED
+    tampers = ruled.choice(LIES) if has_rules and count > 2 and ruled.random() < 1 / 3 else None
+    return Scenario(seed, count, liar, has_recoveries, has_copies, has_rules, tampers)
 
 
 def simulate(scenario: Scenario, tell: Callable[[str], None] | None = None, *, questions: int = QUESTIONS) -> Outcome:
@@ -100,7 +112,15 @@ class Simulation:
         self.liar = (
             Liar(self.random.randrange(1, scenario.nodes), scenario.liar, self.random) if scenario.liar else None
         )
+        self.rules = Rules(self, chance(f"deeds about rules {scenario.seed}")) if scenario.rules else None
+        self.tampering: Tampering | None = None
+        if scenario.tampers:
+            random = chance(f"tampering {scenario.seed}")
+            self.tampering = Tampering(random.randrange(1, scenario.nodes), scenario.tampers, random)
+            self.machines[self.tampering.name].tampering = self.tampering
+        self.decided = Counter[str]()
         self.acknowledged: dict[SpanId, tuple[Machine, int]] = {}  # who wrote it, and for whom
+        self.returned = set[bytes]()  # keys of machines whose disk was put back
         self.rewound = set[SpanId]()  # those that a disk once held and does not any longer
         self.lost = set[tuple[FeedId, int]]()  # entries that a disk once held and did not hold once it was put back
         self.looks: list[Look] = []
@@ -125,8 +145,11 @@ class Simulation:
 
     def honest(self) -> Machine:
         """A machine whose acts nobody keeps from the others."""
-        liar = self.liar
-        return self.random.choice([found for found in self.machines if not liar or found.name != liar.name])
+        return self.random.choice([machine for machine in self.machines if self.is_honest(machine)])
+
+    def is_honest(self, machine: Machine) -> bool:
+        """Whether a machine neither lies on the way nor alters what it decides."""
+        return all(other is None or machine.name != other.name for other in (self.liar, self.tampering))
 
     def say(self, line: str) -> None:
         """Add a line to the trace."""
@@ -142,19 +165,24 @@ class Simulation:
             for machine in self.machines:
                 await machine.start(self.nursery)
             workload = Workload(self)
+            if self.rules:
+                await self.rules.begin()
             await workload.gather()
             for _ in range(self.random.randint(20, 40 + 15 * self.scenario.nodes)):
                 self.now_ms += self.random.randint(1, _STEP_MS_MAX)
                 await self._deliver()
                 await workload.act()
                 await self.merge()
+                if self.rules:
+                    await self.rules.act()
                 self.events += 1
             await workload.part()
             await self._settle()
             verdict = await heal(self)
             spans = len(self.acknowledged)
             self.nursery.cancel_scope.cancel()
-        return Outcome(self.scenario, self._trace.hexdigest(), self.events, spans, self.crashes, self.answers, verdict)
+        told = (self._trace.hexdigest(), self.events, spans, self.crashes, self.answers)
+        return Outcome(self.scenario, *told, verdict, self.decided)
 
     async def merge(self) -> int:
         """How many machines write a merge that is due."""
@@ -192,10 +220,10 @@ class Simulation:
             await self.restart(machine)
         self.say("healed")
 
-    async def crash(self, machine: Machine) -> None:
+    async def crash(self, machine: Machine, *, at_commit: bool = False) -> None:
         """End a machine's process now, or at its next commit."""
         self.crashes += 1
-        if self.random.random() < 0.5 and machine.is_up:
+        if at_commit or (self.random.random() < 0.5 and machine.is_up):
             machine.disk.crashes = self.random.choice(("before", "after"))
             self.say(f"{machine.name} will crash {machine.disk.crashes} its next commit")
         else:
@@ -220,6 +248,7 @@ class Simulation:
     def note_put_back(self, machine: Machine) -> None:
         """A machine's disk is of an earlier time: what it wrote since then may be nowhere."""
         self.looks = [look for look in self.looks if look.machine is not machine]
+        self.returned.add(machine.keys.public)
         self.lost.update(self.truth.written_beyond(machine.keys.public, machine.disk.conn))
         self.rewound.update(span for span, (author, _) in self.acknowledged.items() if author is machine)
 

@@ -45,6 +45,12 @@ class Disk:
         """A second disk with the same content."""
         return Disk(self.conn.serialize())
 
+    def forget(self) -> None:
+        """Lose what only the connection of the process that ended held."""
+        held = self.conn.execute("SELECT name FROM sqlite_temp_master WHERE type = 'table'").fetchall()
+        for (name,) in held:
+            self.conn.execute(f"DROP TABLE temp.{name}")
+
     async def run(self, fn: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """What `fn(connection, *args)` returns."""
         if fn is not cast("object", apply_write):

@@ -24,6 +24,8 @@ from lognode.engine.service.agreement.forking import weigh_range
 from lognode.engine.service.agreement.restoring import Restorer
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.ruling.publishing import Publishing
+from lognode.engine.service.ruling.reactions import Reactions
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writer import Writer
 from lognode.federation.sync.instances import Instances
@@ -34,6 +36,7 @@ from lognode.protocol.serve import REFUSAL, Presence, answer
 from lognode.protocol.steps import Give, Keep, Look, Reply, Report, Take, Weigh, Weighed, give
 from lognode.protocol.wire import decode_request, encode_answer
 from lognode.sim.machines.disk import Crash, Disk, DiskStore, Watch
+from lognode.sim.machines.tampered import Tampering
 from lognode.timeline.agreement.continuity import Mark, judge, seal_mark
 from lognode.timeline.members import Membership
 from lognode.timeline.record import TenantRef
@@ -58,6 +61,7 @@ class Machine:
         self.mark = Mark("boot 0", f"machine {name}", 1, 1, 1)
         self.skew_ms = 0
         self.watch: Watch | None = None
+        self.tampering: Tampering | None = None
         self.introduced: frozenset[bytes] = frozenset()  # whom it trusts until it knows the members
         self.tenant_id: TenantId | None = None
         self._now_ms = now_ms
@@ -80,8 +84,11 @@ class Machine:
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Run a process on the disk as it is."""
+        self.disk.forget()
         beginning = Beginning(judge(read_mark(self.disk.conn), self.mark), seal_mark(self.mark), 0)
         process = _Process(self.disk, self.keys, self._world, self._random, beginning)
+        if self.tampering is not None:
+            process.writer.gate = self.tampering.gate(process.writer.gate)
         await process.store.refresh()
         await nursery.start(self._run, process)
         for tenant in set(process.store.tenants.values()):
@@ -237,6 +244,36 @@ class Machine:
         tenant = self.tenant
         return await self._do(lambda: self.process.restorer.restore(tenant)) if tenant is not None else 0
 
+    async def publish(self, text: bytes) -> None:
+        """Have a rule set, as JSON, in force. Raises Down, LognodeError."""
+        tenant = self.tenant
+        if tenant is None:
+            raise Down
+        await self._do(lambda: self.process.publishing.publish(tenant, text, "json"))
+
+    async def disable(self, name: str) -> None:
+        """Have a rule set in force no more. Raises Down, LognodeError."""
+        tenant = self.tenant
+        if tenant is None:
+            raise Down
+        await self._do(lambda: self.process.publishing.disable(tenant, name))
+
+    async def react(self) -> bool:
+        """Whether it wrote something now because of what it holds, and rules want it. Raises Down, LognodeError."""
+        tenant = self.tenant if self.is_up else None
+        if tenant is None:
+            return False
+        process, before = self.process, self.process.heads.position(tenant.number)
+        process.reactions.is_waiting = False
+        while await self._do(lambda: process.reactions.react(tenant)):
+            pass
+        return process.heads.position(tenant.number) != before
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it would have reacted, but for what it does not hold yet."""
+        return self.is_up and self.process.reactions.is_waiting
+
     async def _ingest(
         self, tenant: TenantRef, ranges: Sequence[Range], foretold: Sequence[Foretold]
     ) -> Sequence[int | PeerError]:
@@ -279,7 +316,10 @@ class _Process:
         self.store = DiskStore(disk)
         self.standings = Standings()
         meters = Meters(CollectorRegistry())
-        self.writer = Writer(self.store, keys, world, Heads(), meters, self.standings, beginning)
+        self.heads = Heads()
+        self.writer = Writer(self.store, keys, world, self.heads, meters, self.standings, beginning)
+        self.publishing = Publishing(self.store, self.writer, world, keys.public)
+        self.reactions = Reactions(self.store, self.writer, self.heads, self.standings, world, keys.public)
         self.restorer = Restorer(self.store, self.writer, self.standings, keys.public)
         self.presence = Presence(random.randbytes(16), ())
         self.instances = Instances()

@@ -17,6 +17,7 @@ from lognode.protocol.summary import Summary
 from lognode.sim.machines.exchange import Exchange
 from lognode.sim.machines.machine import CLONED, Down, Machine
 from lognode.sim.verdicts.checks import Checks, controls, evidence
+from lognode.sim.verdicts.decisions import Decisions
 from lognode.sim.verdicts.graph import Edge, diameter, pieces
 from lognode.timeline.members import Membership, membership
 from lognode.timeline.store.controls import read_evidence
@@ -84,6 +85,12 @@ class _Healing:
             await self._go_quiet()
             self._world.now_ms += _CAUGHT_UP_MS
             await self._go_quiet()
+        if self._is_one and not self._faults and self._world.rules:
+            decisions = Decisions(self._world, self._honest, self._membership(self._honest))
+            decisions.check()
+            self._faults += decisions.faults
+            self._world.decided.update(decisions.answers)
+            self._world.say(f"decisions: {dict(decisions.answers)}")
         if self._is_one and not self._faults:
             checks = Checks(self._world, self._honest, self._membership(self._honest))
             await checks.run()
@@ -140,8 +147,10 @@ class _Healing:
                 except LognodeError as error:
                     self._world.say(f"{machine.name} restores nothing: {error!r}")
             merged = await self._world.merge()
-            self._world.say(f"{restored} restored, {merged} merged")
-            if not restored and not merged:
+            rules = self._world.rules
+            reacted = await rules.settle(self._honest) if rules else 0
+            self._world.say(f"{restored} restored, {merged} merged" + (f", {reacted} reacted" if rules else ""))
+            if not restored and not merged and not reacted:
                 return
             await self._agree()
         self._faults.append("they never go quiet")

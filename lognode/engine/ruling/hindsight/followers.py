@@ -42,8 +42,10 @@ class Followers:
     def __init__(self, feeds: Mapping[int, FeedRef], records: Sequence[Record]) -> None:
         self.are_cut = len(records) >= FOLLOWERS_LOOKED_MAX
         self.are_unread = False
+        self.are_twice = False  # whether a node told the same in two of its feeds
         self._told: defaultdict[tuple[bytes, On], Told] = defaultdict(lambda: _NOBODY)
         self._emitted: defaultdict[bytes, list[_Emitted]] = defaultdict(list)
+        self._places: dict[tuple[bytes, bytes], int] = {}  # of firings by node and data: the feed
         for record in records:
             self._add(record, feed_of(record, feeds))
 
@@ -79,7 +81,11 @@ class Followers:
         if origin is not None and origin.way == "restore":
             return
         if is_firing(header.kind, header.actor, header.status, 1):
-            self._add_firing(feed.node_key, body.data)
+            # Two processes with one key know nothing of each other until their feeds part.
+            if self._places.setdefault((feed.node_key, body.data), feed.number) != feed.number:
+                self.are_twice = True
+            else:
+                self._add_firing(feed.node_key, body.data)
         elif isinstance(said, list) and [name.__class__ for name in said] == [str, str]:
             id_ = b32encode(id_of(record, feed.feed_id))
             self._emitted[feed.node_key].append(_Emitted(record, header, raw, id_, (said[0], said[1]), body.idem))

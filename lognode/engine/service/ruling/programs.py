@@ -15,7 +15,16 @@ from typing import Final, NamedTuple, NoReturn
 import trio
 
 from lognode.core.limits import RULE_SETS_BYTES_MAX, RULE_TEXT_VAIN_BYTES_MIN, SIZE_MAX
-from lognode.engine.ruling.inforce import LastWords, Past, Publications, Signature, fault_of_span, in_force, last_words
+from lognode.engine.ruling.inforce import (
+    NOT_ROOT,
+    LastWords,
+    Past,
+    Publications,
+    Signature,
+    fault_of_span,
+    in_force,
+    last_words,
+)
 from lognode.engine.service.ruling.recent import Recent
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.writing.ledger import Step
@@ -191,6 +200,16 @@ class Programs:
             ruled = self._rule(tenant, known, past, read, compiled)
             known.answers.put(signature, ruled, 1)
         return ruled
+
+    def lost(self, conn: sqlite3.Connection, tenant: TenantRef, past: Past) -> bool:
+        """Whether something was published in a past that had effect before its feed was cut, as far as can be told.
+
+        Raises NodeFault("database.damaged").
+        """
+        known = self._find(conn, tenant, SIZE_MAX)
+        assert known is not None, "as many are read as there are"
+        taken = known.publications.within(past, lambda one: known.fault(one) in {None, NOT_ROOT})
+        return any(True for found in taken.values() for _ in found)
 
     def fault(
         self, conn: sqlite3.Connection, tenant: TenantRef, publication: Publication, *, with_text: bool = True

@@ -11,7 +11,8 @@ from lognode.timeline.record import POSITION_MASK, RECORD_COLUMNS, Record, Tenan
 from lognode.timeline.state import sealed
 
 _CURSOR: Final = "SELECT position FROM rule_cursors WHERE tenant = ?"
-_FIRST: Final = "SELECT min(row) FROM publications WHERE tenant = ?"
+_FIRST: Final = "SELECT min(hlc), min(p.row) FROM publications p JOIN spans s ON s.row = p.row WHERE p.tenant = ?"
+_LATER: Final = "SELECT min(row) FROM spans WHERE tenant = ? AND hlc > ?"
 _NEXT: Final = (
     f"SELECT {RECORD_COLUMNS} FROM spans s LEFT JOIN bodies b ON b.row = s.row WHERE s.row > ? AND s.row < ?"
     " ORDER BY s.row LIMIT ?"
@@ -19,15 +20,19 @@ _NEXT: Final = (
 
 
 def read_cursor(conn: sqlite3.Connection, tenant: TenantRef) -> int | None:
-    """The position up to which all was looked at; before the first publication where nothing was yet.
+    """The position up to which all was looked at; where nothing was yet, before all that may know a publication.
 
-    None where nothing was ever published.
+    Spans that know one may have arrived before it. None where nothing was ever published.
     """
     found = conn.execute(_CURSOR, (tenant.number,)).fetchone()
     if found:
         return int(found[0])
-    first = conn.execute(_FIRST, (tenant.number,)).fetchone()[0]
-    return None if first is None else (first & POSITION_MASK) - 1
+    hlc, first = conn.execute(_FIRST, (tenant.number,)).fetchone()
+    if first is None:
+        return None
+    later = conn.execute(_LATER, (tenant.number, hlc)).fetchone()[0]
+    row: int = min(first, later or first)
+    return (row & POSITION_MASK) - 1
 
 
 def next_arrivals(conn: sqlite3.Connection, tenant: TenantRef, position: int) -> tuple[list[Record], bool]:

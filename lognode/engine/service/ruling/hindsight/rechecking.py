@@ -50,11 +50,14 @@ from lognode.timeline.store.rules.pasts import is_whole, named_past
 from lognode.timeline.store.rules.windows import load_kinds
 
 NOT_WHOLE: Final = "not all is held here that its node had named"
+FORKED: Final = "its node had named more of a feed than the two histories of that have in common"
+LOST: Final = "a rule set that its node may have gone by does not count any more"
 NO_BODY: Final = "its body is not held here"
 MALFORMED: Final = "its body is malformed"
 UNTOLD: Final = "its node has not told yet what its reactions did"
 HELD_LESS: Final = "another node reacted otherwise, and may have held less than the span's own node had named"
 HELD: Final = "it waited for approval"
+TWICE: Final = "a node told the same of it in two of its feeds: it ran twice, or goes on from a backup"
 TOO_MANY_FOLLOW: Final = "too many spans name it as their cause"
 NOTHING_DECIDED: Final = Decision("allow", (), (), Notes(), 0)
 
@@ -174,6 +177,11 @@ class Rechecking:
         if raw is None:
             lacks[NO_BODY] = None
         members = self._programs.members(tenant)
+        forks = members.forks
+        if any(
+            number != record.feed and size > forks.get(feeds[number].feed_id, size) for number, size in named.items()
+        ):
+            lacks[FORKED] = None  # which of them it had, and which of them is held here, is not looked at
         ruled = self._programs.ruled(conn, tenant, named)
         cut = members.cuts.get(feed.feed_id)
         is_void = cut is not None and record.seq >= cut.size
@@ -190,10 +198,13 @@ class Rechecking:
             followers = Followers(self._store.feeds, spans_caused(conn, tenant, span, FOLLOWERS_LOOKED_MAX))
             case.lacks |= {TOO_MANY_FOLLOW: None} if followers.are_cut else {}
             case.lacks |= {NO_BODY: None} if followers.are_unread else {}
+            case.waits |= {TWICE: None} if followers.are_twice else {}
             self._altered_gate(case, followers, altered)
             for node_key in followers.gating - {case.feed.node_key}:  # nobody's gate judges what others write
                 altered[node_key] = differing_firings(followers.told(node_key, "draft"), None)
             self._altered_reactions(case, followers, altered)
+        if altered and self._programs.lost(conn, tenant, case.ground.named):
+            case.lacks[LOST] = None
         answer: Answer = "withheld" if case.lacks or case.waits else "same"
         if altered and not case.lacks:
             answer = "altered"
@@ -237,6 +248,8 @@ class Rechecking:
 
     def _altered_reactions(self, case: _Case, followers: Followers, altered: dict[bytes, list[Deviation]]) -> None:
         """Add how what nodes tell that they did about a committed span differs from what is due."""
+        if case.is_void:
+            return  # who reacted could not know that yet; that it should not have, nobody can say
         decisions = _Decisions(partial(self._reaction, case, traces=False), case.level) if case.reacts else None
         for node_key in sorted({*followers.reacting, case.feed.node_key}):
             told, emitted = followers.told(node_key, "commit"), followers.emitted(node_key)
