@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from lognode.core.limits import WINDOW_COUNTED_MAX, WINDOW_MEASURED_MAX
-from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Window
 from lognode.rules.evaluation.context import OverBudget
-from lognode.rules.evaluation.samples import Sample
+from lognode.rules.evaluation.samples import FLOAT_MAX, Sample
 
 Value = int | float | bytes | None
 _UNIT: Final = 1 << 1074  # of these parts of 1, each float is a whole number
@@ -47,10 +46,10 @@ class _Sum:
         if not self._floats:
             return self._whole
         try:
-            # Which rounds to the nearest, as math.fsum does.
+            # Which rounds to the nearest, as math.fsum does. Whole numbers alone never come to so much.
             return (self._exact + (self._whole + self._rounded) * _UNIT) / _UNIT
         except OverflowError:
-            raise Unclear("the sum is larger than any number") from None
+            return FLOAT_MAX if self._exact > 0 else -FLOAT_MAX
 
 
 class _Different:
@@ -112,7 +111,7 @@ class Strand:
         return 1
 
     def measured(self, sample: Sample) -> int | float:
-        """The measure at (sample.at_ms - over, sample.at_ms], as `measured` says. Raises Unclear.
+        """The measure at (sample.at_ms - over, sample.at_ms], as `measured` says. Raises OverBudget.
 
         The floor must not be later than what is asked for.
         """
@@ -155,7 +154,7 @@ def measured(window: Window, sample: Sample, values: Sequence[Value]) -> int | f
     """What the values of a window come to for whoever adds a sample, as rules.evaluation.context.Context says.
 
     Of a count no more is told than WINDOW_COUNTED_MAX, so that nobody gets below a limit by going far beyond it. What
-    the values of more than WINDOW_MEASURED_MAX are is not told at all. Raises Unclear.
+    the values of more than WINDOW_MEASURED_MAX are is not told at all. Raises OverBudget.
     """
     tally = _tally_of(window)
     if tally is None:

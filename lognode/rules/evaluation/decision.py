@@ -75,8 +75,8 @@ class Step(msgspec.Struct, frozen=True):
 
     `fired`: its condition held. `not`: it did not. `failed`: it could not be told, or would have cost too much.
     `skipped`: a rule that it depends on did not fire. `trace` is there for what fired or failed, as far as there was
-    room, and for all rules where it was asked for. `error` says why a rule failed or was skipped, or which effects of a
-    fired one were dropped.
+    room, and for all rules where it was asked for. `error` says why a rule failed or was skipped, why one fired though
+    its condition could not be told, or which effects of a fired one were dropped.
     """
 
     set: str

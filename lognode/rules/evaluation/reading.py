@@ -4,7 +4,6 @@ Owns the facts that differ from rule to rule: variables, windows, last spans, no
 Invariant: what is read here depends on facts, context and rules alone, and each question to the context is asked once.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -24,11 +23,11 @@ from lognode.rules.conditions.cel.expression import Expression, activation_of
 from lognode.rules.conditions.paths import follow
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import SPAN_FACTS, Last, Path, Window
-from lognode.rules.evaluation.context import Context
+from lognode.rules.evaluation.context import Context, OverBudget
 from lognode.rules.evaluation.decision import Notes
 from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.program import Ready
-from lognode.rules.evaluation.samples import extract, sample_at
+from lognode.rules.evaluation.samples import FLOAT_MAX, extract, sample_at
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_MS_MAX: Final = 253_402_300_799_999  # the last millisecond that CEL knows
@@ -79,7 +78,7 @@ class Span:
                 found = unclear
             self._windows[window.digest] = found
         if isinstance(found, Unclear):
-            raise Unclear(str(found))
+            raise type(found)(str(found))
         return found
 
     def _measured(self, window: Window) -> int | float:
@@ -92,7 +91,9 @@ class Span:
             total = others
         elif window.measure == "sum":
             assert isinstance(own.value, int | float)
-            total = math.fsum((others, own.value)) if isinstance(others + own.value, float) else others + own.value
+            total = others + own.value
+            if isinstance(total, float):
+                total = max(-FLOAT_MAX, min(FLOAT_MAX, total))  # nobody gets below a limit by going beyond
         else:
             total = others + 1
         return total if isinstance(total, float) or INT_MIN <= total <= INT_MAX else float(total)
@@ -119,7 +120,7 @@ class Reading:
     A rule is judged once. Whoever traces it judges it once more, by what came out then and without spending.
     """
 
-    __slots__ = ("_charges", "_is_retold", "_ready", "_refused", "_results", "_span", "facts", "spent")
+    __slots__ = ("_charges", "_is_retold", "_ready", "_refused", "_results", "_span", "facts", "is_crowded", "spent")
 
     def __init__(self, span: Span, ready: Ready) -> None:
         self.facts = span.facts
@@ -134,6 +135,7 @@ class Reading:
         self._refused: dict[int, Unclear] = {}
         self._charges = 0
         self.spent = 0.0
+        self.is_crowded = False  # whether a window that it read holds more than can be told
 
     def retell(self) -> None:
         """Begin with the same rule once more."""
@@ -183,7 +185,11 @@ class Reading:
         """What a window comes to; the first rule of a span that reads it pays for it."""
         if not self._span.has_window(window):
             self._spend(WINDOW_COST)
-        return self._span.window(window)
+        try:
+            return self._span.window(window)
+        except OverBudget:
+            self.is_crowded = True
+            raise
 
     def _last(self, last: Last) -> Facts | None:
         if not self._span.has_last(last):

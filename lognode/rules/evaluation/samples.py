@@ -4,6 +4,7 @@ Invariant: whoever counts a window, at whatever time, takes the same samples fro
 """
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ _MS_MAX: Final = 253_402_300_799_999  # the end of year 9999
 _MOMENT: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+FLOAT_MAX: Final = sys.float_info.max  # what sums of more come to
 _MOMENT_CHARS_MAX: Final = 64
 _UNREAD: Final[Any] = object()
 

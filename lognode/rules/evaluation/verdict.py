@@ -2,8 +2,9 @@
 
 Reject beats hold, hold beats simulate, simulate beats allow; where no rule says anything, the span is allowed. Later
 rules see what earlier ones noted. A rule whose condition cannot be told fails alone: its step says why, and neither
-the span nor another rule is touched. Invariant: a pure function of program, facts and context, bounded in time and
-size by what core/limits.py says of rules.
+the span nor another rule is touched; but where that is since a window holds too much, one that is to keep the draft
+from being written as it is does so. Invariant: a pure function of program, facts and context, bounded in time and size
+by what core/limits.py says of rules.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from lognode.rules.evaluation.program import Program, Ready
 from lognode.rules.evaluation.reading import Reading, Span
 
 _NO_NOTES: Final = Notes()
+_CLOSING: Final = (Reject, RequireApproval, Simulate)  # what keeps a draft from being written as it is
 
 
 def evaluate(program: Program, facts: Facts, context: Context, *, gate: bool, traces: bool = False) -> Decision:
@@ -70,8 +72,12 @@ class _Evaluation:
                 told = self._retold(ready, reading)
                 return Step(ready.set, rule.id, "fired", told, self._fire(ready, reading))
         except Unclear as unclear:
+            why, is_closed = str(unclear)[:TRACE_TEXT_CHARS_MAX], reading.is_crowded
             told = self._retold(ready, reading)
-            return Step(ready.set, rule.id, "failed", told, str(unclear)[:TRACE_TEXT_CHARS_MAX])
+            if not is_closed or not any(isinstance(action, _CLOSING) for action in rule.actions):
+                return Step(ready.set, rule.id, "failed", told, why)
+            # Nobody gets past a limit by going far beyond it.
+            return Step(ready.set, rule.id, "fired", told, "; ".join(filter(None, (why, self._fire(ready, reading)))))
         if self._traces:
             return msgspec.structs.replace(ready.passed, trace=self._retold(ready, reading))
         return ready.passed
