@@ -102,8 +102,8 @@ class Line:
 class Room:
     """How many spans may still be put into windows in one turn."""
 
-    def __init__(self, spans: int = WINDOW_TURN_SPANS) -> None:
-        self.spans = spans
+    def __init__(self, spans: int | None = None) -> None:
+        self.spans = WINDOW_TURN_SPANS if spans is None else spans
 
 
 class Windows:
