@@ -8,6 +8,7 @@ so it states the few settings that it reads.
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakSet
 
 import trio
 
@@ -15,6 +16,7 @@ from lognode.core.errors import LognodeError
 from lognode.core.world import World
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.meters import Meters
+from lognode.engine.service.ruling.hindsight.backtest import Backtest
 from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
 from lognode.engine.tasks.service.runner import Tasks
@@ -65,6 +67,7 @@ class Services:
     started_s: float  # world.monotonic_s() at start
     version: str
     stopping: trio.Event  # set once the node begins to stop; live tails end then
+    trials: WeakSet[Backtest] = field(default_factory=WeakSet)  # of rule sets, as long as they run
     parsing: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(1)
     )  # of large drafts, in threads

@@ -153,9 +153,7 @@ POLICY_LINES_MAX: Final = 10_000
 # Checkpoints that are kept besides the newest, so that others can be told of a feed in ranges that are proven whole.
 MILESTONE_SPANS: Final = 1024  # between two kept ones, and a commit more
 MILESTONE_BYTES: Final = 4 * MIB  # of headers and bodies between them, and a commit more
-RANGE_SPANS_MAX: Final = (
-    3 * MILESTONE_SPANS
-)  # from any size to the second kept checkpoint behind it, so one is in reach
+RANGE_SPANS_MAX: Final = 3 * MILESTONE_SPANS  # to the second kept checkpoint behind any size: one is in reach
 RANGE_BYTES_MAX: Final = 16 * MIB  # the same of headers and bodies; both sides hold some ranges at once
 
 # Bundles. An item is a span or, the largest, a feed: its checkpoint and the body of its opening.
@@ -390,6 +388,7 @@ LAST_TRIED_MAX: Final = 256  # newest spans about a subject among which the last
 LOOKED_SPANS_MAX: Final = 100_000  # of one window that are looked at to recheck a decision, some seconds
 FOLLOWERS_LOOKED_MAX: Final = 4096  # spans that name one as their cause, among which a recheck looks for firings
 TRIAL_SPANS: Final = 128  # that rules on trial judge in one go of a reader's thread
+TRIALS_MAX: Final = 2  # of rule sets at once on a node: a reader is left for everybody else
 TRIAL_CHAIN_MAX: Final = 1000  # spans that are followed from one in a trial, each emitted for another
 
 # Reactions.

@@ -15,10 +15,10 @@ from lognode.api.federation.requests import JSON_MEDIA
 from lognode.api.spans.append import NDJSON_MEDIA
 from lognode.api.spans.filters import url_parameters
 from lognode.core.access import Action
-from lognode.core.errors import CallerError
-from lognode.core.limits import RULE_SET_BYTES_MAX
+from lognode.core.errors import CallerError, NodeFault
+from lognode.core.limits import BUSY_RETRY_S, RULE_SET_BYTES_MAX, TRIALS_MAX
 from lognode.engine.ruling.hindsight.tally import Outcome
-from lognode.engine.service.ruling.hindsight.backtest import Backtest, Progress, Report, Scope
+from lognode.engine.service.ruling.hindsight.backtest import Backtest, Progress, Report, Scope, Tried, others
 from lognode.engine.service.ruling.publishing import Publishing
 from lognode.rules.grammar.reading import read_rule_set
 from lognode.timeline.query import parse_query
@@ -44,6 +44,7 @@ def register(app: ApiApp) -> None:
         Parameter("since", "Judge spans not before this time: RFC 3339, or Unix milliseconds"),
         Parameter("until", "Judge spans before this time: RFC 3339, or Unix milliseconds"),
         Parameter("kind", "Judge spans of this kind, or all below one as in order.*", is_repeatable=True),
+        Parameter("alone", "true: judge by this set alone, without the others that are in force", bool),
         Parameter("outcomes", "true: also a line for each span for which a rule fired or failed", bool),
     ]
     docs = Docs(query=query, body={YAML_MEDIA: text, JSON_MEDIA: text}, answers={200: {NDJSON_MEDIA: BacktestLine}})
@@ -53,14 +54,15 @@ def register(app: ApiApp) -> None:
 
 
 async def backtest_rules() -> Response:
-    """Try a rule set on what is stored: what it would have done alone, in force from the beginning.
+    """Try a rule set on what is stored: what it would have done, in force from the beginning beside all others.
 
-    The answer is NDJSON: lines that say how far it is, and at the end the report, with what differs from the version
-    of this name in force. Spans outside of `since`, `until` and `kind` are not judged and count as the past of the
+    The others are the rule sets in force, as they are now; with `alone` there are none. Two trials run at once. The
+    answer is NDJSON: lines that say how far it is, and at the end the report, with what differs from the version of
+    this name in force. Spans outside of `since`, `until` and `kind` are not judged and count as the past of the
     others. An answer that breaks off is none. Nothing is written.
     """
     caller = current()
-    scope, has_outcomes = _scope()
+    scope, is_alone, has_outcomes = _scope()
     media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media not in {YAML_MEDIA, JSON_MEDIA}:
         raise CallerError("media.unsupported", f"a rule set comes as {YAML_MEDIA} or {JSON_MEDIA}")
@@ -68,9 +70,14 @@ async def backtest_rules() -> Response:
     candidate = await trio.to_thread.run_sync(partial(read_rule_set, text, is_json=media == JSON_MEDIA))
     services = caller.services
     publishing = Publishing(services.store, services.writer, services.world, services.node_public)
-    published = (await publishing.now(caller.tenant)).sets.get(candidate.name)
+    sets = (await publishing.now(caller.tenant)).sets
+    tried = Tried(candidate, sets.get(candidate.name), () if is_alone else others(sets, candidate.name))
     members = services.writer.programs.members(caller.tenant)
-    run = Backtest(caller.tenant, services.store.feeds, members, services.world, candidate, published, scope)
+    run = Backtest(caller.tenant, services.store.feeds, members, services.world, tried, scope)
+    if len(services.trials) >= TRIALS_MAX:
+        run.close()
+        raise NodeFault("rule.trials_busy", f"{TRIALS_MAX} run", retry_after_s=BUSY_RETRY_S)
+    services.trials.add(run)
     return TrioResponse(_lines(caller, run, has_outcomes=has_outcomes), content_type=NDJSON_MEDIA)
 
 
@@ -86,15 +93,20 @@ async def _lines(caller: Caller, run: Backtest, *, has_outcomes: bool) -> AsyncI
             yield _encode(BacktestLine(report=run.report())) + b"\n"
     finally:
         run.close()
+        services.trials.discard(run)
 
 
-def _scope() -> tuple[Scope, bool]:
-    """Which spans are judged, and whether each is told of. Raises CallerError("filter.invalid")."""
+def _scope() -> tuple[Scope, bool, bool]:
+    """Which spans are judged, whether by the set alone, and whether each is told of.
+
+    Raises CallerError("filter.invalid").
+    """
     given = dict(url_parameters())
-    said = list(given.pop("outcomes", ["false"]))
-    if said not in (["true"], ["false"]):
-        raise CallerError("filter.invalid", "it is true or false", place="outcomes")
+    said = {name: list(given.pop(name, ["false"])) for name in ("alone", "outcomes")}
+    for name, values in said.items():
+        if values not in (["true"], ["false"]):
+            raise CallerError("filter.invalid", "it is true or false", place=name)
     for name in given.keys() - set(_PARAMETERS):
         raise CallerError("filter.invalid", f"no parameter {name!r:.80} here", place=f"{name:.80}")
     query = parse_query(given).query
-    return Scope(query.since_ms, query.until_ms, query.kinds), said == ["true"]
+    return Scope(query.since_ms, query.until_ms, query.kinds), said["alone"] == ["true"], said["outcomes"] == ["true"]

@@ -120,15 +120,17 @@ class AsyncRules:
         since: str | None = None,
         until: str | None = None,
         kinds: Sequence[str] = (),
+        alone: bool = False,
         outcomes: bool = False,
     ) -> AsyncIterator[AsyncIterator[BacktestLine]]:
         """What the rule set in `text` would have done to what is stored, line by line; the last has the report.
 
-        Nothing is written. With `outcomes` there is a line for each span for which a rule fired or failed. Raises
-        CallerError for mistakes in the text, as `publish_rules` does, and NodeFault("client.protocol") where the node
-        breaks off.
+        It judges beside the other sets in force, or `alone`. Nothing is written. With `outcomes` there is a line for
+        each span for which a rule fired or failed. Raises CallerError for mistakes in the text, as `publish_rules`
+        does, NodeFault rule.trials_busy, and client.protocol where the node breaks off.
         """
-        named = {"since": since, "until": until, "outcomes": "true" if outcomes else None}
+        named = {"since": since, "until": until, "alone": "true" if alone else None}
+        named["outcomes"] = "true" if outcomes else None
         params = [(name, value) for name, value in named.items() if value is not None]
         params += [("kind", kind) for kind in kinds]
         headers = [("Content-Type", f"application/{media}")]

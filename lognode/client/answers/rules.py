@@ -206,6 +206,7 @@ class Report(TypedDict):
 
     name: str
     version: str
+    beside: list[str]
     spans: int
     verdicts: dict[str, int]
     rules: list[RuleTally]

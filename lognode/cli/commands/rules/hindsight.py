@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 
 from lognode.cli.commands.rules.publishing import Media, media_of, text_of, told
-from lognode.cli.options import FILTER_GROUP, HERE, File, Target, Texts, moment
+from lognode.cli.options import FILTER_GROUP, HERE, File, Flag, Target, Texts, moment
 from lognode.cli.output import print_json, print_rows, print_table, print_text, progress, say
 from lognode.cli.view.nodes import short_key
 from lognode.core.errors import CallerError, NodeFault
@@ -92,12 +92,14 @@ def rule_test(
     since: Moment = None,
     until: Moment = None,
     kind: Kinds = (),
+    alone: Flag = False,
     target: Target = HERE,
 ) -> int | None:
     """Try a rule set on what is stored.
 
-    Nothing is written. It judges by this rule set alone, and says what differs from the version of its name that is in
-    force. What rules emit is judged in turn, as if it stood right behind its cause; what they schedule is counted.
+    Nothing is written. It judges beside the other rule sets in force, and says what differs from the version of its
+    name that is in force. What rules emit is judged in turn, as if it stood right behind its cause; what they schedule
+    is counted.
 
     Parameters
     ----------
@@ -112,6 +114,8 @@ def rule_test(
     kind
         Judge spans of this kind, or below it as in order.*; again for any of several. What is not judged is the past of
         what is.
+    alone
+        Judge by this rule set alone.
 
     Examples
     --------
@@ -119,14 +123,14 @@ def rule_test(
 
     Notes
     -----
-    Exit code 1 where the text has mistakes.
+    Exit code 1 where the text has mistakes, 75 where others try rule sets already.
     """
     text, written = text_of(file), media_of(file, media)
     with target.client() as client:
 
         def run() -> "Report":
             times = [at.isoformat() if at else None for at in (since, until)]
-            trial = client.backtest(text, media=written, since=times[0], until=times[1], kinds=kind)
+            trial = client.backtest(text, media=written, since=times[0], until=times[1], kinds=kind, alone=alone)
             with progress("Trying") as show, trial as lines:
                 for line in lines:
                     if "report" in line:
@@ -150,6 +154,7 @@ def _print_report(report: "Report") -> None:
     spent_s = report["evaluating_s"]
     rows = {
         "Rule set": f"{report['name']} {report['version'][:VERSION_CELLS]}",
+        "Beside": ", ".join(report["beside"]) or "no others",
         "Judged": f"{report['spans']} spans",
         "Verdicts": _counts(report["verdicts"]),
         "Would emit": _counts(report["emits"]),

@@ -30,6 +30,14 @@ ROWS: Final[tuple[Row, ...]] = (
         "Send again after Retry-After seconds: the node still reads the history that a window of a rule counts.",
     ),
     (
+        "rule.trials_busy",
+        "node",
+        503,
+        True,
+        "As many rule sets are on trial as may be",
+        "Send again after Retry-After seconds: others try rule sets on what is stored, which takes long.",
+    ),
+    (
         "rule.unclear",
         "caller",
         409,

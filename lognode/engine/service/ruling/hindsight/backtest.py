@@ -6,7 +6,7 @@ long the history is; a span is judged once all is judged that its node had named
 
 import sqlite3
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ from lognode.engine.ruling.hindsight.drafts import draft_before
 from lognode.engine.ruling.hindsight.tally import Changes, ChangeTally, Outcome, RuleTally, Tally, by_name
 from lognode.engine.service.ruling.hindsight.trial import Occurrence, Trial
 from lognode.rules.document import RuleSet, matches_kind
-from lognode.rules.evaluation.program import compile_rules
+from lognode.rules.evaluation.program import Program, compile_rules
 from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.members import Membership
 from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of, origin_of
@@ -44,6 +44,25 @@ class Scope(NamedTuple):
         return (self.since_ms is None or at_ms >= self.since_ms) and (self.until_ms is None or at_ms < self.until_ms)
 
 
+class Tried(NamedTuple):
+    """What is tried: a rule set, in place of the published version of its name, beside others that are in force."""
+
+    candidate: RuleSet
+    published: RuleSet | None = None
+    beside: tuple[RuleSet, ...] = ()
+
+    def programs(self) -> Iterator[Program]:
+        """That with the candidate, and that with the published version, if there is one."""
+        for one in (self.candidate, self.published):
+            if one is not None:
+                yield compile_rules([one, *self.beside])
+
+
+def others(sets: Mapping[str, RuleSet], name: str) -> tuple[RuleSet, ...]:
+    """The rule sets in force beside the one of this name."""
+    return tuple(rules for other, rules in sorted(sets.items()) if other != name)
+
+
 class Progress(NamedTuple):
     """How many of how many spans have been looked at."""
 
@@ -54,7 +73,8 @@ class Progress(NamedTuple):
 class Report(msgspec.Struct, frozen=True):
     """What a trial came to.
 
-    `spans` counts those that rules looked at, by verdict in `verdicts`; `emits` what reactions would write, by kind;
+    `spans` counts those that its rules, or those of the published version, looked at, by the verdict of all rules in
+    `verdicts`, `beside` are the other rule sets that judged with it; `emits` what its reactions would write, by kind;
     `refused` what of it gate rules would keep out, which is not among `emits`; `later` tasks and schedules; `cut` spans
     from which more followed than was followed. `against` is the version in force of this name, with which `changes`
     compares. `evaluations` took `evaluating_s`.
@@ -62,6 +82,7 @@ class Report(msgspec.Struct, frozen=True):
 
     name: str
     version: str
+    beside: list[str]
     spans: int
     verdicts: dict[str, int]
     rules: list[RuleTally]
@@ -84,23 +105,23 @@ class Backtest:
         feeds: Mapping[int, FeedRef],
         members: Membership,
         world: World,
-        candidate: RuleSet,
-        published: RuleSet | None,
+        tried: Tried,
         scope: Scope,
     ) -> None:
         self._tenant = tenant
         self._feeds = feeds
         self._members = members
         self._world = world
-        self._candidate = candidate
-        self._published = published
+        self._tried = tried
+        self._names = {one.name for one in (tried.candidate, *tried.beside)}
         self._scope = scope
-        self._tally = Tally(candidate)
+        self._tally = Tally(tried.candidate)
         self._changes = Changes()
-        self._sandboxes = [Sandbox() for _ in range(1 if published is None else 2)]
+        programs = list(tried.programs())
+        self._sandboxes = [Sandbox() for _ in programs]
         self._trials = [
-            Trial(tenant, compile_rules([rules]), sandbox)
-            for rules, sandbox in zip((candidate, *([published] if published else [])), self._sandboxes, strict=True)
+            Trial(tenant, tried.candidate.name, program, sandbox)
+            for program, sandbox in zip(programs, self._sandboxes, strict=True)
         ]
         self._pasts = Pasts()
         self._position = 0
@@ -138,10 +159,11 @@ class Backtest:
 
     def report(self) -> Report:
         """What it came to."""
-        tally, published = self._tally, self._published
+        tally, (candidate, published, beside) = self._tally, self._tried
         return Report(
-            name=self._candidate.name,
-            version=self._candidate.hash.hex(),
+            name=candidate.name,
+            version=candidate.hash.hex(),
+            beside=[one.name for one in beside],
             spans=self._spans,
             verdicts=by_name(tally.verdicts),
             rules=list(tally.rules.values()),
@@ -224,7 +246,7 @@ class Backtest:
         except CallerError:
             return None
         by = rules_in(body.annotations).get("by")
-        if isinstance(by, list) and by[:1] == [self._candidate.name]:
+        if isinstance(by, list) and by and by[0] in self._names:
             return None  # it would not be there, or will be made again
         feed, origin = feed_of(record, self._feeds), origin_of(record)
         cut = self._members.cuts.get(feed.feed_id)

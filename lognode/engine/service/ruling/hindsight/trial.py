@@ -27,6 +27,7 @@ from lognode.rules.evaluation.program import Program
 from lognode.rules.evaluation.samples import Sample, extract
 from lognode.rules.evaluation.verdict import evaluate
 from lognode.rules.records import FIRED
+from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.record import FeedRef, TenantRef
 from lognode.timeline.store.rules.sandbox import Noted, Sandbox
 
@@ -57,9 +58,10 @@ class Occurrence(NamedTuple):
 
 
 class _Seen:
-    """What became of a span and of all that followed from it."""
+    """What became of a span and of all that followed from it, as far as rules of the set `name` had to do with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.verdict = "allow"
         self.fired: list[str] = []
         self.failed: list[str] = []
@@ -68,15 +70,22 @@ class _Seen:
         self.later = 0
 
     def note(self, decision: Decision) -> None:
-        self.fired += [step.rule for step in decision.steps if step.outcome == "fired"]
-        self.failed += [step.rule for step in decision.steps if step.outcome == "failed"]
+        own = [step for step in decision.steps if step.set == self.name]
+        self.fired += [step.rule for step in own if step.outcome == "fired"]
+        self.failed += [step.rule for step in own if step.outcome == "failed"]
+
+    def is_own(self, draft: Draft) -> bool:
+        """Whether a rule of the set emitted it."""
+        by = rules_in(draft.annotations).get("by")
+        return isinstance(by, list) and by[:1] == [self.name]
 
 
 class Trial:
-    """A program of one rule set over the spans of a tenant."""
+    """A program over the spans of a tenant, of which the set `name` is on trial and others stand beside it."""
 
-    def __init__(self, tenant: TenantRef, program: Program, sandbox: Sandbox) -> None:
+    def __init__(self, tenant: TenantRef, name: str, program: Program, sandbox: Sandbox) -> None:
         self._tenant = tenant
+        self._name = name
         self._program = program
         self._sandbox = sandbox
         windows = {one.digest: one for gate in (True, False) for one in program.windows(gate=gate)}
@@ -85,18 +94,18 @@ class Trial:
         self.evaluations = 0
 
     def judges(self, kind: str) -> bool:
-        """Whether any rule looks at spans of this kind."""
-        return any(self._program.is_for(kind, gate=gate) for gate in (True, False))
+        """Whether any rule of the set looks at spans of this kind."""
+        return any(one.set == self._name for gate in (True, False) for one in self._program.rules_for(kind, gate=gate))
 
     def wants(self, kind: str) -> bool:
         """Whether spans of this kind make any difference."""
-        if self._reads_last or self.judges(kind):
+        if self._reads_last or any(self._program.is_for(kind, gate=gate) for gate in (True, False)):
             return True
         return any(matches_kind(window.kinds, kind) for window in self._windows)
 
     def take(self, found: Occurrence, named: Mapping[int, int]) -> Outcome:
         """What becomes of a span, given what its node had named; what passes is what the next ones are judged by."""
-        seen, is_cut = _Seen(), False
+        seen, is_cut = _Seen(self._name), False
         waiting = deque([(found, False)])
         taken = 0
         while waiting:
@@ -125,7 +134,7 @@ class Trial:
             draft = self._gate(one, context, seen, is_emitted=is_emitted)
         if draft is None:
             return []
-        if is_emitted:
+        if is_emitted and seen.is_own(draft):
             seen.emits.append(draft.kind)
         followers = self._react(one, draft, context, seen)
         self._note(one, draft)  # behind, since nothing is in its own past
@@ -141,7 +150,9 @@ class Trial:
         seen.note(decision)
         subject = Subject(self._tenant.number, self._tenant.tenant_id, one.id, draft.visibility, one.feed.node_key)
         following = follow(subject, decision, self._program.hashes, facts.time_ms)
-        seen.later += len(following.tasks) + len(following.schedules)
+        own = {(step.set, step.rule) for step in decision.steps if step.set == self._name}
+        later = follow(subject, decision.part_of(own), self._program.hashes, facts.time_ms)
+        seen.later += len(later.tasks) + len(later.schedules)
         return [one._replace(draft=emitted) for emitted in following.drafts if emitted.kind != FIRED]
 
     def _gate(self, one: Occurrence, context: "_Past", seen: _Seen, *, is_emitted: bool) -> Draft | None:
@@ -155,7 +166,7 @@ class Trial:
         judged = Judging(self._program, context, one.writer, one.hlc).outcome(draft, decision)
         verdict = decision.verdict if judged.draft is not None or decision.verdict == "hold" else "reject"
         if is_emitted:
-            seen.refused += judged.draft is None
+            seen.refused += judged.draft is None and seen.is_own(draft)
         else:
             seen.verdict = verdict
         return judged.draft
