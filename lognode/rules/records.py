@@ -103,11 +103,12 @@ def fired_data(fired: Fired) -> bytes:
     Where it is too large, inputs and grounds are left out, then effects, then rules from the last on.
     """
     rules = fired.rules[:FIRED_RULES_MAX]
+    if len(rules) == len(fired.rules) and len(data := _encoded(fired)) <= FIRED_BYTES_MAX:
+        return data
     bare = tuple(msgspec.structs.replace(rule, inputs={}, grounds=()) for rule in rules)
     named = tuple(msgspec.structs.replace(rule, effects=(), error=rule.error[:200]) for rule in bare)
-    for shown in (rules, bare, named):
-        is_cut = fired.cut or shown is not rules or len(rules) < len(fired.rules)
-        data = _encoded(msgspec.structs.replace(fired, rules=shown, cut=is_cut))
+    for shown in (rules, bare, named) if len(rules) < len(fired.rules) else (bare, named):
+        data = _encoded(msgspec.structs.replace(fired, rules=shown, cut=True))
         if len(data) <= FIRED_BYTES_MAX:
             return data
     while named:

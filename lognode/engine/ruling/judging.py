@@ -6,7 +6,7 @@ nothing is written as it came, and nothing tells of that.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -77,6 +77,7 @@ class Judging:
         self._tell = tell
         self._keeping = keeping
         self._kept = 0
+        self._known: dict[Any, bytes | None] = {}  # notes that were encoded before
         self.verdicts: Counter[str] = Counter()
 
     def judge(self, draft: Draft, before: int) -> Judged:
@@ -131,16 +132,30 @@ class Judging:
         firing = self._firing(draft, decision, is_refused=refusal is not None)
         if refusal is not None:
             return Judged(None, refusal, firing)
-        said = annotations_said(decision, self._program.hashes)
-        if draft.status == SIMULATED:
-            said.pop("verdict", None)  # its author made the trial, and sends it again as one
-        if not any(said.get(name) for name in ("tags", "metadata", "notes", "processed", "verdict")):
+        noted = self._noted(draft, decision)
+        if noted is None:
             return Judged(draft, None, firing)
         status = SIMULATED if decision.verdict == "simulate" else draft.status
-        noted = with_rules(draft.annotations or annotations_of(draft.origin), said)
         if draft.content_bytes() + len(noted) > BODY_BYTES_MAX:
             return Judged(None, CallerError("draft.too_large", "with what rules note beside it"), None)
         return Judged(msgspec.structs.replace(draft, annotations=noted, status=status), None, firing)
+
+    def _noted(self, draft: Draft, decision: Decision) -> bytes | None:
+        """A draft's annotations with what rules noted; None where that is nothing to be kept."""
+        held, notes, key = draft.annotations or annotations_of(draft.origin), decision.notes, None
+        if not held and not notes.metadata:
+            fired = tuple((step.set, step.rule) for step in decision.steps if step.outcome == "fired")
+            key = (fired, notes.tags, notes.notes, notes.processed, decision.verdict, draft.status)
+            if key in self._known:
+                return self._known[key]
+        said = annotations_said(decision, self._program.hashes)
+        if draft.status == SIMULATED:
+            said.pop("verdict", None)  # its author made the trial, and sends it again as one
+        is_kept = any(said.get(name) for name in ("tags", "metadata", "notes", "processed", "verdict"))
+        noted = with_rules(held, said) if is_kept else None
+        if key is not None:
+            self._known[key] = noted
+        return noted
 
     def _refusal(self, draft: Draft, decision: Decision) -> CallerError | None:
         reason = decision.reason

@@ -3,23 +3,35 @@
 Invariant: it comes to what judging comes to, and is bounded in size whatever the span holds.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from lognode.core.limits import TRACE_BYTES_MAX, TRACE_CONDITIONS_MAX
 from lognode.rules import document
 from lognode.rules.conditions.cel.expression import BadExpression, compile_expression
-from lognode.rules.conditions.judging import Reader, prepare
+from lognode.rules.conditions.judging import Check, Reader, prepare
 from lognode.rules.conditions.templates import written
 from lognode.rules.conditions.trace import CUT, Trace, shortened
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Condition, Path, value_paths
 
 
-def trace(condition: Condition, reader: Reader) -> Trace:
-    """The condition's result and how it came about."""
-    return _Tracing(reader).trace(condition)
+class Leaf(NamedTuple):
+    """What is told of a condition whatever it comes to, and what judges it."""
+
+    text: str
+    paths: tuple[tuple[str, Path], ...]
+    check: Check
+
+
+# By condition, told apart by identity: those of one rule, which outlive it.
+Leaves = dict[int, Leaf]
+
+
+def trace(condition: Condition, reader: Reader, leaves: Leaves | None = None) -> Trace:
+    """The condition's result and how it came about. `leaves` keeps what is the same each time."""
+    return _Tracing(reader, {} if leaves is None else leaves).trace(condition)
 
 
 def condition_text(condition: Condition) -> str:
@@ -76,18 +88,21 @@ def condition_paths(condition: Condition) -> tuple[Path, ...]:
 class _Tracing:
     """One trace in the making, with the room that is left for it."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, leaves: Leaves) -> None:
         self._reader = reader
+        self._leaves = leaves
         self._conditions = TRACE_CONDITIONS_MAX
         self._bytes = TRACE_BYTES_MAX
 
     def trace(self, condition: Condition) -> Trace:
         self._conditions -= 1
-        text = self._shown(condition_text(condition))
         if not isinstance(condition, document.All | document.Any | document.Not):
-            result, error = self._judged(condition)
-            values = {str(path): self._shown(self._value(path)) for path in condition_paths(condition)}
+            leaf = self._leaf(condition)
+            text = self._shown(leaf.text)
+            result, error = self._judged(leaf.check)
+            values = {name: self._shown(self._value(path)) for name, path in leaf.paths}
             return Trace(text, result, values, (), error)
+        text = self._shown(condition_text(condition))
         if isinstance(condition, document.Not):
             inner = self.trace(condition.of)
             return Trace(text, None if inner.result is None else not inner.result, {}, (inner,), inner.error)
@@ -103,15 +118,22 @@ class _Tracing:
                 parts.append(inner)
                 result, why = inner.result, inner.error
             else:
-                result, why = self._judged(part)
+                result, why = self._judged(prepare(part))
             if result is is_any:
                 return Trace(text, is_any, {}, tuple(parts))
             error = error or why
         return Trace(text, None if error else not is_any, {}, tuple(parts), error)
 
-    def _judged(self, condition: Condition) -> tuple[bool | None, str]:
+    def _leaf(self, condition: Condition) -> Leaf:
+        leaf = self._leaves.get(id(condition))
+        if leaf is None:
+            paths = tuple((str(path), path) for path in condition_paths(condition))
+            leaf = self._leaves[id(condition)] = Leaf(condition_text(condition), paths, prepare(condition))
+        return leaf
+
+    def _judged(self, check: Check) -> tuple[bool | None, str]:
         try:
-            return prepare(condition)(self._reader), ""
+            return check(self._reader), ""
         except Unclear as unclear:
             return None, str(unclear)
 

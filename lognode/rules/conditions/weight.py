@@ -1,8 +1,9 @@
 """How many bytes a value takes, counted no further than anybody wants to know."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+_SMALL: Final = frozenset({int, float, bool, type(None)})
 _HEAD = 9  # of any value: what its type and length take at most
 
 
@@ -14,13 +15,13 @@ def weight_of(value: Any, bytes_max: int) -> int:
         size += _HEAD
         if found.__class__ is str:
             size += len(found) if found.isascii() or size + len(found) > bytes_max else len(found.encode())
-        elif isinstance(found, Mapping):
-            size += len(found)
-            if size <= bytes_max:
-                waiting += found
-                waiting += found.values()
         elif found.__class__ is list or found.__class__ is tuple:
             size += len(found)
             if size <= bytes_max:
                 waiting += found
+        elif found.__class__ not in _SMALL and isinstance(found, Mapping):
+            size += len(found)
+            if size <= bytes_max:
+                waiting += found
+                waiting += found.values()
     return size

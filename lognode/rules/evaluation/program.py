@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lognode.core.limits import KINDS_KEPT_MAX
 from lognode.core.span import is_reserved
 from lognode.rules.conditions.judging import Check, prepare
+from lognode.rules.conditions.tracing import Leaves
 from lognode.rules.document import ALL_BELOW, Last, Rule, RuleSet, Scalar, Window
 from lognode.rules.evaluation.decision import Step
 
@@ -26,6 +27,7 @@ class Ready(NamedTuple):
     last: Mapping[str, Last]
     check: Check
     passed: Step
+    leaves: Leaves  # of its condition, as far as it was traced
 
 
 class _Index:
@@ -116,7 +118,7 @@ def _ready(one: RuleSet) -> Iterable[Ready]:
         windows = {window.name: window for window in rule.windows}
         last = {last.name: last for last in rule.last}
         passed = Step(one.name, rule.id, "not")
-        yield Ready(one.name, rule, one.variables, windows, last, prepare(rule.condition), passed)
+        yield Ready(one.name, rule, one.variables, windows, last, prepare(rule.condition), passed, {})
 
 
 def _ordered(rules: Iterable[Ready]) -> list[Ready]:

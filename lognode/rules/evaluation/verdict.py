@@ -87,7 +87,7 @@ class _Evaluation:
         if self._told > TRACED_CONDITIONS_MAX and not self._traces:
             return None
         reading.retell()
-        told = trace(ready.rule.condition, reading)
+        told = trace(ready.rule.condition, reading, ready.leaves)
         self._told += sum(1 for _ in told.leaves())
         return told
 
@@ -96,20 +96,24 @@ class _Evaluation:
         self._fired.add((ready.set, ready.rule.id))
         dropped = []
         for place, action in enumerate(ready.rule.actions):
+            before = self._room.notes
             try:
                 deed = self._room.deed(action, reading, self._facts)
             except Dropped as reason:
                 dropped.append(f"action {place + 1} was dropped: {reason}")
                 continue
             self._effects.append(Effect(ready.set, ready.rule.id, place, deed))
-            self._span.notes = noted(self._span.notes, deed)
+            # Where the span came without notes, those of the rules are all.
+            self._span.notes = self._room.notes if self._span.notes is before else noted(self._span.notes, deed)
         return "; ".join(dropped)[: 4 * TRACE_TEXT_CHARS_MAX]
 
 
 def _verdict(effects: list[Effect], facts: Facts) -> Verdict:
     if not effects:
         return "allow"
-    deeds = [effect.deed for effect in effects]
+    deeds = [deed for effect in effects if isinstance(deed := effect.deed, _CLOSING)]
+    if not deeds:
+        return "allow"
     if any(isinstance(deed, Reject) for deed in deeds):
         return "reject"
     if any(isinstance(deed, RequireApproval) and facts.approvals.count(deed.role) < deed.of for deed in deeds):

@@ -5,7 +5,8 @@ or passed over, never an error, and costs no more than its length.
 Source: docs/protocol.md, Notes of rules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import cbor2
@@ -15,6 +16,7 @@ from lognode.core.errors import CallerError
 from lognode.core.limits import TAGS_MAX, TEXT_BYTES_MAX
 
 RULES: Final = "rules"
+_SHORT_BYTES: Final = 512  # of annotations of which the tags are kept
 
 
 def with_rules(annotations: bytes, said: Mapping[str, Any]) -> bytes:
@@ -35,13 +37,21 @@ def rules_in(annotations: bytes) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def rule_tags(annotations: bytes) -> list[str]:
+def rule_tags(annotations: bytes) -> Sequence[str]:
     """Tags that rules added to a span, which it is found by like by its own."""
+    # The same marks stand on many spans.
+    return _short_tags(annotations) if len(annotations) <= _SHORT_BYTES else _tags(annotations)
+
+
+def _tags(annotations: bytes) -> tuple[str, ...]:
     tags = rules_in(annotations).get("tags")
     if not isinstance(tags, list):
-        return []
+        return ()
     # No character takes more than four bytes.
-    return [tag for tag in tags[:TAGS_MAX] if isinstance(tag, str) and 0 < len(tag) <= TEXT_BYTES_MAX]
+    return tuple(tag for tag in tags[:TAGS_MAX] if isinstance(tag, str) and 0 < len(tag) <= TEXT_BYTES_MAX)
+
+
+_short_tags: Final = lru_cache(maxsize=256)(_tags)
 
 
 def is_simulated(annotations: bytes) -> bool:
