@@ -142,7 +142,7 @@ class CommitPast(Past):
         """Take note that all drafts are judged, and that the commit comes to so many spans."""
         for held in self._held.values():
             self._count(held)
-        self._line.counted, self._line.spans = len(self._noted), spans
+        self._line.counted, self._line.spans, self._line.asked = len(self._noted), spans, self._held.keys()
 
 
 def measure(feeds: Mapping[int, FeedRef], window: Window, record: Record) -> Entry | None:

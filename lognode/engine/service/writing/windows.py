@@ -7,7 +7,7 @@ writer holds more than one; what a commit is to add counts only once that is com
 
 import sqlite3
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import NamedTuple
@@ -97,6 +97,7 @@ class Line:
         self.program: object = None
         self.span: Span | None = None  # of the commit that is judged, or was
         self.spans = self.counted = 0  # of that commit, and those of them that no window has to look at again
+        self.asked: Collection[bytes] = ()  # the windows that it asked for, which have counted these
 
 
 class Room:
@@ -166,7 +167,7 @@ class Windows:
             line.program = program
             wanted = {window.digest for window in windows}
             self._drop(line, [digest for digest in line.held if digest not in wanted])
-        line.span, line.spans, line.counted = span, 0, 0
+        line.span, line.spans, line.counted, line.asked = span, 0, 0, ()
         return line
 
     def _drop(self, line: Line, digests: Iterable[bytes]) -> None:
@@ -193,9 +194,9 @@ class Windows:
 
     def _keep(self, conn: sqlite3.Connection, line: Line, span: Span) -> None:
         with _transaction(conn):
-            for held in line.held.values():
-                if held.end != span.position or held.place is not None:
-                    continue  # it was not asked for
+            for digest, held in line.held.items():
+                if digest not in line.asked or held.end != span.position or held.place is not None:
+                    continue  # it looks at the commit when it is asked for next
                 held.table.add(
                     [
                         (key, at_ms, span.feed, span.seq + place, value, False)
