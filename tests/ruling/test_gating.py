@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
+from lognode.core.limits import FIRED_BYTES_MAX, GROUP_BYTES_MAX
 from lognode.engine.commit import Chosen, Repeat, choose
-from lognode.engine.ruling.gating import Judged, pass_gate
+from lognode.engine.ruling.gating import Judged, Patience, pass_gate
 
 # Calls of drafts, each by its key and whether rules let it pass; what has one key has one content.
 CALLS = st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=4)
@@ -68,3 +69,23 @@ def test_what_refused_a_call_before_the_gate_still_does() -> None:
     mismatch = CallerError("idempotency.mismatch")
     chosen = pass_gate(Chosen([draft(1)], [[0]], [mismatch]), lambda found, _: Judged(found, None, None))
     assert (chosen.places, chosen.errors) == ([[0]], [mismatch])
+
+
+def test_a_commit_takes_no_more_drafts_than_it_can_tell_of() -> None:
+    """A thousand small drafts, about each of which as much is told as may be; but what is to be whole stays so."""
+    calls = [[Draft(kind="a")] * 200, [Draft(kind="b")] * 100, [Draft(kind="c")] * 200]
+    telling = Draft(kind="rule.fired", data=bytes(FIRED_BYTES_MAX))
+    chosen = choose(calls, {}, {})
+
+    def judge(found: Draft, _before: int) -> Judged:
+        return Judged(found, None, telling)
+
+    def told_bytes(found: Chosen) -> int:
+        return sum(firing.draft.content_bytes() for firing in found.firings)
+
+    passed = pass_gate(chosen, judge, Patience(lambda: False))
+    assert GROUP_BYTES_MAX < told_bytes(passed) <= GROUP_BYTES_MAX + telling.content_bytes()
+    assert [len(places) for places in passed.places] == [len(passed.drafts), 0, 0]
+    assert passed.errors == [None] * 3
+    whole = pass_gate(chosen, judge, Patience(lambda: False, {0, 1}))
+    assert [len(places) for places in whole.places] == [200, 0, 0]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
 from lognode.core.ids import SpanId
+from lognode.core.limits import GROUP_BYTES_MAX
 from lognode.engine.commit import Chosen, Firing, Place, Repeat, Waiting
 
 
@@ -41,7 +42,8 @@ class Patience(NamedTuple):
 def pass_gate(chosen: Chosen, judge: Judge, patience: Patience | None = None) -> Chosen:
     """What is left of the drafts of a commit once each was judged.
 
-    Once patience is over, calls end without an error before they are at their end; one draft is judged in any case.
+    Once patience is over, or what tells of the drafts fills a commit, calls end without an error before they are at their
+    end; one draft is judged in any case.
     """
     passing = _Passing(chosen.drafts, judge, patience)
     calls = [
@@ -61,6 +63,7 @@ class _Passing:
         self._drafts = drafts
         self._judge = judge
         self._patience = patience
+        self._told_bytes = 0
         self._outcomes: dict[int, int | Waiting | CallerError] = {}
 
     def call(
@@ -74,7 +77,7 @@ class _Passing:
                 patience is not None
                 and self._outcomes
                 and (not passed or index not in patience.whole)
-                and patience.is_over()
+                and (self._told_bytes > GROUP_BYTES_MAX or patience.is_over())
             ):
                 return passed, None
             first = place.first if isinstance(place, Repeat) else place
@@ -105,6 +108,7 @@ class _Passing:
             outcome = judged.refusal
         about = None if judged.draft is None else len(self.kept) - 1
         if judged.firing is not None:
+            self._told_bytes += judged.firing.content_bytes()
             self.firings.append(Firing(about, judged.firing, row=judged.row))
         if judged.ending is not None:
             self.firings.append(Firing(about, self._drafts[index], tell=judged.ending))
