@@ -346,6 +346,7 @@ TASKS_RUNNING_EACH_MAX: Final = 96  # of one tenant, so that half is left to oth
 TENANT_SHARES: Final = 2  # into which the room for each kind is cut; a tenant has one
 EMITS_RUNNING_MAX: Final = 128  # they share commits: more at once make none quicker
 WEBHOOKS_RUNNING_MAX: Final = 32  # each a connection that may hang for half a minute
+WEBHOOK_RUNNING_EACH_MAX: Final = 8  # of these to one webhook, so that one that hangs leaves room to others
 JOURNALS_RUNNING_MAX: Final = 8
 TASKS_WAITING_MAX: Final = 100_000  # of one tenant, some kilobyte each
 TASKS_ENDED_MAX: Final = 10_000  # of one tenant that are kept for people to look at; the oldest go

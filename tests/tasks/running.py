@@ -14,8 +14,8 @@ from lognode.core.span import decode_body, decode_header
 from lognode.engine.tasks.service.runner import Tasks
 from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.engine.tasks.store import Selection, insert_task, list_tasks
-from lognode.engine.tasks.task import Task, Work, new_task
-from lognode.engine.tasks.work import EMIT, Notice, emit_payload, notice_payload
+from lognode.engine.tasks.task import Task, Work
+from lognode.engine.tasks.work import EMIT, Notice, emit_payload, new_task, notice_payload
 from lognode.timeline.record import Record
 from tests.engine.nodes import Engine, Wall, all_records, run_engine
 

@@ -12,8 +12,8 @@ from typing import Final
 from lognode.core.codec import encode
 from lognode.core.draft import Draft
 from lognode.engine.tasks.store import insert_task
-from lognode.engine.tasks.task import Work, new_task
-from lognode.engine.tasks.work import EMIT, emit_payload
+from lognode.engine.tasks.task import Work
+from lognode.engine.tasks.work import EMIT, emit_payload, new_task
 from lognode.timeline.store.audit import audit_file
 from tests.faults.processes import HinderedDaemon
 

@@ -1,6 +1,7 @@
 """Tasks at work: each runs once when it is due, whatever ends meanwhile, and what fails for good is told."""
 
 import sqlite3
+from collections import Counter
 from pathlib import Path
 
 import cbor2
@@ -11,7 +12,12 @@ from lognode.core.codec import decode_value
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
-from lognode.core.limits import TASK_ATTEMPTS_MAX, TASKS_RUNNING_EACH_MAX, WEBHOOKS_RUNNING_MAX
+from lognode.core.limits import (
+    TASK_ATTEMPTS_MAX,
+    TASKS_RUNNING_EACH_MAX,
+    WEBHOOK_RUNNING_EACH_MAX,
+    WEBHOOKS_RUNNING_MAX,
+)
 from lognode.core.span import PRIVATE, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.tasks.schedule import Timing, new_schedule, schedule_id
@@ -244,8 +250,7 @@ async def test_a_crash_loop_gives_a_task_up_in_the_end(tmp_path: Path) -> None:
 
 
 async def test_a_slow_webhook_holds_up_nothing_else_and_ends_at_its_deadline(tmp_path: Path) -> None:
-    wall = Wall(START_MS)
-    hooks = StubHooks(wall)
+    hooks = StubHooks(wall := Wall(START_MS))
     hooks.gate = trio.Event()
     async with run_workshop(tmp_path, wall, hooks) as shop:
         await shop.add(*[notice_task(number, Notice("ops")) for number in range(100, 200)])
@@ -260,17 +265,28 @@ async def test_a_slow_webhook_holds_up_nothing_else_and_ends_at_its_deadline(tmp
 
 
 async def test_a_tenant_whose_webhooks_hang_leaves_room_to_others(tmp_path: Path) -> None:
-    wall = Wall(START_MS)
-    hooks = StubHooks(wall)
+    hooks = StubHooks(wall := Wall(START_MS))
     hooks.gate = trio.Event()
     async with run_workshop(tmp_path, wall, hooks, ("default", "other")) as shop:
-        await shop.add(*[notice_task(number, Notice("slow")) for number in range(100)])
+        await shop.add(*[notice_task(number, Notice(f"slow{number % 4}")) for number in range(100)])
         await shop.wait_state("running", WEBHOOKS_RUNNING_MAX // 2)
         await shop.add(notice_task(500, Notice("ops"))._replace(tenant=1))
         await shop.wait_state("running", 1, tenant=1)
         hooks.gate.set()
         await shop.wait_state("done", 1, tenant=1)
         await shop.wait_state("done", 100)
+
+
+async def test_one_webhook_that_hangs_leaves_room_to_others_of_its_tenant(tmp_path: Path) -> None:
+    hooks = StubHooks(wall := Wall(START_MS))
+    hooks.gate = trio.Event()
+    async with run_workshop(tmp_path, wall, hooks) as shop:
+        await shop.add(*[notice_task(number, Notice("slow")) for number in range(100)])
+        await shop.add(*[notice_task(number, Notice("ops")) for number in range(100, 103)])
+        await shop.wait_state("running", WEBHOOK_RUNNING_EACH_MAX + 3)
+        assert Counter(name for name, *_ in hooks.calls) == {"slow": WEBHOOK_RUNNING_EACH_MAX, "ops": 3}
+        hooks.gate.set()
+        await shop.wait_state("done", 103)
 
 
 async def test_a_paused_tenant_begins_nothing_also_after_a_restart_and_others_go_on(tmp_path: Path) -> None:
@@ -289,8 +305,7 @@ async def test_a_paused_tenant_begins_nothing_also_after_a_restart_and_others_go
 
 
 async def test_draining_waits_for_what_is_under_way(tmp_path: Path) -> None:
-    wall = Wall(START_MS)
-    hooks = StubHooks(wall)
+    hooks = StubHooks(wall := Wall(START_MS))
     hooks.gate = trio.Event()
     async with run_workshop(tmp_path, wall, hooks) as shop, trio.open_nursery() as nursery:
         await shop.add(notice_task(1, Notice("ops")))
@@ -315,8 +330,7 @@ async def test_draining_waits_for_what_is_under_way(tmp_path: Path) -> None:
 
 
 async def test_stopping_lets_what_is_under_way_end(tmp_path: Path) -> None:
-    wall = Wall(START_MS)
-    hooks = StubHooks(wall)
+    hooks = StubHooks(wall := Wall(START_MS))
     hooks.gate = trio.Event()
     async with run_workshop(tmp_path, wall, hooks) as shop:
         await shop.add(notice_task(1, Notice("ops")), notice_task(2, Notice("ops"), due_ms=START_MS + MINUTE_MS))

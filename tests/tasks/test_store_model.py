@@ -31,10 +31,10 @@ from lognode.engine.tasks.task import (
     claimed,
     failed,
     lost,
-    new_task,
     requeued,
     succeeded,
 )
+from lognode.engine.tasks.work import new_task
 from lognode.timeline.state import WritePlan
 from lognode.timeline.store.opening.migrate import apply_migrations
 from lognode.timeline.store.write import apply_write
@@ -93,7 +93,7 @@ class TaskRows(RuleBasedStateMachine):
             chosen.extend(choose(due, under_way, KINDS_MAX, self.last, shares=1))  # type: ignore[arg-type]
             return chosen
 
-        begun = claim(self.conn, TENANTS, self.now_ms, rooms, set(), take, claimed)
+        begun = claim(self.conn, TENANTS, self.now_ms, rooms, (), set(), take, claimed)
         if chosen:
             self.last = chosen[-1].tenant
         able = Counter(
@@ -120,13 +120,13 @@ class TaskRows(RuleBasedStateMachine):
 
     @rule(key=consumes(running))
     def end_beside_a_commit(self, key: tuple[int, bytes]) -> None:
-        if self.model[key].state == "running":
+        if key in self.model and self.model[key].state == "running":
             self.model[key] = succeeded(self.model[key], self.now_ms, b"span")
             apply_write(self.conn, WritePlan(dict(task_rows([self.model[key]])), [], [], []))
 
     @rule(key=consumes(running), is_final=st.booleans())
     def fail(self, key: tuple[int, bytes], *, is_final: bool) -> None:
-        if self.model[key].state == "running":
+        if key in self.model and self.model[key].state == "running":
             later = failed(self.model[key], Failure("webhook.failed", "503", is_final), self.now_ms, 0.5)
             self.model[key] = change_task(self.conn, *key, lambda _: later)
 

@@ -29,10 +29,10 @@ from lognode.engine.tasks.task import (
     failed,
     is_expired,
     lost,
-    new_task,
     requeued,
     succeeded,
 )
+from lognode.engine.tasks.work import new_task
 
 PASSING = Failure("webhook.failed", "it answered 503", is_final=False)
 FINAL = Failure("webhook.refused", "it answered 404", is_final=True)
@@ -148,7 +148,7 @@ def candidates(kinds: list[str]) -> list[Candidate]:
 
 
 tenants = st.dictionaries(st.integers(0, 5), st.lists(st.sampled_from(["a", "b"]), max_size=12), max_size=6)
-under_way = st.lists(st.builds(Running, st.integers(0, 5), st.sampled_from(["a", "b"])), max_size=10)
+under_way = st.lists(st.builds(Running, st.integers(0, 5), st.sampled_from(["a", "b"]), st.just("")), max_size=10)
 
 
 @given(
@@ -221,3 +221,24 @@ def test_a_kind_without_room_holds_up_no_other() -> None:
     due = {0: candidates(["slow"] * 9 + ["quick"])}
     chosen = choose(due, [], {"slow": 4, "quick": 5}, -1)
     assert [each.candidate.what for each in chosen] == ["slow", "slow", "quick"]
+
+
+@given(
+    st.dictionaries(st.integers(0, 3), st.lists(st.sampled_from(["", "x", "y"]), max_size=20), max_size=4),
+    st.lists(st.builds(Running, st.integers(0, 3), st.just("a"), st.sampled_from(["", "x", "y"])), max_size=8),
+    st.integers(1, 5),
+)
+def test_no_target_has_more_under_way_than_it_may_and_others_go_on(
+    waiting: dict[int, list[str]], running: list[Running], targets_max: int
+) -> None:
+    due = {
+        tenant: [Candidate(5, at, bytes([at]), "a", target) for at, target in enumerate(targets)]
+        for tenant, targets in waiting.items()
+    }
+    chosen = choose(due, running, {"a": 500}, -1, targets_max=targets_max, each_max=100, total_max=100, shares=1)
+    before = Counter(task.target for task in running)
+    begun = Counter(each.candidate.target for each in chosen)
+    wanted = Counter(target for targets in waiting.values() for target in targets)
+    assert begun[""] == wanted[""]
+    for target in "xy":
+        assert begun[target] == min(wanted[target], max(0, targets_max - before[target]))

@@ -20,7 +20,8 @@ from lognode.core.world import World
 from lognode.engine.service.agreement.doubts import Beginning
 from lognode.engine.tasks.schedule import Timing, new_schedule
 from lognode.engine.tasks.store import insert_schedule, insert_task, save_pause
-from lognode.engine.tasks.task import Work, new_task
+from lognode.engine.tasks.task import Work
+from lognode.engine.tasks.work import new_task
 from lognode.identity.keys import KeyPair, NodeKeys
 from lognode.timeline.agreement.continuity import Mark, seal_mark
 from lognode.timeline.proof.checkpoint import sign_checkpoint

@@ -29,8 +29,8 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import b32decode, b32encode
 from lognode.core.limits import TASKS_PAGE_MAX
 from lognode.engine.tasks.store import Selection, change_task, count_tasks, insert_task, list_tasks, load_task
-from lognode.engine.tasks.task import ID_BYTES, STATES, Task, cancelled, new_task, requeued
-from lognode.engine.tasks.work import KINDS_MAX
+from lognode.engine.tasks.task import ID_BYTES, STATES, Task, cancelled, requeued
+from lognode.engine.tasks.work import KINDS_MAX, new_task
 
 _TASKS: Final = "/v1/tenants/<tenant>/tasks"
 _TIME_BYTES: Final = 8

@@ -42,8 +42,8 @@ class Patience(NamedTuple):
 def pass_gate(chosen: Chosen, judge: Judge, patience: Patience | None = None) -> Chosen:
     """What is left of the drafts of a commit once each was judged.
 
-    Once patience is over, or what tells of the drafts fills a commit, calls end without an error before they are at their
-    end; one draft is judged in any case.
+    Once patience is over, or what tells of the drafts fills a commit, calls end without an error before they are at
+    their end; one draft is judged in any case.
     """
     passing = _Passing(chosen.drafts, judge, patience)
     calls = [

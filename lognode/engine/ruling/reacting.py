@@ -17,8 +17,8 @@ from lognode.core.limits import SCHEDULES_MAX
 from lognode.core.span import PRIVATE, VISIBILITIES
 from lognode.engine.ruling.telling import firing_of, is_told
 from lognode.engine.tasks.schedule import Schedule, Timing, new_schedule, schedule_id
-from lognode.engine.tasks.task import ID_BYTES, Task, Work, new_task
-from lognode.engine.tasks.work import EMIT, JOURNAL, Notice, emit_payload, notice_payload
+from lognode.engine.tasks.task import ID_BYTES, Task, Work
+from lognode.engine.tasks.work import EMIT, JOURNAL, Notice, emit_payload, new_task, notice_payload
 from lognode.rules.document import Emit, Notify
 from lognode.rules.evaluation.decision import Decision, Effect, Scheduled
 from lognode.rules.records import FIRED, Fired, fired_data

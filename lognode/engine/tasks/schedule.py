@@ -23,7 +23,8 @@ from lognode.core.limits import (
     RUNS_DUE_MAX,
     SCHEDULE_NAME_CHARS_MAX,
 )
-from lognode.engine.tasks.task import ID_BYTES, Task, Work, new_task, run_id
+from lognode.engine.tasks.task import ID_BYTES, Task, Work, run_id
+from lognode.engine.tasks.work import new_task
 from lognode.rules.grammar.shapes.cron import cron_fault
 
 Missed = Literal["skip", "once", "all"]

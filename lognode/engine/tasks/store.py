@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import b32encode
-from lognode.core.limits import SCHEDULES_MAX, TASKS_WAITING_MAX
+from lognode.core.limits import SCHEDULES_MAX, TASKS_WAITING_MAX, WEBHOOKS_MAX
 from lognode.engine.tasks.fairness import Candidate, Chosen
 from lognode.engine.tasks.schedule import Due, Schedule
 from lognode.engine.tasks.task import PRIORITIES, STATES, Task
@@ -102,17 +102,18 @@ def claim(
     tenants: Collection[int],
     now_ms: int,
     rooms: Mapping[str, int],
+    full: Collection[str],
     damaged: set[bytes],
     choose: Callable[[Mapping[int, list[Candidate]]], list[Chosen]],
     begin: Callable[[Task], Task],
 ) -> list[Task]:
     """The tasks that `choose` takes of those that are due, as `begin` changes them.
 
-    `rooms` says how many of each kind may begin at most. The ids of rows that are damaged are added to `damaged`, and
-    passed over from then on.
+    `rooms` says how many of each kind may begin at most; none does for a target that is `full`. Ids of rows that are
+    damaged are added to `damaged`, and passed over from then on.
     """
     with _transaction(conn):
-        due = {tenant: _candidates(conn, tenant, now_ms, rooms, damaged) for tenant in tenants}
+        due = {tenant: _candidates(conn, tenant, now_ms, rooms, full, damaged) for tenant in tenants}
         begun: list[Task] = []
         for tenant, candidate in choose(due):
             try:
@@ -298,23 +299,44 @@ def waiting_room(conn: sqlite3.Connection, tenant: int) -> int:
 
 
 def _candidates(
-    conn: sqlite3.Connection, tenant: int, now_ms: int, rooms: Mapping[str, int], damaged: Collection[bytes]
+    conn: sqlite3.Connection,
+    tenant: int,
+    now_ms: int,
+    rooms: Mapping[str, int],
+    full: Collection[str],
+    damaged: Collection[bytes],
 ) -> list[Candidate]:
-    """Tasks of a tenant that are due, of each kind and priority as many as could begin."""
+    """Tasks of a tenant that are due, of each kind, target and priority as many as could begin."""
     found: list[Candidate] = []
     sql = (
-        "SELECT ready_ms, task FROM tasks WHERE state = 'waiting' AND tenant = ? AND what = ? AND priority = ? "
-        "AND ready_ms <= ? ORDER BY ready_ms, task LIMIT ?"
+        "SELECT ready_ms, task FROM tasks WHERE state = 'waiting' AND tenant = ? AND what = ? AND target = ? "
+        "AND priority = ? AND ready_ms <= ? ORDER BY ready_ms, task LIMIT ?"
     )
     for what, room in rooms.items():
-        left = room
-        for priority in PRIORITIES if room else ():
-            values = (tenant, what, priority, now_ms, left + len(damaged))
-            rows = [row for row in conn.execute(sql, values) if row[1] not in damaged][:left]
-            found += [Candidate(priority, ready_ms, task_id, what) for ready_ms, task_id in rows]
-            left -= len(rows)
-            if not left:
-                break
+        for target in _targets(conn, tenant, what) if room else ():
+            left = room if target not in full else 0
+            for priority in PRIORITIES if left else ():
+                values = (tenant, what, target, priority, now_ms, left + len(damaged))
+                rows = [row for row in conn.execute(sql, values) if row[1] not in damaged][:left]
+                found += [Candidate(priority, ready_ms, task_id, what, target) for ready_ms, task_id in rows]
+                left -= len(rows)
+                if not left:
+                    break
+    return found
+
+
+def _targets(conn: sqlite3.Connection, tenant: int, what: str) -> list[str]:
+    """The targets for which tasks of a kind wait; those that no settings name fail when they are tried, and go."""
+    found: list[str] = []
+    sql = "SELECT min(target) FROM tasks WHERE state = 'waiting' AND tenant = ? AND what = ? AND target > ?"
+    sole = "SELECT EXISTS (SELECT 1 FROM tasks WHERE state = 'waiting' AND tenant = ? AND what = ? AND target = '')"
+    if conn.execute(sole, (tenant, what)).fetchone()[0]:
+        found.append("")
+    while len(found) < 2 * WEBHOOKS_MAX:
+        (target,) = conn.execute(sql, (tenant, what, found[-1] if found else "")).fetchone()
+        if target is None:
+            break
+        found.append(target)
     return found
 
 

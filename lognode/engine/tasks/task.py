@@ -45,7 +45,7 @@ class Task(NamedTuple):
     `payload` is what `what` says how to read. `due_ms` is when it was to run, `ready_ms` when it may be tried next.
     `attempts` counts those that began since it was queued last; `run` how often it was queued. `schedule` is the id of
     the schedule that it is a run of, `cause` the span that it follows from, `span` the one that it made; `error` and
-    `detail` are of the last attempt that failed.
+    `detail` are of the last attempt that failed; `target` is the webhook that it calls, "" where it calls none.
     """
 
     tenant: int
@@ -67,6 +67,7 @@ class Task(NamedTuple):
     span: bytes | None = None
     error: str | None = None
     detail: str | None = None
+    target: str = ""
 
     @property
     def text(self) -> str:
@@ -96,26 +97,6 @@ class Work(NamedTuple):
     payload: bytes
     priority: int = PRIORITY_DEFAULT
     cause: bytes | None = None
-
-
-def new_task(
-    tenant: int,
-    task_id: bytes,
-    work: Work,
-    *,
-    now_ms: int,
-    due_ms: int,
-    deadline_ms: int | None = None,
-    schedule: bytes | None = None,
-    name: str | None = None,
-) -> Task:
-    """A task that waits for its time."""
-    assert len(task_id) == ID_BYTES
-    assert work.priority in PRIORITIES
-    return Task(
-        tenant, task_id, work.what, work.payload, "waiting", work.priority, now_ms, due_ms, due_ms, deadline_ms,
-        schedule=schedule, name=name, cause=work.cause,
-    )  # fmt: skip
 
 
 def run_id(schedule: bytes, due_ms: int) -> bytes:

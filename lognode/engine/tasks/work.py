@@ -24,7 +24,7 @@ from lognode.core.limits import (
     WEBHOOKS_RUNNING_MAX,
 )
 from lognode.core.span import ORGANIZATION, PRIVATE
-from lognode.engine.tasks.task import Task
+from lognode.engine.tasks.task import ID_BYTES, PRIORITIES, Task, Work
 
 What = Literal["emit", "webhook", "journal"]
 EMIT: Final = "emit"  # write a span
@@ -48,6 +48,35 @@ class Notice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def what(self) -> str:
         """The kind of the task that tells it."""
         return JOURNAL if self.to == JOURNAL else WEBHOOK
+
+
+def new_task(
+    tenant: int,
+    task_id: bytes,
+    work: Work,
+    *,
+    now_ms: int,
+    due_ms: int,
+    deadline_ms: int | None = None,
+    schedule: bytes | None = None,
+    name: str | None = None,
+) -> Task:
+    """A task that waits for its time."""
+    assert len(task_id) == ID_BYTES
+    assert work.priority in PRIORITIES
+    return Task(
+        tenant, task_id, work.what, work.payload, "waiting", work.priority, now_ms, due_ms, due_ms, deadline_ms,
+        schedule=schedule, name=name, cause=work.cause, target=_target(work),
+    )  # fmt: skip
+
+
+def _target(work: Work) -> str:
+    """The webhook that is called, by its name; "" where none is, or it cannot be told."""
+    try:
+        to = read_notice(work.payload).to if work.what == WEBHOOK else ""
+    except CallerError:
+        return ""
+    return to if to.__class__ is str else ""
 
 
 def emit_payload(draft: Draft) -> bytes:

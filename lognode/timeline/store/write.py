@@ -47,7 +47,7 @@ _COLUMNS = {
     "merged": 5,
     "evidence": 4,
     "branches": 8,
-    "tasks": 20,
+    "tasks": 21,
     "schedules": 18,
     "rule_cursors": 3,
     "publications": 6,

@@ -5,6 +5,7 @@ told something may be told twice. Invariants: a task is under way once, and only
 could not be told ends this subsystem, which starts again from the rows.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -24,6 +25,7 @@ from lognode.core.limits import (
     TASKS_RUNNING_MAX,
     TASKS_STOP_S_MAX,
     TASKS_SWEEP_S,
+    WEBHOOK_RUNNING_EACH_MAX,
 )
 from lognode.core.world import World
 from lognode.engine.receipt import AppendStopped, Receipt
@@ -151,11 +153,13 @@ class Tasks:
         free = TASKS_RUNNING_MAX - len(self._running)
         running = list(self._running.values())
         rooms = {what: min(free, most - sum(task.what == what for task in running)) for what, most in KINDS_MAX.items()}
+        by_target = Counter(task.target for task in running if task.target)
+        full = [target for target, count in by_target.items() if count >= WEBHOOK_RUNNING_EACH_MAX]
         begun = await self._store.write(
-            claim, list(tenants), now_ms, rooms, self._damaged, partial(self._choose, running), claimed
+            claim, list(tenants), now_ms, rooms, full, self._damaged, partial(self._choose, running), claimed
         )
         for task in begun:
-            self._running[task.tenant, task.id] = Running(task.tenant, task.what)
+            self._running[task.tenant, task.id] = Running(task.tenant, task.what, task.target)
             nursery.start_soon(self._carry_out, task, tenants[task.tenant])
         if len(self._damaged) > known_damage:
             _log.error("task_damaged", hint="'lognode verify' names the rows", rows=len(self._damaged))

@@ -20,11 +20,12 @@ CREATE TABLE tasks (
   span        BLOB,              -- id of the span that it made
   error       TEXT,              -- code of its last failure
   detail      TEXT,
+  target      TEXT NOT NULL,     -- the webhook that it calls, '' where it calls none
   seal        BLOB NOT NULL,
   PRIMARY KEY (tenant, task)
 ) STRICT;
 
-CREATE INDEX tasks_waiting ON tasks (tenant, what, priority, ready_ms, task) WHERE state = 'waiting';
+CREATE INDEX tasks_waiting ON tasks (tenant, what, target, priority, ready_ms, task) WHERE state = 'waiting';
 CREATE INDEX tasks_ready ON tasks (tenant, ready_ms, task) WHERE state = 'waiting';
 CREATE INDEX tasks_by_state ON tasks (tenant, state, due_ms, task);
 CREATE INDEX tasks_by_time ON tasks (tenant, due_ms, task);
