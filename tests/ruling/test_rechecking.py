@@ -15,7 +15,7 @@ from lognode.core.span import SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.ruling import judging, reacting, telling
 from lognode.engine.ruling.gating import Judged
-from lognode.engine.service.ruling.hindsight.rechecking import HELD_LESS, NOT_WHOLE, UNTOLD
+from lognode.engine.ruling.hindsight.reasons import HELD_LESS, NOT_WHOLE, UNTOLD
 from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.record import Record
 from tests.engine.nodes import Engine, Wall, run_engine

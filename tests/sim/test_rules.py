@@ -35,6 +35,8 @@ REGRESSIONS: Final = [
     # What was published beyond a fork was in force, until the fork was known.
     Scenario(117, 6, "withholds", copies=True, rules=True),
     Scenario(122, 4, recoveries=True, copies=True, rules=True),
+    # Who was put back to a backup had its own spans again before those that they had counted, and reacted.
+    Scenario(12, 5, copies=True, rules=True),
 ]
 
 

@@ -35,6 +35,7 @@ class Subject(NamedTuple):
     span: SpanId
     visibility: int
     node_key: bytes
+    original: SpanId | None = None  # whose place the span takes: what that set off is not set off again
 
 
 class Following(NamedTuple):
@@ -137,4 +138,6 @@ def _with_faults(fired: Fired, faults: Mapping[tuple[str, str], str]) -> Fired:
 
 def _id(subject: Subject, rule_set: str, rule: str, place: int) -> bytes:
     said = f"{rule_set}\n{rule}\n{place}".encode()
-    return sha256(b"lognode reaction v1" + subject.node_key + subject.span + said).digest()[:IDEM_BYTES]
+    return sha256(b"lognode reaction v1" + subject.node_key + (subject.original or subject.span) + said).digest()[
+        :IDEM_BYTES
+    ]

@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lognode.core.access import Level
 from lognode.core.ids import SpanId, parse_span_id
 from lognode.core.span import decode_body
+from lognode.engine.ruling.hindsight.reasons import FORKED, LOST, NOT_WHOLE, TWICE, UNSHOWN, UNTOLD
 from lognode.engine.ruling.telling import is_told
-from lognode.engine.service.ruling.hindsight.rechecking import (
-    FORKED,
-    LOST,
-    NOT_WHOLE,
-    TWICE,
-    UNTOLD,
-    Rechecked,
-    Rechecking,
-)
+from lognode.engine.service.ruling.hindsight.rechecking import Rechecked, Rechecking
 from lognode.rules.records import FIRED, parse_fired
 from lognode.sim.deeds.rules import EACH, JUDGED
 from lognode.timeline.agreement.restoring import STRANDING
@@ -94,7 +87,9 @@ class Decisions:
 
     def _differ(self, one: Rechecked, other: Rechecked) -> bool:
         """Whether two nodes find something else; of feeds with two histories they may hold different ones."""
-        if self._world.truth.forks and any(set(found.lacks) & {NOT_WHOLE, TWICE} for found in (one, other)):
+        if (self._world.truth.forks or self._world.lost) and any(
+            set(found.lacks) & {NOT_WHOLE, TWICE} for found in (one, other)
+        ):
             return False
         return (one.answer, one.altered) != (other.answer, other.altered)
 
@@ -135,8 +130,10 @@ class Decisions:
         key, truth = spot.feed.node_key, self._world.truth
         reasons = {
             FORKED: bool(truth.forks),
-            NOT_WHOLE: bool(truth.forks),  # of the other history of a feed not all have what its node had named
+            NOT_WHOLE: bool(truth.forks)
+            or bool(self._world.lost),  # of the other history of a feed not all have what its node had named
             LOST: bool(self._final.cuts),
+            UNSHOWN: bool(self._final.cuts),
             UNTOLD: not self._writes(key),
             TWICE: bool(self._twins | self._world.returned),
         }
@@ -156,7 +153,7 @@ class Decisions:
         assert tenant is not None
         again = Rechecking(process.store, process.writer.programs)
         writers = {machine.keys.public: machine for machine in self._honest if self._writes(machine.keys.public)}
-        standing = [span for span, spot in self._spots.items() if not spot.is_void and not spot.originals]
+        standing = [span for span, spot in self._spots.items() if not spot.is_void]
         for span in self._some(standing, _FOLLOWED):
             spot = self._spots[span]
             decided = again.decided(self._machine.disk.conn, tenant, span)
@@ -165,10 +162,12 @@ class Decisions:
                 if decision is None:
                     continue
                 part = decision if key == spot.feed.node_key else decision.part_of(EACH)
-                times = told[key, span] or int((key, span) in self._taken)
-                # Who runs twice, or goes on from a backup, may do again what it does not know of.
+                times = sum(told[key, one] or (key, one) in self._taken for one in (span, *spot.originals))
+                # Who runs twice, or goes on from a backup, may do again what it does not know of; and what a span was
+                # when it was written first decided what followed it, not what its copy is.
                 may_again = is_told(part) and key in self._twins | self._world.returned
-                if times < is_told(part) or (times > is_told(part) and not may_again):
+                is_due = is_told(part) or (bool(spot.originals) and times > 0)
+                if times < is_due or (times > is_due and not may_again):
                     self._say(machine, f"reacted {times} times to {span.hex()}")
 
     def _told(self) -> Counter[tuple[bytes, SpanId]]:

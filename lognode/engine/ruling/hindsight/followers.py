@@ -1,16 +1,16 @@
 """Spans that name one as their cause, as far as they tell what rules did about it.
 
-Pure. Copies by which a node restores what it had written are passed over: they tell nothing new.
+Pure. Copies by which a node restores what it had written are passed over where that is held: they tell nothing new.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Literal, NamedTuple
 
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
-from lognode.core.ids import b32encode
+from lognode.core.ids import SpanId, b32encode
 from lognode.core.limits import FOLLOWERS_LOOKED_MAX
 from lognode.core.span import Header, decode_body
 from lognode.engine.ruling.hindsight.comparing import Deviation, Told
@@ -19,9 +19,11 @@ from lognode.rules.document import Emit
 from lognode.rules.evaluation.decision import Decision, Scheduled
 from lognode.rules.records import FIRED, is_firing, parse_fired
 from lognode.timeline.agreement.rules.annotations import rules_in
-from lognode.timeline.record import FeedRef, Record, body_of, feed_of, header_of, id_of, origin_of
+from lognode.timeline.record import FeedRef, Record, body_of, feed_of, header_of, id_of
 
 On = Literal["draft", "commit"]
+# The span whose place a stored one takes, None where it takes none.
+Restores = Callable[[Record, FeedRef], SpanId | None]
 _NOBODY: Final = Told((), ())
 
 
@@ -39,15 +41,18 @@ class _Emitted(NamedTuple):
 class Followers:
     """What followed from one span, by node."""
 
-    def __init__(self, feeds: Mapping[int, FeedRef], records: Sequence[Record]) -> None:
+    def __init__(self, feeds: Mapping[int, FeedRef], records: Sequence[Record], restores: Restores) -> None:
         self.are_cut = len(records) >= FOLLOWERS_LOOKED_MAX
         self.are_unread = False
         self.are_twice = False  # whether a node told the same in two of its feeds
         self._told: defaultdict[tuple[bytes, On], Told] = defaultdict(lambda: _NOBODY)
         self._emitted: defaultdict[bytes, list[_Emitted]] = defaultdict(list)
         self._places: dict[tuple[bytes, bytes], int] = {}  # of firings by node and data: the feed
+        held = {id_of(record, feed_of(record, feeds).feed_id) for record in records}
         for record in records:
-            self._add(record, feed_of(record, feeds))
+            feed = feed_of(record, feeds)
+            if restores(record, feed) not in held:
+                self._add(record, feed)
 
     def told(self, node_key: bytes, on: On) -> Told:
         """The firings that a node wrote about the span, about the draft that it was or about the commit."""
@@ -77,9 +82,7 @@ class Followers:
             body = decode_body(raw)
         except CallerError:
             return
-        said, origin = rules_in(body.annotations).get("by"), origin_of(record)
-        if origin is not None and origin.way == "restore":
-            return
+        said = rules_in(body.annotations).get("by")
         if is_firing(header.kind, header.actor, header.status, 1):
             # Two processes with one key know nothing of each other until their feeds part.
             if self._places.setdefault((feed.node_key, body.data), feed.number) != feed.number:

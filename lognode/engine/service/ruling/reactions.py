@@ -25,6 +25,7 @@ from lognode.core.limits import (
 from lognode.core.span import EXECUTED
 from lognode.core.world import World
 from lognode.engine.receipt import AppendStopped
+from lognode.engine.ruling.hindsight.copies import copy_of, restores
 from lognode.engine.ruling.reacting import Following, Subject, follow
 from lognode.engine.service.heads import Heads
 from lognode.engine.service.ruling.past import Ground, Past, facts_of
@@ -35,7 +36,7 @@ from lognode.engine.service.writing.windows import Room
 from lognode.engine.tasks.store import ScheduleRoom, schedule_rows, task_rows, waiting_room
 from lognode.rules.evaluation.verdict import evaluate
 from lognode.timeline.members import Membership
-from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of, header_of, id_of, origin_of
+from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of, header_of, id_of
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.rules.cursors import cursor_row, next_arrivals, read_cursor
 from lognode.timeline.store.rules.pasts import Pasts
@@ -212,10 +213,10 @@ class Reactions:
         program = self._programs.program(conn, tenant, named)
         rules = program.rules_for(header.kind, gate=False) if program else ()
         mine = {(ready.set, ready.rule.id) for ready in rules if feed.own or ready.rule.run == "each"}
-        if program is None or not mine or _is_restored(record):
+        if program is None or not mine:
             return _NOTHING
-        is_whole = feed.own or self._pasts.is_whole(conn, feed)
-        if is_whole:
+        # What this node named itself it may not hold either, where it goes on from a backup.
+        if self._pasts.is_whole(conn, feed):
             self._patience.note_whole(tenant.number, feed.node_key)
         elif not self._patience.is_over(tenant.number, feed.node_key):
             return None
@@ -223,13 +224,7 @@ class Reactions:
         ground = Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named, record.hlc)
         past = Past(ground, self._writer.gate.windows, Room())
         decision = evaluate(program, facts, past, gate=False)
-        subject = Subject(
-            tenant.number, tenant.tenant_id, id_of(record, feed.feed_id), record.visibility, self._node_key
-        )
+        original = restores(copy_of(tenant.tenant_id, record, feed, self._store.feeds, members))
+        what = (id_of(record, feed.feed_id), record.visibility, self._node_key, original)
+        subject = Subject(tenant.number, tenant.tenant_id, *what)
         return follow(subject, decision.part_of(mine), program.hashes, now_ms, schedules.has_room)
-
-
-def _is_restored(record: Record) -> bool:
-    """Whether a span is a copy of one that has set off what it does already."""
-    origin = origin_of(record)
-    return origin is not None and origin.way == "restore"

@@ -55,6 +55,7 @@ class Pasts:
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, dict[int, int]] = OrderedDict()  # feed -> its past so far, with all before `seq`
+        self._held: dict[int, int] = {}  # how many entries of a feed were held at some time: these stay
         self._lacking: dict[int, int] = {}  # of these, those that name what is not held, and how many feeds were then
 
     def before(
@@ -99,7 +100,14 @@ class Pasts:
 
     def is_whole(self, conn: sqlite3.Connection, feed: FeedRef) -> bool:
         """Whether all is held that the past names which was last asked for in a feed."""
-        return feed.number not in self._lacking and is_whole(conn, self._known[feed.number])
+        if feed.number in self._lacking:
+            return False
+        for number, size in self._known[feed.number].items():
+            if self._held.get(number, 0) < size:
+                self._held[number] = conn.execute(_HELD, (number,)).fetchone()[0]
+                if self._held[number] < size:
+                    return False
+        return True
 
 
 def is_whole(conn: sqlite3.Connection, named: Named) -> bool:

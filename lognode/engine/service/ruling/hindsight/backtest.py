@@ -16,6 +16,7 @@ from lognode.core.errors import CallerError
 from lognode.core.limits import TRIAL_SPANS
 from lognode.core.span import decode_body
 from lognode.core.world import World
+from lognode.engine.ruling.hindsight.copies import copy_of, restores
 from lognode.engine.ruling.hindsight.drafts import draft_before
 from lognode.engine.ruling.hindsight.tally import Changes, ChangeTally, Outcome, RuleTally, Tally, by_name
 from lognode.engine.service.ruling.hindsight.trial import Occurrence, Trial
@@ -23,7 +24,7 @@ from lognode.rules.document import RuleSet, matches_kind
 from lognode.rules.evaluation.program import Program, compile_rules
 from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.members import Membership
-from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of, origin_of
+from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of
 from lognode.timeline.store.rules.looking import arrival, arrivals, is_any_between
 from lognode.timeline.store.rules.pasts import Pasts
 from lognode.timeline.store.rules.sandbox import Sandbox
@@ -248,9 +249,10 @@ class Backtest:
         by = rules_in(body.annotations).get("by")
         if isinstance(by, list) and by and by[0] in self._names:
             return None  # it would not be there, or will be made again
-        feed, origin = feed_of(record, self._feeds), origin_of(record)
+        feed = feed_of(record, self._feeds)
         cut = self._members.cuts.get(feed.feed_id)
-        is_inert = (cut is not None and record.seq >= cut.size) or (origin is not None and origin.way == "restore")
+        copy = copy_of(self._tenant.tenant_id, record, feed, self._feeds, self._members)
+        is_inert = (cut is not None and record.seq >= cut.size) or restores(copy) is not None
         return Occurrence(
             draft_before(header, body, record.visibility),
             id_of(record, feed.feed_id),

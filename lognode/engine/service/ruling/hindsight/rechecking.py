@@ -28,8 +28,22 @@ from lognode.engine.ruling.hindsight.comparing import (
     differing_firings,
     differing_notes,
 )
+from lognode.engine.ruling.hindsight.copies import Copy, copy_of, restores
 from lognode.engine.ruling.hindsight.drafts import draft_before
 from lognode.engine.ruling.hindsight.followers import Followers, emitted_otherwise
+from lognode.engine.ruling.hindsight.reasons import (
+    FORKED,
+    HELD,
+    HELD_LESS,
+    LOST,
+    MALFORMED,
+    NO_BODY,
+    NOT_WHOLE,
+    TOO_MANY_FOLLOW,
+    TWICE,
+    UNSHOWN,
+    UNTOLD,
+)
 from lognode.engine.ruling.hindsight.refusals import accounts_of, refusal_in, why_not_told
 from lognode.engine.ruling.judging import Judging
 from lognode.engine.ruling.reacting import Subject, follow
@@ -42,23 +56,13 @@ from lognode.rules.evaluation.explain import Account, why, why_not
 from lognode.rules.evaluation.facts import Facts, Writer
 from lognode.rules.evaluation.verdict import evaluate
 from lognode.rules.records import FIRED, Fired
-from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of, origin_of
+from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.lookup import find_span
 from lognode.timeline.store.rules.looking import names_strangers, spans_caused
 from lognode.timeline.store.rules.pasts import is_whole, named_past
 from lognode.timeline.store.rules.windows import load_kinds
 
-NOT_WHOLE: Final = "not all is held here that its node had named"
-FORKED: Final = "its node had named more of a feed than the two histories of that have in common"
-LOST: Final = "a rule set that its node may have gone by does not count any more"
-NO_BODY: Final = "its body is not held here"
-MALFORMED: Final = "its body is malformed"
-UNTOLD: Final = "its node has not told yet what its reactions did"
-HELD_LESS: Final = "another node reacted otherwise, and may have held less than the span's own node had named"
-HELD: Final = "it waited for approval"
-TWICE: Final = "a node told the same of it in two of its feeds: it ran twice, or goes on from a backup"
-TOO_MANY_FOLLOW: Final = "too many spans name it as their cause"
 NOTHING_DECIDED: Final = Decision("allow", (), (), Notes(), 0)
 
 
@@ -110,6 +114,7 @@ class _Case:
     level: Level
     is_void: bool
     lacks: dict[str, None]  # why nothing can be told
+    copy: Copy | None
     waits: dict[str, None] = field(default_factory=dict)  # what is not told yet
 
     @property
@@ -129,7 +134,7 @@ class _Case:
     def reacts(self) -> bool:
         """Whether the span may set anything off."""
         program = self.ruled.program
-        if program is None or self.header.status != EXECUTED or self.is_void or _is_restored(self.record):
+        if program is None or self.header.status != EXECUTED or self.is_void:
             return False
         return program.is_for(self.header.kind, gate=False)
 
@@ -144,7 +149,8 @@ class _Case:
         """The spans that a node writes by a decision."""
         assert self.ruled.program is not None
         tenant = self.ground.tenant
-        subject = Subject(tenant.number, tenant.tenant_id, self.id, self.record.visibility, node_key)
+        what = (self.id, self.record.visibility, node_key, restores(self.copy))
+        subject = Subject(tenant.number, tenant.tenant_id, *what)
         return follow(subject, decision, self.ruled.program.hashes, hlc_ms(self.record.hlc)).drafts
 
     def writer(self, level: Level) -> Writer:
@@ -185,7 +191,8 @@ class Rechecking:
         ruled = self._programs.ruled(conn, tenant, named)
         cut = members.cuts.get(feed.feed_id)
         is_void = cut is not None and record.seq >= cut.size
-        return _Case(record, feed, header, body, ground, ruled, members.level(feed.node_key), is_void, lacks)
+        copy = copy_of(tenant.tenant_id, record, feed, feeds, members) if body is not None else None
+        return _Case(record, feed, header, body, ground, ruled, members.level(feed.node_key), is_void, lacks, copy)
 
     def recheck(self, conn: sqlite3.Connection, tenant: TenantRef, span: SpanId) -> Rechecked:
         """Whether what is said of the decision about a span is what it had to be.
@@ -195,7 +202,12 @@ class Rechecking:
         case = self._case(conn, tenant, span)
         altered: dict[bytes, list[Deviation]] = {}
         if not case.lacks and case.body is not None:
-            followers = Followers(self._store.feeds, spans_caused(conn, tenant, span, FOLLOWERS_LOOKED_MAX))
+            feeds, members = self._store.feeds, self._programs.members(tenant)
+            followers = Followers(
+                feeds,
+                spans_caused(conn, tenant, span, FOLLOWERS_LOOKED_MAX),
+                lambda record, feed: restores(copy_of(tenant.tenant_id, record, feed, feeds, members)),
+            )
             case.lacks |= {TOO_MANY_FOLLOW: None} if followers.are_cut else {}
             case.lacks |= {NO_BODY: None} if followers.are_unread else {}
             case.waits |= {TWICE: None} if followers.are_twice else {}
@@ -214,10 +226,14 @@ class Rechecking:
         """Add how what is told of the draft differs from what is due, in the way that is closest to it."""
         body = case.body
         assert body is not None
-        if is_reserved(case.header.kind) or _is_restored(case.record):
+        if is_reserved(case.header.kind) or restores(case.copy):
+            return
+        if case.copy is not None and case.copy.state == "open":
+            case.lacks[UNSHOWN] = None
             return
         told = followers.told(case.feed.node_key, "draft")
         draft = draft_before(case.header, body, case.record.visibility)
+        draft = msgspec.structs.replace(draft, origin=None if case.copy else draft.origin)
         # The level that its node had and the status that it was sent with are not told: any that fits will do.
         statuses = dict.fromkeys((draft.status, case.header.status))
         tried = []
@@ -254,7 +270,7 @@ class Rechecking:
         for node_key in sorted({*followers.reacting, case.feed.node_key}):
             told, emitted = followers.told(node_key, "commit"), followers.emitted(node_key)
             if told == ((), ()) and not emitted:
-                is_author = node_key == case.feed.node_key
+                is_author = node_key == case.feed.node_key and case.copy is None
                 if is_author and decisions is not None and is_told(case.part(decisions.likeliest, node_key)):
                     case.waits[UNTOLD] = None
                 continue
@@ -291,9 +307,10 @@ class Rechecking:
     def _decisions(self, case: _Case) -> tuple[Decision | None, Decision | None]:
         """What gate rules and reactions come to, each with its traces; None where they do not look at such spans."""
         program, gate, reactions = case.ruled.program, None, None
-        if program is None or case.body is None or _is_restored(case.record):
+        if program is None or case.body is None:
             return None, None
-        if not is_reserved(case.header.kind) and program.is_for(case.header.kind, gate=True):
+        is_judged = not is_reserved(case.header.kind) and not restores(case.copy)
+        if is_judged and program.is_for(case.header.kind, gate=True):
             draft, lookback = draft_before(case.header, case.body, case.record.visibility), self._lookback(case)
             approval = approval_in(case.body.annotations)
             roles = approval.roles if approval is not None else ()
@@ -325,7 +342,7 @@ class Rechecking:
             return why_not_told(case.refusal, name, rule)
         gate, reactions = self._decisions(case)
         decision = gate if found.gate else reactions
-        if decision is None and _is_restored(case.record):
+        if decision is None and found.gate and restores(case.copy):
             return Account(name, rule, "unseen", "The span is a copy of one that had been judged already.")
         if decision is None and not found.gate and case.header.status == SIMULATED:
             return Account(name, rule, "unseen", "The span is simulated, and sets nothing off.")
@@ -352,9 +369,3 @@ class _Decisions:
         while place >= len(self._made):
             self._made.append(self._decide(self._levels[len(self._made)]))
         return self._made[place]
-
-
-def _is_restored(record: Record) -> bool:
-    """Whether a span is a copy of one that was judged already."""
-    origin = origin_of(record)
-    return origin is not None and origin.way == "restore"
