@@ -14,6 +14,7 @@ from lognode.core.limits import DEPTH_MAX, EFFECTS_MAX, RULE_COST_MAX, RULE_COST
 from lognode.rules.conditions.judging import prepare
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import (
+    Action,
     AddTag,
     All,
     Always,
@@ -27,8 +28,10 @@ from lognode.rules.document import (
     Note,
     Path,
     Reject,
+    RequireApproval,
     Rule,
     SetMetadata,
+    Simulate,
     Template,
     Window,
 )
@@ -42,6 +45,7 @@ from tests.rules.judged import NO_PAST, Past, a_rule, decide, draft_facts, made
 
 X: Final = Path(("data", "x"))
 Y: Final = Path(("data", "y"))
+_VERDICTS: Final = {Reject: "reject", Simulate: "simulate", RequireApproval: "hold"}
 LATE: Final = a_rule("late", Equals(Path(("kind",)), "test.done"), priority=1000)
 
 
@@ -113,14 +117,26 @@ def test_the_same_expressions_are_evaluated_where_values_are_small() -> None:
 
 def test_a_payload_that_is_too_large_for_expressions_is_judged_by_all_other_conditions() -> None:
     data = {"x": "a" * 900_000, "y": 5}
-    rules = [*hostile(Cel("data.y == 5"), AnyOf((Cel("data.y == 5"), Equals(Y, 6)))), LATE]
+    conditions: tuple[Condition, ...] = Cel("data.y == 5"), AnyOf((Cel("data.y == 5"), Equals(Y, 6)))
+    rules = [a_rule(f"h{place}", condition) for place, condition in enumerate(conditions)]
     other = a_rule("other", All((Equals(Y, 5), Cel("kind == 'test.done'"))))
-    decision = decide(made(*rules, other), facts=draft_facts({"data": data}), traces=False)
+    decision = decide(made(*rules, LATE, other), facts=draft_facts({"data": data}), traces=False)
 
     assert {step.rule: step.outcome for step in decision.steps} == {
-        "h0000": "failed", "h0001": "failed", "other": "fired", "late": "fired",
+        "h0": "failed", "h1": "failed", "other": "fired", "late": "fired",
     }  # fmt: skip
     assert "bytes, at most 65536" in decision.steps[0].error
+
+
+@pytest.mark.parametrize("action", [Reject("no"), Simulate("no"), RequireApproval("root", 1, 60_000, "no")])
+def test_nobody_gets_past_a_rule_by_sending_more_than_its_expression_reads(action: Action) -> None:
+    rules = made(a_rule("large", Cel("data.y > 5"), action))
+    for size, verdict in ((10, "allow"), (70_000, _VERDICTS[type(action)])):
+        facts = draft_facts({"data": {"x": "a" * size, "y": 5}})
+        assert decide(rules, facts=facts, traces=False).verdict == verdict
+    # What can be told without the expression is told.
+    sure = made(a_rule("sure", All((Equals(Y, 6), Cel("data.y > 5"))), action))
+    assert decide(sure, facts=draft_facts({"data": {"x": "a" * 70_000, "y": 5}}), traces=False).verdict == "allow"
 
 
 def test_texts_of_ten_megabytes_are_never_searched_by_a_thousand_rules() -> None:

@@ -135,7 +135,7 @@ class Reading:
         self._refused: dict[int, Unclear] = {}
         self._charges = 0
         self.spent = 0.0
-        self.is_crowded = False  # whether a window that it read holds more than can be told
+        self.is_crowded = False  # whether it asked for more than rules read: of a window, or of the span in expressions
 
     def retell(self) -> None:
         """Begin with the same rule once more."""
@@ -240,6 +240,7 @@ class Reading:
     def _evaluated(self, expression: Expression) -> bool:
         view = self._view(expression)
         if view.size > CEL_PAYLOAD_BYTES_MAX:
+            self.is_crowded = True
             raise Unclear(f"it reads {view.size} bytes, at most {CEL_PAYLOAD_BYTES_MAX}")
         cost = expression.cost_below(view.size)
         if cost > CEL_COST_SMALL:
