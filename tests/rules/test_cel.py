@@ -1,5 +1,7 @@
 """CEL expressions: what is refused before any span is seen, what they read, and that what they cost is bounded."""
 
+import subprocess
+import sys
 from contextlib import suppress
 from typing import Any, Final
 
@@ -170,3 +172,8 @@ def test_the_library_stops_at_the_iterations_that_the_cost_counts_with() -> None
     assert loop.evaluate(activation_of({"data": list(range(9_999))}))
     with pytest.raises(Unclear, match="Iteration budget"):
         loop.evaluate(activation_of({"data": list(range(10_001))}))
+
+
+def test_a_node_loads_the_library_only_for_rules_with_expressions() -> None:
+    code = "import sys, lognode.node.running; sys.exit('cel_expr_python' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

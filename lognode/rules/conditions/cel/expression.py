@@ -8,10 +8,8 @@ allowed.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from typing import Any, Final
-
-from cel_expr_python import cel
+from functools import cache, lru_cache
+from typing import Any, Final, Literal
 
 from lognode.core.limits import CEL_BYTES_MAX, CEL_PATTERN_SIZE_MAX, CEL_PAYLOAD_BYTES_MAX, TRACE_TEXT_CHARS_MAX
 from lognode.rules.conditions.cel.cost import Extent, Segments, estimate, static_path
@@ -19,35 +17,31 @@ from lognode.rules.conditions.cel.patterns import program_size
 from lognode.rules.conditions.cel.syntax import Node, read_checked
 from lognode.rules.conditions.unclear import Unclear
 
-_T: Final = cel.Type
-_MAYBE_TEXT: Final = _T("google.protobuf.StringValue")
-_NAMED: Final = _T.Map(_T.STRING, _T.DYN)
-_TYPES: Final[Mapping[str, cel.Type]] = {
-    "kind": _T.STRING,
-    "title": _MAYBE_TEXT,
-    "data": _T.DYN,
-    "tags": _T.List(_T.STRING),
-    "subject": _MAYBE_TEXT,
-    "contract_id": _MAYBE_TEXT,
-    "workflow_id": _MAYBE_TEXT,
-    "flow_id": _MAYBE_TEXT,
-    "metadata": _T.DYN,
-    "status": _T.STRING,
-    "visibility": _T.STRING,
-    "actor": _MAYBE_TEXT,
-    "node": _T.STRING,
-    "level": _T.STRING,
-    "role": _MAYBE_TEXT,
-    "time": _T.TIMESTAMP,
-    "vars": _NAMED,
-    "windows": _NAMED,
-    "last": _NAMED,
-    "annotations": _T.DYN,
-    "approvals": _T.INT,
-    "hops": _T.INT,
+_Kind = Literal["text", "maybe text", "texts", "any", "named", "time", "number"]
+_TYPES: Final[Mapping[str, _Kind]] = {
+    "kind": "text",
+    "title": "maybe text",
+    "data": "any",
+    "tags": "texts",
+    "subject": "maybe text",
+    "contract_id": "maybe text",
+    "workflow_id": "maybe text",
+    "flow_id": "maybe text",
+    "metadata": "any",
+    "status": "text",
+    "visibility": "text",
+    "actor": "maybe text",
+    "node": "text",
+    "level": "text",
+    "role": "maybe text",
+    "time": "time",
+    "vars": "named",
+    "windows": "named",
+    "last": "named",
+    "annotations": "any",
+    "approvals": "number",
+    "hops": "number",
 }
-_CHECKING: Final = cel.NewEnv(variables=_TYPES)
-_RUNNING: Final = cel.NewEnv(variables={name: _T.DYN if kind is _MAYBE_TEXT else kind for name, kind in _TYPES.items()})
 # What the compiler says of a mistake: where, then what.
 _MISTAKE: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _OFFSET: Final = re.compile(r"UTC|[+-]?[0-9]{2}:[0-9]{2}")
@@ -64,6 +58,34 @@ class BadExpression(ValueError):
         self.column = column
 
 
+class Library:
+    """What checks expressions, and what runs them."""
+
+    def __init__(self) -> None:
+        from cel_expr_python import cel  # noqa: PLC0415 - a node whose rules have no expressions saves 9 MB
+
+        kinds = cel.Type
+        types: dict[_Kind, Any] = {
+            "text": kinds.STRING,
+            "maybe text": kinds("google.protobuf.StringValue"),
+            "texts": kinds.List(kinds.STRING),
+            "any": kinds.DYN,
+            "named": kinds.Map(kinds.STRING, kinds.DYN),
+            "time": kinds.TIMESTAMP,
+            "number": kinds.INT,
+        }
+        self.results = (kinds.BOOL, kinds.DYN)
+        self.checking = cel.NewEnv(variables={name: types[kind] for name, kind in _TYPES.items()})
+        types["maybe text"] = kinds.DYN
+        self.running = cel.NewEnv(variables={name: types[kind] for name, kind in _TYPES.items()})
+
+
+@cache
+def library() -> Library:
+    """The library, loaded at first use, which takes some 30 ms."""
+    return Library()
+
+
 class Expression:
     """A checked expression.
 
@@ -76,12 +98,12 @@ class Expression:
         if len(text.encode()) > CEL_BYTES_MAX:
             raise BadExpression(f"{len(text.encode())} bytes, at most {CEL_BYTES_MAX}")
         try:
-            checked = _CHECKING.compile(text)
-            self._run = _RUNNING.compile(text)
+            checked = library().checking.compile(text)
+            self._run = library().running.compile(text)
         except RuntimeError as error:
             raise _mistake(str(error)) from None
         made = checked.return_type()
-        if made not in (_T.BOOL, _T.DYN):
+        if made not in library().results:
             raise BadExpression(f"comes to {made.name()}, not to true or false")
         self.text = text
         self.root = read_checked(checked.serialize())
@@ -104,7 +126,7 @@ class Expression:
         """The most that it costs where what stands at each path is so large."""
         return estimate(self.root, extent)
 
-    def evaluate(self, activation: cel.Activation) -> bool:
+    def evaluate(self, activation: Any) -> bool:
         """What it comes to. Raises Unclear."""
         try:
             found = self._run.eval(activation).value()
@@ -123,9 +145,9 @@ def compile_expression(text: str) -> Expression:
     return Expression(text)
 
 
-def activation_of(values: Mapping[str, Any]) -> cel.Activation:
+def activation_of(values: Mapping[str, Any]) -> Any:
     """Values for the names of facts; what is not read need not be there. One serves many expressions."""
-    return _RUNNING.Activation(values)
+    return library().running.Activation(values)
 
 
 def _count(node: Node) -> int:
@@ -172,7 +194,8 @@ def _check_pattern(pattern: str) -> None:
         raise BadExpression(f"pattern {pattern!r:.80}: {error}") from None
     if re_size > CEL_PATTERN_SIZE_MAX:
         raise BadExpression(f"pattern {pattern!r:.80} makes about {re_size} steps, at most {CEL_PATTERN_SIZE_MAX}")
-    result = _RUNNING.compile("''.matches(kind)").eval(_RUNNING.Activation({"kind": pattern})).value()
+    running = library().running
+    result = running.compile("''.matches(kind)").eval(running.Activation({"kind": pattern})).value()
     if result.__class__ is str:
         raise BadExpression(_plain(result))
 
