@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from lognode.core.access import Level
 from lognode.core.clock import Clock
 from lognode.core.codec import encode
 from lognode.core.draft import Draft
@@ -16,7 +17,9 @@ from lognode.engine.receipt import AppendStopped
 from lognode.engine.ruling import judging, reacting, telling
 from lognode.engine.ruling.gating import Judged
 from lognode.engine.ruling.hindsight.reasons import HELD_LESS, NOT_WHOLE, UNTOLD
+from lognode.engine.service.ruling import gate
 from lognode.timeline.agreement.rules.annotations import rules_in
+from lognode.timeline.control.members import member_level_data
 from lognode.timeline.record import Record
 from tests.engine.nodes import Engine, Wall, run_engine
 from tests.engine.pairs import admit, hand_over, ranges_of, two_nodes
@@ -200,6 +203,37 @@ async def test_who_reacts_to_spans_of_others_is_not_accused_since_it_may_have_he
             await settle(one)
         found = await one.store.read(rechecking(one).recheck, one.tenant, receipt.id)
         assert (found.answer, found.lacks, found.altered) == ("withheld", (HELD_LESS,), {})
+
+
+async def test_levels_are_those_that_a_node_had_named_and_who_reads_another_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = (
+        "rules: levels\ndo:\n  - id: trusted\n    on: draft\n    kinds: [login]\n"
+        "    if: {equals: {level: trusted}}\n    then: [{add_tag: by-trusted}]\n"
+    )
+    async with two_nodes(tmp_path) as (one, other, theirs):
+        await admit(one, other)
+        await publish(one, rules)
+        await swap(one, other, theirs)
+        (before,) = await other.writer.append(theirs, [login("ann")])
+        key = other.keys.public
+        await one.writer.append_control(
+            one.tenant, "member.level", lambda _, after: member_level_data(after, key, Level.ROOT, [])
+        )
+        await swap(one, other, theirs)
+        (after,) = await other.writer.append(theirs, [login("ann")])
+        with monkeypatch.context() as patch:
+            patch.setattr(gate, "level_named", lambda *_: Level.TRUSTED)
+            (lie,) = await other.writer.append(theirs, [login("ann")])
+        await swap(one, other, theirs)
+        tagged = await find(one, lambda record: is_noted(record, "tags"))
+        assert set(tagged) == {before.id, lie.id}
+        for engine, tenant in ((one, one.tenant), (other, theirs)):
+            again = rechecking(engine).recheck
+            found = [await engine.store.read(again, tenant, receipt.id) for receipt in (before, after, lie)]
+            assert [span.answer for span in found] == ["same", "same", "altered"]
+            assert set(found[-1].altered) == {key}
 
 
 async def test_nobody_is_accused_by_who_does_not_hold_all_that_was_read(tmp_path: Path) -> None:

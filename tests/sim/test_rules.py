@@ -74,8 +74,8 @@ def judge_by_all_that_is_held(patch: Patch) -> None:
     async def late(news: News, tenant: TenantRef) -> Any:
         return await merge(news, tenant) if random.random() < 0.5 else None
 
-    def named(gate: Gate, _conn: Any, state: TenantState) -> dict[int, int]:
-        feeds = gate._store.feeds.values()
+    def named(made: Gate, _conn: Any, state: TenantState) -> dict[int, int]:
+        feeds = made._store.feeds.values()
         return {feed.number: SIZE_MAX for feed in feeds if feed.tenant == state.tenant.number}
 
     patch.setattr(News, "merge", late)

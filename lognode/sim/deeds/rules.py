@@ -173,6 +173,7 @@ def _limits(most: int, often: int) -> dict[str, Any]:
             "often", PAYMENT, {"greater_than": {"windows.paid": often}},
             {"add_tag": "often"}, {"set_metadata": {"paid": "{windows.paid}"}}, windows=paid,
         ),
+        gate("trusted", ACCOUNT, {"equals": {"level": "trusted"}}, {"add_tag": "by-trusted"}),
         gate("much", PAYMENT, {"greater_than": {"windows.spent": 200}}, {"simulate": "{windows.spent}"}, windows=spent),
         gate("watched", "note", {"exists": "last.alarm.kind"}, {"note": "after {last.alarm.title}"}, last=alarm),
     ]  # fmt: skip

@@ -38,6 +38,7 @@ from lognode.timeline.record import TenantRef
 from lognode.timeline.state import TenantState
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.rules.held import count_waiting
+from lognode.timeline.store.rules.levels import level_named
 from lognode.timeline.store.rules.pasts import named_past
 from lognode.timeline.store.rules.windows import load_kinds
 
@@ -167,6 +168,9 @@ class Gate:
         program = self._programs.program(conn, tenant, named)
         if program is None or not program.has_gates:
             return chosen, {}
+        members = self._programs.members(tenant)
+        level = level_named(conn, tenant, self._store.feeds, members, self._node[1:], named)
+        author = author._replace(level=level.name.lower())
         hlc = first_hlc(state, now_ms)
         ground = Ground(conn, tenant, self._store.feeds, kinds, named, hlc)
         keeping = Keeping(tenant.number, now_ms, cache(lambda: HELD_WAITING_MAX - count_waiting(conn, tenant)))

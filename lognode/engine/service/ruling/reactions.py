@@ -39,6 +39,7 @@ from lognode.timeline.members import Membership
 from lognode.timeline.record import FeedRef, Record, TenantRef, feed_of, header_of, id_of
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.rules.cursors import cursor_row, next_arrivals, read_cursor
+from lognode.timeline.store.rules.levels import level_named
 from lognode.timeline.store.rules.pasts import Pasts
 from lognode.timeline.store.rules.windows import load_kinds
 
@@ -220,7 +221,8 @@ class Reactions:
             self._patience.note_whole(tenant.number, feed.node_key)
         elif not self._patience.is_over(tenant.number, feed.node_key):
             return None
-        facts = facts_of(record, feed, members.level(feed.node_key).name.lower())
+        level = level_named(conn, tenant, self._store.feeds, members, feed.node_key, named)
+        facts = facts_of(record, feed, level.name.lower())
         ground = Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named, record.hlc)
         past = Past(ground, self._writer.gate.windows, Room())
         decision = evaluate(program, facts, past, gate=False)

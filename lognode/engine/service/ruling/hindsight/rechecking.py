@@ -5,7 +5,7 @@ only where all that the decision read is held here, so that no honest node is ac
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -59,6 +59,7 @@ from lognode.rules.records import FIRED, Fired
 from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of, id_of
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.read.lookup import find_span
+from lognode.timeline.store.rules.levels import level_named
 from lognode.timeline.store.rules.looking import names_strangers, spans_caused
 from lognode.timeline.store.rules.pasts import is_whole, named_past
 from lognode.timeline.store.rules.windows import load_kinds
@@ -113,6 +114,7 @@ class _Case:
     ruled: Ruled
     level: Level
     is_void: bool
+    is_contested: bool  # whether any act about members is void
     lacks: dict[str, None]  # why nothing can be told
     copy: Copy | None
     waits: dict[str, None] = field(default_factory=dict)  # what is not told yet
@@ -120,6 +122,11 @@ class _Case:
     @property
     def id(self) -> SpanId:
         return id_of(self.record, self.feed.feed_id)
+
+    @property
+    def levels(self) -> Sequence[Level]:
+        """The level of its node by what that had named, the likeliest first: acts of then may not count any more."""
+        return tuple(dict.fromkeys((self.level, *Level))) if self.is_contested else (self.level,)
 
     @property
     def sets(self) -> dict[str, bytes]:
@@ -192,7 +199,8 @@ class Rechecking:
         cut = members.cuts.get(feed.feed_id)
         is_void = cut is not None and record.seq >= cut.size
         copy = copy_of(tenant.tenant_id, record, feed, feeds, members) if body is not None else None
-        return _Case(record, feed, header, body, ground, ruled, members.level(feed.node_key), is_void, lacks, copy)
+        level = level_named(conn, tenant, feeds, members, feed.node_key, named)
+        return _Case(record, feed, header, body, ground, ruled, level, is_void, bool(members.voids), lacks, copy)
 
     def recheck(self, conn: sqlite3.Connection, tenant: TenantRef, span: SpanId) -> Rechecked:
         """Whether what is said of the decision about a span is what it had to be.
@@ -234,10 +242,10 @@ class Rechecking:
         told = followers.told(case.feed.node_key, "draft")
         draft = draft_before(case.header, body, case.record.visibility)
         draft = msgspec.structs.replace(draft, origin=None if case.copy else draft.origin)
-        # The level that its node had and the status that it was sent with are not told: any that fits will do.
+        # The status that it was sent with is not told: any that fits will do.
         statuses = dict.fromkeys((draft.status, case.header.status))
         tried = []
-        for level in dict.fromkeys((case.level, *Level)):
+        for level in case.levels:
             for status in statuses:
                 found = self._differing_gate(case, msgspec.structs.replace(draft, status=status), level, told)
                 if not found:
@@ -266,7 +274,7 @@ class Rechecking:
         """Add how what nodes tell that they did about a committed span differs from what is due."""
         if case.is_void:
             return  # who reacted could not know that yet; that it should not have, nobody can say
-        decisions = _Decisions(partial(self._reaction, case, traces=False), case.level) if case.reacts else None
+        decisions = _Decisions(partial(self._reaction, case, traces=False), case.levels) if case.reacts else None
         for node_key in sorted({*followers.reacting, case.feed.node_key}):
             told, emitted = followers.told(node_key, "commit"), followers.emitted(node_key)
             if told == ((), ()) and not emitted:
@@ -352,9 +360,9 @@ class Rechecking:
 class _Decisions:
     """Decisions by each level that the node of a span may have had, made as they are asked for; the likeliest first."""
 
-    def __init__(self, decide: Callable[[Level], Decision], level: Level) -> None:
+    def __init__(self, decide: Callable[[Level], Decision], levels: Sequence[Level]) -> None:
         self._decide = decide
-        self._levels = tuple(dict.fromkeys((level, *Level)))
+        self._levels = levels
         self._made: list[Decision] = []
 
     def __iter__(self) -> Iterator[Decision]:
