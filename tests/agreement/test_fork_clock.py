@@ -13,6 +13,7 @@ from lognode.federation.sync.service.holdings import Snapshot
 from lognode.protocol.summary import Summary
 from lognode.timeline.proof.tree import EMPTY, grow, root_of
 from lognode.timeline.store.audit.whole import audit
+from tests.agreement.runs import found, run
 from tests.agreement.split import proof_of, tell, twin
 from tests.engine.receivers import Receiver, keys_of
 from tests.engine.tenants import Founder
@@ -206,3 +207,31 @@ def test_a_range_before_the_fork_that_its_author_did_not_sign_is_refused_all_the
     found = node.take(fork.founder.range(), bad)[1]
     assert isinstance(found, PeerError)
     assert found.code == "range.unproven"
+
+
+def test_the_histories_of_a_feed_of_whom_nobody_let_in_are_compared_once_somebody_does() -> None:
+    founder = Founder()
+    host = founder.member(2)
+    other_host, stranger_keys = twin(host), keys_of(9)
+    let_in = admitted(stranger_keys, host.keys, founder.tenant, [founder.newest], Level.TRUSTED)
+    stranger = Pen(stranger_keys, founder.tenant, [host.write("member.admit", let_in, visibility=PUBLIC)])
+    one, other = stranger, twin(stranger)
+    one.write("one")
+    other.write("other")
+    nodes = first, second = Receiver(founder.tenant), Receiver(founder.tenant)
+    for node, pen in zip(nodes, (one, other), strict=True):
+        assert node.codes(founder.range(), host.range(), pen.range()) == [len(founder.entries), 2, 2]
+
+    before = len(founder.entries)
+    other_host.write()
+    tell(founder, proof_of(host, other_host), founder.newest)  # whom it let in nobody let in
+    for node in nodes:
+        assert node.codes(founder.range(before)) == [before + 1]
+    assert run(first, second).state == run(second, first).state == "equal"
+    assert not found(first)
+
+    founder.admit(stranger_keys)
+    for node in nodes:
+        assert node.codes(founder.range(before + 1)) == [before + 2]
+    assert run(first, second).state == "differs"
+    assert found(first) == {stranger.feed_id: 1}

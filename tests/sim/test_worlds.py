@@ -55,6 +55,8 @@ REGRESSIONS: Final = [
     Scenario(52840, 4, "forks", copies=True),
     # Two clones restored one span at one time, and a resolution chose the copy that had come first, on each its own.
     Scenario(60434, 5, "skips", copies=True),
+    # A liar was let in behind a fork of who did, so that nobody compared the two histories of its feed.
+    Scenario(100467, 5, "forks", recoveries=True, copies=True),
 ]
 
 

@@ -248,11 +248,17 @@ class _Healing:
         return False
 
     def _sides(self, one: Machine, other: Machine) -> list[FeedId]:
-        """The feeds of which two machines hold different histories."""
-        held = [[_history(machine, feed) for feed in self._world.truth.forks] for machine in (one, other)]
+        """The feeds of which two machines hold different histories, and both something that they compare.
+
+        A feed of whom nobody let in stands in no clock and no summary: its histories are void as a whole, and nobody
+        looks for a fork there before somebody lets its author in.
+        """
+        strangers = {feed for found in (one, other) for feed in found.membership.strangers}
+        feeds = [feed for feed in self._world.truth.forks if feed not in strangers]
+        held = [[_history(machine, feed) for feed in feeds] for machine in (one, other)]
         return [
             feed
-            for feed, mine, theirs in zip(self._world.truth.forks, *held, strict=True)
+            for feed, mine, theirs in zip(feeds, *held, strict=True)
             if any(entry != theirs.get(seq, entry) for seq, entry in mine.items())
         ]
 

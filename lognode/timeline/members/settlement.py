@@ -90,10 +90,15 @@ class Membership(NamedTuple):
     @property
     def common(self) -> "Membership":
         """The part of it that is the same whichever history of forked feeds a node holds."""
-        strangers = self.bounds.keys() - self.forks.keys()
+        strangers = self.strangers
         cuts = {feed: cut for feed, cut in self.cuts.items() if feed not in strangers}
         voids = {span: reason for span, reason in self.voids.items() if span not in self.unknown}
         return self._replace(cuts=cuts, voids=voids, bounds=self.forks, unknown=frozenset())
+
+    @property
+    def strangers(self) -> Collection[FeedId]:
+        """Feeds of whom nobody let in: nothing of them is compared with anybody."""
+        return self.bounds.keys() - self.forks.keys()
 
     def level(self, node_key: bytes) -> Level:
         """What a node may do; BLOCKED for whoever is no member."""
