@@ -75,6 +75,7 @@ def registered_routes() -> list[RouteSeen]:
         supervisor=nothing,
         notices=nothing,
         tasks=nothing,
+        subscriptions=nothing,
         links=nothing,
         discovery=nothing,
         desk=nothing,

@@ -19,6 +19,7 @@ from lognode.engine.service.meters import Meters
 from lognode.engine.service.ruling.hindsight.backtest import Backtest
 from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.engine.subscriptions.service.desk import Subscriptions
 from lognode.engine.tasks.service.runner import Tasks
 from lognode.federation.discovery.service import Discovery
 from lognode.federation.invites.service.desk import Desk
@@ -59,6 +60,7 @@ class Services:
     supervisor: Supervisor
     notices: Notices
     tasks: Tasks
+    subscriptions: Subscriptions
     links: Links
     discovery: Discovery
     desk: Desk

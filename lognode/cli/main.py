@@ -65,6 +65,15 @@ from lognode.cli.commands.rules.tasks import (
 from lognode.cli.commands.spans.conflicts import conflict_list, conflict_policy, conflict_resolve
 from lognode.cli.commands.spans.read import log, show, tail, why
 from lognode.cli.commands.spans.subjects import revert, state_rebuild, subject
+from lognode.cli.commands.spans.subscriptions import (
+    subscription_create,
+    subscription_delete,
+    subscription_list,
+    subscription_parked,
+    subscription_read,
+    subscription_replay,
+    subscription_show,
+)
 from lognode.cli.commands.spans.transfer import export, replay
 from lognode.cli.commands.spans.write import append, import_file
 from lognode.cli.manual import epilogue_of, examples_of, examples_text, help_of
@@ -206,6 +215,18 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., Any] | Family]]] = {
                 "pause": schedule_pause,
                 "resume": schedule_resume,
                 "delete": schedule_delete,
+            },
+        ),
+        "subscription": Family(
+            "Make, list, show, read, replay or delete named subscriptions.",
+            {
+                "create": subscription_create,
+                "list": subscription_list,
+                "show": subscription_show,
+                "delete": subscription_delete,
+                "read": subscription_read,
+                "parked": subscription_parked,
+                "replay": subscription_replay,
             },
         ),
     },

@@ -58,6 +58,9 @@ class Action(StrEnum):
     APPROVAL_CHANGE = "approval.change"  # grant, deny, in the name of the node
     TASK_READ = "task.read"
     TASK_CHANGE = "task.change"  # cancel, queue again, pause; have others told; schedules
+    SUBSCRIPTION_READ = "subscription.read"
+    SUBSCRIPTION_USE = "subscription.use"  # consume, acknowledge, have tried again, park
+    SUBSCRIPTION_CHANGE = "subscription.change"  # make one, delete one, set it to another place; replay what is parked
     NODE_JOIN = "node.join"  # become a member of a tenant of others
 
 
@@ -85,6 +88,9 @@ _LEAST: Mapping[Action, Role] = {
     Action.APPROVAL_CHANGE: Role.OWNER,
     Action.TASK_READ: Role.MEMBER,  # they hold what is to be written, private spans too
     Action.TASK_CHANGE: Role.ADMIN,
+    Action.SUBSCRIPTION_READ: Role.VIEWER,
+    Action.SUBSCRIPTION_USE: Role.MEMBER,  # who consumes takes spans from the others at it
+    Action.SUBSCRIPTION_CHANGE: Role.ADMIN,
 }
 
 

@@ -24,6 +24,7 @@ from lognode.engine.service.standings import Standings
 from lognode.engine.service.upkeep.indexer import Indexer
 from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.engine.subscriptions.service.desk import Subscriptions
 from lognode.engine.tasks.service.runner import Tasks
 from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.federation.discovery.directory import Directory
@@ -82,6 +83,7 @@ class Parts(NamedTuple):
     desk: Desk
     indexer: Indexer
     tasks: Tasks
+    subscriptions: Subscriptions
     searched: list[TenantRef]  # the tenants with full text
     keys: NodeKeys
     token: bytes
@@ -121,6 +123,7 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
             syncing = await closing.enter_async_context(
                 open_syncing(ground, heads, meters, discovery, former_keys(folder))
             )
+            webhooks = Webhooks(world)
             yield Parts(
                 world=world,
                 store=store,
@@ -135,7 +138,8 @@ async def open_parts(settings: Settings, world: World) -> AsyncIterator[Parts]:
                 discovery=discovery,
                 desk=_make_desk(ground, discovery, syncing.links),
                 indexer=indexer,
-                tasks=Tasks(store, writer, world, meters.tasks, keys.logline, Webhooks(world)),
+                tasks=Tasks(store, writer, world, meters.tasks, keys.logline, webhooks),
+                subscriptions=Subscriptions(store, heads, world, webhooks, keys.public),
                 searched=searched,
                 keys=keys,
                 token=token,

@@ -82,6 +82,7 @@ async def _run(
             subsystems.start_restoring(parts)
             subsystems.start_telling(parts)
             subsystems.start_tasks(parts, settings, stopping)
+            subsystems.start_subscriptions(parts)
             subsystems.start_api(parts, configuration, listening, stopping)
             url = listening.url if listening else None
             status = f"API at {url}" if url else "API switched off"

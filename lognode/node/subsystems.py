@@ -21,6 +21,8 @@ from lognode.api.evidence import bundle, forks, order, policy
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.federation import invites, join, members, peers, sync
 from lognode.api.live import events, socket
+from lognode.api.live.subscriptions import consuming, managing, stream
+from lognode.api.live.subscriptions import socket as subscription_socket
 from lognode.api.rules import approvals, backtest, deciding, publishing, schedules, tasks
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import Listening, open_listening
@@ -37,6 +39,7 @@ from lognode.engine.service.ruling.approvals.ending import Waiting
 from lognode.engine.service.ruling.reactions import Reactions
 from lognode.engine.service.ruling.rejected import RejectionTeller
 from lognode.engine.service.upkeep.mirror import Mirror
+from lognode.engine.subscriptions.service.calling import Calling
 from lognode.engine.tasks.service.webhooks import Hook
 from lognode.engine.tasks.targets import Allowed
 from lognode.node.listening import LISTENING, start_listeners, stop_listeners
@@ -58,6 +61,10 @@ REGISTRATIONS: Final = (
     forks.register,
     events.register,
     socket.register,
+    managing.register,
+    consuming.register,
+    stream.register,
+    subscription_socket.register,
     invites.register,
     members.register,
     join.register,
@@ -102,6 +109,7 @@ def start_api(parts: Parts, configuration: Configuration, listening: Listening |
         supervisor=parts.supervisor,
         notices=parts.notices,
         tasks=parts.tasks,
+        subscriptions=parts.subscriptions,
         links=parts.links,
         discovery=parts.discovery,
         desk=parts.desk,
@@ -167,6 +175,11 @@ def start_tasks(parts: Parts, settings: Settings, stopping: trio.Event) -> None:
     """Have tasks run when they are due, until the node stops."""
     use_webhooks(parts, settings)
     parts.supervisor.start("tasks", partial(parts.tasks.run, stopping))
+
+
+def start_subscriptions(parts: Parts) -> None:
+    """Have the webhooks of subscriptions called."""
+    parts.supervisor.start("subscriptions", Calling(parts.subscriptions, parts.tasks.webhooks).run)
 
 
 def use_webhooks(parts: Parts, settings: Settings) -> None:

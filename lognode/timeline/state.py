@@ -22,7 +22,7 @@ CLONED: Final = "cloned"  # another copy of this node wrote there while this one
 ENDING_REASONS: Final = (RESTORED, FETCHED, DOUBT, CONTINUITY, CLONED)
 
 # Tables whose rows follow from no span: the last column of each is the seal of the others.
-SEALED_TABLES: Final = ("tasks", "schedules", "task_pauses", "rule_cursors", "held")
+SEALED_TABLES: Final = ("tasks", "schedules", "task_pauses", "rule_cursors", "held", "subscriptions", "parked")
 _SEAL_BYTES: Final = 16
 
 

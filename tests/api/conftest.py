@@ -18,6 +18,7 @@ from lognode.engine.service.meters import Meters
 from lognode.engine.service.standings import Standings
 from lognode.engine.service.upkeep.supervisor import Supervisor
 from lognode.engine.service.writer import Writer
+from lognode.engine.subscriptions.service.desk import Subscriptions
 from lognode.engine.tasks.service.runner import Tasks
 from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.federation.discovery.directory import Directory
@@ -76,6 +77,7 @@ async def open_services(settings: Settings, now_ms: Callable[[], int] = now) -> 
             instance=bytes(16),
             addresses=lambda: (),
         )
+        webhooks = Webhooks(world)
         yield Services(
             world=world,
             settings=Configuration(settings),
@@ -84,7 +86,8 @@ async def open_services(settings: Settings, now_ms: Callable[[], int] = now) -> 
             heads=heads,
             supervisor=Supervisor(world, meters),
             notices=notices,
-            tasks=Tasks(store, writer, world, meters.tasks, keys.logline, Webhooks(world)),
+            tasks=Tasks(store, writer, world, meters.tasks, keys.logline, webhooks),
+            subscriptions=Subscriptions(store, heads, world, webhooks, keys.public),
             links=Links(Ties(outside), outside),
             discovery=discovery,
             desk=Desk.of(

@@ -19,6 +19,8 @@ from lognode.api.app import create_app
 from lognode.api.evidence import bundle, forks, order
 from lognode.api.evidence.state import conflicts, rebuilding, subjects
 from lognode.api.live import events, socket
+from lognode.api.live.subscriptions import consuming, managing, stream
+from lognode.api.live.subscriptions import socket as subscription_socket
 from lognode.api.rules import approvals, backtest, deciding, publishing, schedules, tasks
 from lognode.api.server.serve import serve_api
 from lognode.api.server.sockets import open_listening
@@ -45,6 +47,10 @@ REGISTRATIONS: Final = (
     backtest.register,
     events.register,
     socket.register,
+    managing.register,
+    consuming.register,
+    stream.register,
+    subscription_socket.register,
 )
 TENANT: Final = "/v1/tenants/default"
 SPANS: Final = f"{TENANT}/spans"
@@ -135,12 +141,14 @@ class EventClient:
         self.happened: list[tuple[str, dict[str, Any]]] = []  # what happened between nodes
 
     @classmethod
-    async def connect(cls, services: Services, url: str, cursor: str | None, params: Mapping[str, str]) -> Self:
+    async def connect(
+        cls, services: Services, url: str, cursor: str | None, params: Mapping[str, str], path: str = LIVE
+    ) -> Self:
         """A connection whose events begin."""
         host, port = url.removeprefix("http://").split(":")
         headers = [("Host", host), ("Authorization", f"Bearer {services.admin_token.decode()}")]
         headers += [("Last-Event-ID", cursor)] if cursor else []
-        request = h11.Request(method="GET", target=f"{LIVE}?{urlencode(params)}", headers=headers)
+        request = h11.Request(method="GET", target=f"{path}?{urlencode(params)}", headers=headers)
         client = cls(await trio.open_tcp_stream(host, int(port)))
         try:
             for event in (request, h11.EndOfMessage()):
@@ -172,7 +180,7 @@ class EventClient:
             assert "id" not in fields
             self.happened.append((fields["event"], json.loads(fields["data"])))
             return Told(None, None)
-        return Told(fields["id"], msgspec.json.decode(fields["data"], type=dict[str, Any]))
+        return Told(fields.get("id"), msgspec.json.decode(fields["data"], type=dict[str, Any]))
 
     async def next_span(self) -> tuple[str, dict[str, Any]]:
         """Cursor and span of the next event that carries one."""
@@ -197,7 +205,7 @@ class SocketClient:
         self._text = ""
 
     @classmethod
-    async def connect(cls, services: Services, url: str, buffer_bytes: int | None = None) -> Self:
+    async def connect(cls, services: Services, url: str, buffer_bytes: int | None = None, path: str = SOCKET) -> Self:
         """A socket whose upgrade was accepted; if wanted, no more than so many bytes wait to be received."""
         host, port = url.removeprefix("http://").split(":")
         sock = trio.socket.socket()
@@ -207,7 +215,7 @@ class SocketClient:
         client = cls(trio.SocketStream(sock))
         token = [(b"Authorization", b"Bearer " + services.admin_token)]
         try:
-            await client.send(Request(host=f"{host}:{port}", target=SOCKET, extra_headers=token))
+            await client.send(Request(host=f"{host}:{port}", target=path, extra_headers=token))
             assert isinstance(await client.next_event(), AcceptConnection)
         except BaseException:
             await trio.aclose_forcefully(client.stream)

@@ -34,6 +34,7 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
                 Action.SYNC_READ,
                 Action.RULE_READ,
                 Action.APPROVAL_READ,
+                Action.SUBSCRIPTION_READ,
             },
         ),
         (
@@ -50,6 +51,8 @@ def test_the_node_admin_may_do_everything(action: Action) -> None:
                 Action.SYNC_START,
                 Action.SPAN_APPEND,
                 Action.BUNDLE_CREATE,
+                Action.SUBSCRIPTION_READ,
+                Action.SUBSCRIPTION_USE,
             },
         ),
         (

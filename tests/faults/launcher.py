@@ -28,6 +28,7 @@ from lognode.engine.service.ruling.approvals.ending import Waiting
 from lognode.engine.service.ruling.reactions import Looked, Reactions
 from lognode.engine.service.upkeep import mirror
 from lognode.engine.service.writer import Writer
+from lognode.engine.subscriptions.progress import Progress
 from lognode.engine.tasks.service.runner import Tasks
 from lognode.federation.sync.service.linking.links import Links
 from lognode.federation.sync.service.state.tie import Tie
@@ -281,6 +282,11 @@ def approving() -> None:
     judging._ending = lambda draft, approval: None  # noqa: ARG005
 
 
+def presuming() -> None:
+    """Has a subscription's checkpoint move with what is handed out, before anything is acknowledged."""
+    Progress.checkpoint = property(lambda self: self.looked)  # type: ignore[assignment,method-assign]
+
+
 PATCHES: Final[Mapping[str, Callable[[], None]]] = {
     patch.__name__: patch
     for patch in (
@@ -304,6 +310,7 @@ PATCHES: Final[Mapping[str, Callable[[], None]]] = {
         later,
         reacting,
         approving,
+        presuming,
     )
 }
 

@@ -36,6 +36,7 @@ BASIC: Final = {
     "reactions",
     "rejections",
     "restoring",
+    "subscriptions",
     "sync",
     "tasks",
 }

@@ -18,6 +18,9 @@ from lognode.core.limits import CLOCK_AHEAD_MS_MAX
 from lognode.core.span import ORGANIZATION, Header, encode_header, entry_bytes, leaf_hash
 from lognode.core.world import World
 from lognode.engine.service.agreement.doubts import Beginning
+from lognode.engine.subscriptions.progress import Changes, Parked
+from lognode.engine.subscriptions.store import insert_subscription, save_changes
+from lognode.engine.subscriptions.subscription import Beyond, Terms, Tried, new_subscription
 from lognode.engine.tasks.schedule import Timing, new_schedule
 from lognode.engine.tasks.store import insert_schedule, insert_task, save_pause
 from lognode.engine.tasks.task import Work
@@ -88,6 +91,16 @@ async def _write_tasks(engine: Engine) -> None:
     held = HeldDraft(0, SpanId(bytes(24)), b"draft", "limit", "large", "root", 2, 1, 2, "waiting", 3)
     rows = {**held_rows([held]), "rule_cursors": cursor_row(engine.tenant, 1)}
     await engine.writer.append(engine.tenant, [], beside=lambda _: rows)
+    await engine.store.write(_write_subscription)
+
+
+def _write_subscription(conn: sqlite3.Connection) -> None:
+    """A subscription, and a span that it parked."""
+    fresh = new_subscription(0, "orders", {"kind": ["order.*"]}, webhook="till", terms=Terms(), checkpoint=1, now_ms=1)
+    insert_subscription(conn, fresh)
+    parked = [Parked(7, 5, "no answer", START_MS)]
+    beyond = Beyond([7, 9], [Tried(8, 1, START_MS)])
+    save_changes(conn, fresh, Changes(fresh.run, 5, beyond, parked, []))
 
 
 def _draft(tenant: TenantRef, n: int, causes: list[SpanId]) -> Draft:

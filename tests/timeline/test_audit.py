@@ -84,6 +84,10 @@ DAMAGES: Final = {
     "UPDATE schedules SET name = 'weekly'": ("seal.wrong", f"schedules tenant 0 schedule {'00' * 16}"),
     "UPDATE task_pauses SET tenant = 0": ("seal.wrong", "task_pauses tenant 0"),
     "UPDATE rule_cursors SET position = 2": ("seal.wrong", "rule_cursors tenant 0"),
+    "UPDATE subscriptions SET checkpoint = 6": (
+        "seal.wrong", f"subscriptions tenant 0 name {b'orders'.hex()}",
+    ),
+    "UPDATE parked SET again = 1": ("seal.wrong", f"parked tenant 0 name {b'orders'.hex()} position 7"),
     "UPDATE held SET needed = 1": ("seal.wrong", f"held tenant 0 span {'00' * 24}"),
     "UPDATE kinds SET name = 'order.pald' WHERE kind = 5": ("dictionary.wrong", "kinds kind 5"),
     "INSERT INTO kinds VALUES (99, 0, 'unused')": ("dictionary.wrong", "kinds kind 99"),

@@ -31,6 +31,7 @@ _PATH_PARAMETERS: Final[Mapping[str, tuple[str, str | None]]] = {
     "tip": ("The name of a history, as the list of forks shows it.", "held"),
     "approval": ("An approval's id: 39 characters of lower-case Crockford base32.", None),
     "task": ("A task's id: 26 characters of lower-case Crockford base32.", None),
+    "name": ("The name of a subscription.", None),
     "schedule": ("A schedule's id, or `name:` and its name, percent-encoded.", None),
 }
 _TEXT: Final = """Every request needs `Authorization: Bearer TOKEN` with the token from `admin.token` in the \

@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 import httpx
 
-from lognode.client.aio.agreement import AsyncAgreement
 from lognode.client.aio.federation import AsyncFederation
 from lognode.client.aio.rules import AsyncRules
 from lognode.client.aio.session import AsyncSession, Params
 from lognode.client.aio.spans import AsyncSpans
 from lognode.client.aio.state import AsyncState
+from lognode.client.aio.subscriptions import AsyncConsumer, AsyncSubscriptions
 from lognode.client.aio.tail import AsyncTail
 from lognode.client.aio.tasks import AsyncTasks
 from lognode.client.answers import Appended, Node, Page, Proven, Receipt, Span, Stats, Walk, parse_answer
@@ -60,7 +60,7 @@ def connect_async(
     return AsyncClient(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
-class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState, AsyncRules, AsyncTasks):
+class AsyncClient(AsyncFederation, AsyncState, AsyncRules, AsyncTasks, AsyncSubscriptions):
     """A node as seen by one caller in one tenant. An AsyncClient serves any number of tasks of one trio run.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it
@@ -77,7 +77,7 @@ class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState, AsyncRules, Async
     ) -> None:
         self._session = AsyncSession(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
         self._base = f"/v1/tenants/{quote(tenant, safe='')}"
-        self._tails = set[AsyncTail]()
+        self._tails = set[AsyncTail | AsyncConsumer]()
 
     async def __aenter__(self) -> Self:
         return self
@@ -228,6 +228,25 @@ class AsyncClient(AsyncFederation, AsyncAgreement, AsyncState, AsyncRules, Async
                 yield chunks
             except (httpx.RemoteProtocolError, httpx.ReadError) as error:
                 raise NodeFault("client.protocol", "the node broke the bundle off; its log says why") from error
+
+    def consume(
+        self, name: str, *, in_flight: int | None = None, limit: int | None = None, follow: bool = True
+    ) -> AsyncConsumer:
+        """The spans of a subscription as they are due, without end, also across restarts of the node.
+
+        At most `in_flight` are handed out that were not settled. With a `limit` it ends once so many came and are
+        settled; without `follow`, once nothing is due.
+        """
+        consumer = AsyncConsumer(
+            self._session.another(),
+            self._subscription_path(name),
+            in_flight=in_flight,
+            limit=limit,
+            follow=follow,
+            on_close=self._tails.discard,
+        )
+        self._tails.add(consumer)
+        return consumer
 
     async def newest_cursor(self) -> str:
         """The cursor from which a live tail shows what comes from now on."""

@@ -21,12 +21,12 @@ from lognode.client.batch import Batcher, Line, Lines, encoded, renumber
 from lognode.client.draft import Draft
 from lognode.client.filter import Filter
 from lognode.client.place import Address, usual_address
-from lognode.client.sync.agreement import Agreement
 from lognode.client.sync.federation import Federation
 from lognode.client.sync.rules import Rules
 from lognode.client.sync.session import Params, Session
 from lognode.client.sync.spans import Spans
 from lognode.client.sync.state import State
+from lognode.client.sync.subscriptions import Consumer, Subscriptions
 from lognode.client.sync.tail import Tail
 from lognode.client.sync.tasks import Tasks
 from lognode.core.errors import LognodeError, NodeFault
@@ -61,7 +61,7 @@ def connect(
     return Client(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
 
 
-class Client(Federation, Agreement, State, Rules, Tasks):
+class Client(Federation, State, Rules, Tasks, Subscriptions):
     """A node as seen by one caller in one tenant. A Client serves one thread at a time.
 
     Its methods raise the errors of `lognode.core.errors`: CallerError for what the node refuses, NodeFault where it
@@ -78,7 +78,7 @@ class Client(Federation, Agreement, State, Rules, Tasks):
     ) -> None:
         self._session = Session(address, tenant=tenant, patience_s=patience_s, timeout_s=timeout_s)
         self._base = f"/v1/tenants/{quote(tenant, safe='')}"
-        self._tails = set[Tail]()
+        self._tails = set[Tail | Consumer]()
 
     def __enter__(self) -> Self:
         return self
@@ -229,6 +229,25 @@ class Client(Federation, Agreement, State, Rules, Tasks):
                 yield chunks
             except (httpx.RemoteProtocolError, httpx.ReadError) as error:
                 raise NodeFault("client.protocol", "the node broke the bundle off; its log says why") from error
+
+    def consume(
+        self, name: str, *, in_flight: int | None = None, limit: int | None = None, follow: bool = True
+    ) -> Consumer:
+        """The spans of a subscription as they are due, without end, also across restarts of the node.
+
+        At most `in_flight` are handed out that were not settled. With a `limit` it ends once so many came and are
+        settled; without `follow`, once nothing is due.
+        """
+        consumer = Consumer(
+            self._session.another(),
+            self._subscription_path(name),
+            in_flight=in_flight,
+            limit=limit,
+            follow=follow,
+            on_close=self._tails.discard,
+        )
+        self._tails.add(consumer)
+        return consumer
 
     def newest_cursor(self) -> str:
         """The cursor from which a live tail shows what comes from now on."""

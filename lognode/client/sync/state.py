@@ -1,5 +1,5 @@
 # Made from lognode/client/aio/state.py by scripts/sync-client: change that file, then run the script.
-"""What spans come to, as methods of the client: subjects, conflicts, policies.
+"""What spans come to on all nodes, as methods of the client: subjects, conflicts, policies, causal order, forks.
 
 No change is sent twice: one that was made and whose answer was lost would be made again.
 """
@@ -11,13 +11,14 @@ from urllib.parse import quote
 import msgspec
 
 from lognode.client.answers import parse_answer
+from lognode.client.answers.agreement import BranchEntries, Fork, Relation
 from lognode.client.answers.node import Receipt
 from lognode.client.answers.state import Policies, Rebuilt, Resolved, Subject
 from lognode.client.sync.session import Session
 
 
 class State:
-    """The part of a client that is about state."""
+    """The part of a client that is about what all nodes come to from the same spans."""
 
     _session: Session
     _base: str
@@ -63,6 +64,40 @@ class State:
     def rebuild_state(self) -> Rebuilt:
         """Have the node make again what it keeps beside spans to read state from; what that changed."""
         return cast("Rebuilt", self._ask("POST", f"{self._base}/state/rebuild"))
+
+    def policy(self, *, quorum: int | None = None) -> bytes:
+        """A C2SP tlog-policy of the tenant, as text: its feeds, its witnesses, and how many have to have cosigned."""
+        params = [] if quorum is None else [("quorum", str(quorum))]
+        return self._session.request("GET", f"{self._base}/policy", params=params)
+
+    def relation(self, span_id: str, other: str) -> Relation:
+        """How one span stands to another: before, after or concurrent. Raises CallerError("span.unknown")."""
+        path = f"{self._base}/spans/{quote(span_id, safe='')}/relation/{quote(other, safe='')}"
+        return cast("Relation", parse_answer(self._session.request("GET", path)))
+
+    def forks(self) -> list[Fork]:
+        """The feeds of the tenant that are known to have two histories."""
+        answer = parse_answer(self._session.request("GET", f"{self._base}/forks"))
+        return cast("list[Fork]", answer["forks"])
+
+    def fork(self, feed: str) -> Fork:
+        """One feed with two histories. Raises CallerError("fork.unknown")."""
+        return cast("Fork", parse_answer(self._session.request("GET", self._fork_path(feed))))
+
+    def fork_proof(self, feed: str) -> bytes:
+        """The proof that a feed has two histories, as a file. Raises CallerError("fork.unknown")."""
+        return self._session.request("GET", f"{self._fork_path(feed)}/proof")
+
+    def fork_entries(self, feed: str, tip: str, *, start: int = 0) -> BranchEntries:
+        """Entries of one history of a forked feed, behind the fork. Raises CallerError("fork.unknown")."""
+        path = f"{self._fork_path(feed)}/branches/{quote(tip, safe='')}"
+        return cast(
+            "BranchEntries",
+            parse_answer(self._session.request("GET", path, params=[("start", str(start))] if start else [])),
+        )
+
+    def _fork_path(self, feed: str) -> str:
+        return f"{self._base}/forks/{quote(feed, safe='')}"
 
     def _pages(self, path: str, params: list[tuple[str, str]]) -> Iterator[Subject]:
         after: list[tuple[str, str]] = []

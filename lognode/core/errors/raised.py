@@ -8,12 +8,12 @@ from lognode.core.errors import requests, values
 from lognode.core.errors.agreement import copies, forks, policies, records, states
 from lognode.core.errors.federation import addresses, connections, intake, joining, links, peers
 from lognode.core.errors.node import files, identity, work
-from lognode.core.errors.rules import approvals, decisions, documents, publishing, tasks
+from lognode.core.errors.rules import approvals, decisions, documents, publishing, subscriptions, tasks
 from lognode.core.errors.spec import ErrorSpec
 
 _TABLES: Final = (
     requests, values, records, forks, joining, addresses, files, identity, work, peers, connections, intake, links,
-    copies, policies, states, documents, tasks, publishing, decisions, approvals,
+    copies, policies, states, documents, tasks, publishing, decisions, approvals, subscriptions,
 )  # fmt: skip
 ERRORS: Final[Mapping[str, ErrorSpec]] = {
     row[0]: ErrorSpec(*row) for row in chain.from_iterable(table.ROWS for table in _TABLES)

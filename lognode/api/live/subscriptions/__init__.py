@@ -1,0 +1,1 @@
+"""Named subscriptions over HTTP and WebSocket."""

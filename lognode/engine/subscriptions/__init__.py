@@ -1,0 +1,1 @@
+"""Named subscriptions: spans that somebody wants, each until it is acknowledged or parked."""

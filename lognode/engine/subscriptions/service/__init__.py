@@ -1,0 +1,1 @@
+"""Named subscriptions while a node runs."""
