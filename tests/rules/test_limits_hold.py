@@ -2,8 +2,9 @@
 
 import pytest
 
-from lognode.rules.document import Window
+from lognode.rules.document import Last, Window
 from lognode.rules.evaluation.context import OverBudget
+from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.samples import Sample
 from tests.rules.judged import Past, decide, draft_facts, rules_of
 
@@ -11,6 +12,9 @@ from tests.rules.judged import Past, decide, draft_facts, rules_of
 class TooMuch(Past):
     def window(self, window: Window, sample: Sample) -> int | float:  # noqa: ARG002 - as its like takes them
         raise OverBudget("10,001 spans in one window")
+
+    def last(self, last: Last, subject: str) -> Facts | None:  # noqa: ARG002 - as its like takes them
+        raise OverBudget("256 spans that nobody named")
 
 
 @pytest.mark.parametrize(
@@ -61,3 +65,47 @@ def test_sums_beyond_all_numbers_are_above_all_limits() -> None:
         """
     facts = draft_facts({"data": {"a": 1, "n": 1.7e308}})
     assert decide(rules_of(text), facts=facts, past=Full()).verdict == "reject"
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["if: {equals: {last.account.kind: account.closed}}", "when: has(last.account) && last.account.kind == 'closed'"],
+)
+def test_nobody_hides_the_last_span_of_a_subject_behind_others_that_do_not_count(condition: str) -> None:
+    text = f"""
+        rules: s
+        do:
+          - id: closed
+            on: draft
+            last: {{account: {{subject: data.a}}}}
+            {condition}
+            then: [{{reject: "closed at {{last.account.time}}"}}]
+        """
+    decision = decide(rules_of(text), facts=draft_facts({"data": {"a": "ann"}}), past=TooMuch())
+    assert decision.verdict == "reject"
+    assert decision.steps[0].error == "256 spans that nobody named"
+
+
+def test_a_limit_holds_by_whichever_rule_of_those_that_depend_on_each_other_it_is_read() -> None:
+    text = """
+        rules: s
+        do:
+          - id: many
+            on: draft
+            windows: {many: {over: 5m, by: data.a}}
+            if: {greater_than: {windows.many: 1}}
+            then: [{add_tag: many}]
+          - id: noted
+            on: draft
+            depends_on: [many]
+            then: [{note: many}]
+          - id: enough
+            on: draft
+            depends_on: [noted]
+            if: {equals: {data.a: 1}}
+            then: [{reject: enough}]
+        """
+    decision = decide(rules_of(text), facts=draft_facts({"data": {"a": 1}}), past=TooMuch())
+    assert [step.outcome for step in decision.steps] == ["failed", "skipped", "fired"]
+    assert decision.verdict == "reject"
+    assert decide(rules_of(text), facts=draft_facts({"data": {"a": 2}}), past=TooMuch()).verdict == "allow"

@@ -42,10 +42,12 @@ from lognode.rules.evaluation.program import compile_rules
 from lognode.rules.records import FIRED, Fired, parse_fired
 from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.query import Query
-from lognode.timeline.record import Record
+from lognode.timeline.record import Record, TenantRef
 from lognode.timeline.store.read.pages import select_page
+from lognode.timeline.store.rules import subjects
 from lognode.timeline.store.write import load_tenant
 from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
+from tests.engine.pairs import admit, hand_over, two_nodes
 
 CLIENT = Path(("data", "client"))
 FAILED = Path(("data", "failed"))
@@ -267,6 +269,32 @@ async def test_the_newest_span_of_a_subject_may_stand_in_the_same_commit(
         with pytest.raises(AppendStopped):
             await engine.writer.append(engine.tenant, [login("ann")])
         await engine.writer.append(engine.tenant, [account("open"), login("ann")])
+
+
+async def test_what_is_no_part_of_the_past_hides_no_span_of_a_subject_from_those_who_reject(
+    tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = Last("account", CLIENT, ("account",))
+    shut = rule("shut", Equals(Path(("last", "account", "data", "state")), "shut"), Reject("shut"), last=(last,))
+
+    def account(state: str) -> Draft:
+        return Draft(kind="account", subject="ann", data=encode({"state": state}))
+
+    async def unmerged(_: TenantRef) -> None:
+        """Nothing, as where a feed was cut before all that is held of it."""
+
+    async with two_nodes(tmp_path) as (one, other, theirs):
+        await admit(one, other)
+        await one.writer.append(one.tenant, [account("shut")])
+        await hand_over(one, other, one.tenant, theirs)
+        await other.writer.append(theirs, [account("open")] * subjects.LAST_TRIED_MAX)
+        monkeypatch.setattr(one.writer.news, "merge", unmerged)
+        await hand_over(other, one, theirs, one.tenant)
+        enforce(one, shut, monkeypatch=monkeypatch)
+        with pytest.raises(AppendStopped) as stopped:
+            await one.writer.append(one.tenant, [login("ann")])
+        assert stopped.value.error.code == "rule.rejected"
+        await one.writer.append(one.tenant, [login("bob"), account("open"), login("ann")])
 
 
 async def test_windows_that_no_rule_asks_for_take_no_time(tmp_path: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
