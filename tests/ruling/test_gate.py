@@ -10,6 +10,7 @@ from lognode.core.access import Level
 from lognode.core.codec import encode
 from lognode.core.draft import Draft, idem_key
 from lognode.core.errors import CallerError
+from lognode.core.limits import LAST_TRIED_MAX
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.engine.receipt import AppendStopped
 from lognode.engine.ruling import strands
@@ -44,10 +45,10 @@ from lognode.timeline.agreement.rules.annotations import rules_in
 from lognode.timeline.query import Query
 from lognode.timeline.record import Record, TenantRef
 from lognode.timeline.store.read.pages import select_page
-from lognode.timeline.store.rules import subjects
 from lognode.timeline.store.write import load_tenant
 from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
 from tests.engine.pairs import admit, hand_over, two_nodes
+from tests.ruling.published import publish
 
 CLIENT = Path(("data", "client"))
 FAILED = Path(("data", "failed"))
@@ -274,8 +275,16 @@ async def test_the_newest_span_of_a_subject_may_stand_in_the_same_commit(
 async def test_what_is_no_part_of_the_past_hides_no_span_of_a_subject_from_those_who_reject(
     tmp_path: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    last = Last("account", CLIENT, ("account",))
-    shut = rule("shut", Equals(Path(("last", "account", "data", "state")), "shut"), Reject("shut"), last=(last,))
+    rules = """
+rules: guard
+do:
+  - id: shut
+    on: draft
+    kinds: [login]
+    last: {account: {subject: data.client, kinds: [account]}}
+    if: {equals: {last.account.data.state: shut}}
+    then: [{reject: shut}]
+"""
 
     def account(state: str) -> Draft:
         return Draft(kind="account", subject="ann", data=encode({"state": state}))
@@ -285,12 +294,12 @@ async def test_what_is_no_part_of_the_past_hides_no_span_of_a_subject_from_those
 
     async with two_nodes(tmp_path) as (one, other, theirs):
         await admit(one, other)
+        await publish(one, rules)
         await one.writer.append(one.tenant, [account("shut")])
         await hand_over(one, other, one.tenant, theirs)
-        await other.writer.append(theirs, [account("open")] * subjects.LAST_TRIED_MAX)
+        await other.writer.append(theirs, [account("open")] * LAST_TRIED_MAX)
         monkeypatch.setattr(one.writer.news, "merge", unmerged)
         await hand_over(other, one, theirs, one.tenant)
-        enforce(one, shut, monkeypatch=monkeypatch)
         with pytest.raises(AppendStopped) as stopped:
             await one.writer.append(one.tenant, [login("ann")])
         assert stopped.value.error.code == "rule.rejected"

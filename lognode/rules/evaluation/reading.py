@@ -48,7 +48,7 @@ class Span:
         self.notes = facts.written  # those that the span came with, and those of the rules so far
         self.spent = 0.0
         self._windows: dict[bytes, int | float | Unclear] = {}
-        self._lasts: dict[tuple[str | None, tuple[str, ...]], Facts | None] = {}
+        self._lasts: dict[tuple[str | None, tuple[str, ...]], Facts | Unclear | None] = {}
         # By the facts that are read, and by set where its variables are.
         self.views: dict[frozenset[str] | tuple[str, frozenset[str]], View] = {}
         self.extents: dict[int, Extent] = {}  # of values of the span's facts, by identity: they stay alive
@@ -99,12 +99,21 @@ class Span:
         return total if isinstance(total, float) or INT_MIN <= total <= INT_MAX else float(total)
 
     def last(self, last: Last) -> Facts | None:
-        """The newest span of the subject that the rule names, None where there is none."""
+        """The newest span of the subject that the rule names, None where there is none.
+
+        Raises Unclear where the context cannot tell.
+        """
         subject = self._subject(last)
         key = (subject, last.kinds)
         if key not in self._lasts:
-            self._lasts[key] = None if subject is None else self.context.last(last, subject)
-        return self._lasts[key]
+            try:
+                self._lasts[key] = None if subject is None else self.context.last(last, subject)
+            except Unclear as unclear:
+                self._lasts[key] = unclear
+        found = self._lasts[key]
+        if isinstance(found, Unclear):
+            raise type(found)(str(found))
+        return found
 
 
 class View(NamedTuple):
@@ -135,7 +144,7 @@ class Reading:
         self._refused: dict[int, Unclear] = {}
         self._charges = 0
         self.spent = 0.0
-        self.is_crowded = False  # whether it asked for more than rules read: of a window, or of the span in expressions
+        self.is_crowded = False  # whether it asked for more than rules read: of the past, or of the span in expressions
 
     def retell(self) -> None:
         """Begin with the same rule once more."""
@@ -194,7 +203,11 @@ class Reading:
     def _last(self, last: Last) -> Facts | None:
         if not self._span.has_last(last):
             self._spend(LAST_COST)
-        return self._span.last(last)
+        try:
+            return self._span.last(last)
+        except OverBudget:
+            self.is_crowded = True
+            raise
 
     def has_tag(self, tag: str) -> bool:
         """Whether the span has the tag, from its author or from a rule before."""

@@ -2,9 +2,9 @@
 
 Reject beats hold, hold beats simulate, simulate beats allow; where no rule says anything, the span is allowed. Later
 rules see what earlier ones noted. A rule whose condition cannot be told fails alone: its step says why, and neither
-the span nor another rule is touched; but where that is since a window holds too much, one that is to keep the draft
-from being written as it is does so. Invariant: a pure function of program, facts and context, bounded in time and size
-by what core/limits.py says of rules.
+the span nor another rule is touched; but where that is since there is too much to read, one that is to keep the draft
+from being written as it is does so, be it this one or one that depends on it. Invariant: a pure function of program,
+facts and context, bounded in time and size by what core/limits.py says of rules.
 """
 
 from collections.abc import Sequence
@@ -48,6 +48,7 @@ class _Evaluation:
         self._traces = traces
         self._told = 0  # conditions in the traces so far
         self._fired: set[tuple[str, str]] = set()
+        self._untold: set[tuple[str, str]] = set()  # those that might have, were there not too much to read
         self._effects: list[Effect] = []
 
     def decide(self, rules: Sequence[Ready]) -> Decision:
@@ -64,7 +65,12 @@ class _Evaluation:
 
     def _step(self, ready: Ready, reading: Reading) -> Step:
         rule = ready.rule
+        closes = any(isinstance(action, _CLOSING) for action in rule.actions)
         for needed in rule.depends_on:
+            if (ready.set, needed) in self._untold:
+                if closes:
+                    continue
+                self._untold.add((ready.set, rule.id))
             if (ready.set, needed) not in self._fired:
                 return Step(ready.set, rule.id, "skipped", None, f"{needed}, on which it depends, did not fire")
         try:
@@ -74,7 +80,8 @@ class _Evaluation:
         except Unclear as unclear:
             why, is_closed = str(unclear)[:TRACE_TEXT_CHARS_MAX], reading.is_crowded
             told = self._retold(ready, reading)
-            if not is_closed or not any(isinstance(action, _CLOSING) for action in rule.actions):
+            if not is_closed or not closes:
+                self._untold.update([(ready.set, rule.id)] if is_closed else ())
                 return Step(ready.set, rule.id, "failed", told, why)
             # Nobody gets past a limit by going far beyond it.
             return Step(ready.set, rule.id, "fired", told, "; ".join(filter(None, (why, self._fire(ready, reading)))))

@@ -12,9 +12,11 @@ from typing import NamedTuple
 from lognode.core.clock import HLC_MAX
 from lognode.core.errors import NodeFault
 from lognode.core.ids import LogLine, LogLineKind, logline
+from lognode.core.limits import LAST_TRIED_MAX
 from lognode.engine.ruling.strands import Value, looked_at_max, measured
 from lognode.engine.service.writing.windows import Held, Line, Room, Windows
 from lognode.rules.document import Last, Window, matches_kind
+from lognode.rules.evaluation.context import OverBudget
 from lognode.rules.evaluation.facts import Facts, Writer
 from lognode.rules.evaluation.samples import Sample, extract
 from lognode.timeline.record import FeedRef, Record, TenantRef, body_of, feed_of, header_of
@@ -60,14 +62,16 @@ class Past:
         return measured(window, sample, values)
 
     def last(self, last: Last, subject: str) -> Facts | None:
-        """The newest span of these kinds about a subject. Raises NodeFault("database.damaged")."""
+        """The newest span of these kinds about a subject. Raises OverBudget, NodeFault("database.damaged")."""
         for facts in reversed(self._newest.get(subject, [])):
             if matches_kind(last.kinds, facts.kind):
                 return facts
         ground = self._ground
-        record = newest_about(
+        record, is_sure = newest_about(
             ground.conn, ground.tenant, ground.feeds, subject, self._kinds(last.kinds), ground.named, ground.hlc
         )
+        if not is_sure:
+            raise OverBudget(f"of the {LAST_TRIED_MAX} newest spans about {last.name} none was named")
         return facts_of(record, feed_of(record, ground.feeds)) if record else None
 
     def note(self, facts: Facts, windows: tuple[Window, ...]) -> None:

@@ -26,22 +26,24 @@ def newest_about(
     kinds: Sequence[int],
     named: Mapping[int, int],
     before: int = HLC_MAX,
-) -> Record | None:
+) -> tuple[Record | None, bool]:
     """The shared span with the greatest id about a subject, of these kinds and of what is named; no trial.
 
     It is earlier than `before`, the time of the span that asks: else whatever came since would stand in the way.
 
-    None too where it is not among the LAST_TRIED_MAX newest about the subject. Raises NodeFault("database.damaged").
+    Besides, whether that is sure: where there is none it is not, if there are LAST_TRIED_MAX that are not named. Raises
+    NodeFault("database.damaged").
     """
     sql = _ABOUT.format(", ".join("?" * len(kinds)))
     found: Record | None = None
+    tried = 0
     for row in conn.execute(sql, (tenant.number, SUBJECT, subject, before, *kinds, LAST_TRIED_MAX)):
-        record = Record(*row)
+        record, tried = Record(*row), tried + 1
         if found is not None and record.hlc < found.hlc:
             break
         if record.seq < named.get(record.feed, 0) and (found is None or _id(record, feeds) > _id(found, feeds)):
             found = record
-    return found
+    return found, found is not None or tried < LAST_TRIED_MAX
 
 
 def _id(record: Record, feeds: Mapping[int, FeedRef]) -> bytes:

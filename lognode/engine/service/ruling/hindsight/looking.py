@@ -13,6 +13,7 @@ from lognode.engine.ruling.strands import Value, measured
 from lognode.engine.service.ruling.past import Ground, facts_of
 from lognode.rules.conditions.unclear import Unclear
 from lognode.rules.document import Last, Window, matches_kind
+from lognode.rules.evaluation.context import OverBudget
 from lognode.rules.evaluation.facts import Facts
 from lognode.rules.evaluation.samples import Sample, extract
 from lognode.timeline.record import Record, feed_of, id_of
@@ -56,7 +57,7 @@ class Lookback:
         return spans_of_kinds(self._ground.conn, kinds, (first, self._hlc))
 
     def last(self, last: Last, subject: str) -> Facts | None:
-        """The newest span of these kinds about a subject. Raises NodeFault("database.damaged")."""
+        """The newest span of these kinds about a subject. Raises OverBudget, NodeFault("database.damaged")."""
         ground, kinds = self._ground, self._kinds(last.kinds)
         if not kinds:
             return None
@@ -66,6 +67,7 @@ class Lookback:
         if not named:
             if len(found) == LAST_TRIED_MAX:
                 self.lacks[TOO_MANY] = None
+                raise OverBudget(f"of the {LAST_TRIED_MAX} newest spans about {last.name} none was named")
             return None
         newest = max(named, key=lambda record: id_of(record, feed_of(record, ground.feeds).feed_id))
         if newest.body is None:
