@@ -12,4 +12,3 @@ HELD_LESS: Final = "another node reacted otherwise, and may have held less than 
 TWICE: Final = "a node told the same of it in two of its feeds: it ran twice, or goes on from a backup"
 TOO_MANY_FOLLOW: Final = "too many spans name it as their cause"
 UNSHOWN: Final = "it says that it restores a span of its node, which cannot be shown here"
-HELD: Final = "it waited for approval"

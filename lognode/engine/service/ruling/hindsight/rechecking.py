@@ -16,10 +16,10 @@ from lognode.core.access import Level
 from lognode.core.clock import hlc_ms
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
-from lognode.core.ids import LogLine, LogLineKind, SpanId, b32encode, logline
+from lognode.core.ids import LogLine, LogLineKind, SpanId, b32encode, logline, parse_span_id
 from lognode.core.limits import FOLLOWERS_LOOKED_MAX
 from lognode.core.span import EXECUTED, SIMULATED, STATUSES, Body, Header, decode_body, is_reserved
-from lognode.engine.ruling.approvals.holding import approval_in
+from lognode.engine.ruling.approvals.holding import approval_in, approved
 from lognode.engine.ruling.gating import Judged
 from lognode.engine.ruling.hindsight.comparing import (
     Answer,
@@ -33,7 +33,6 @@ from lognode.engine.ruling.hindsight.drafts import draft_before
 from lognode.engine.ruling.hindsight.followers import Followers, emitted_otherwise
 from lognode.engine.ruling.hindsight.reasons import (
     FORKED,
-    HELD,
     HELD_LESS,
     LOST,
     MALFORMED,
@@ -48,6 +47,7 @@ from lognode.engine.ruling.hindsight.refusals import accounts_of, refusal_in, wh
 from lognode.engine.ruling.judging import Judging
 from lognode.engine.ruling.reacting import Subject, follow
 from lognode.engine.ruling.telling import is_told
+from lognode.engine.service.ruling.hindsight.approved import Written, missing_approvals
 from lognode.engine.service.ruling.hindsight.looking import Lookback
 from lognode.engine.service.ruling.past import Ground, facts_of
 from lognode.engine.service.ruling.programs import Programs, Ruled
@@ -242,6 +242,15 @@ class Rechecking:
         told = followers.told(case.feed.node_key, "draft")
         draft = draft_before(case.header, body, case.record.visibility)
         draft = msgspec.structs.replace(draft, origin=None if case.copy else draft.origin)
+        approval = approval_in(body.annotations)
+        if approval is not None and not is_reserved(case.header.kind):
+            members = self._programs.members(case.ground.tenant)
+            written = Written(case.record, case.feed, draft, approval)
+            if faults := missing_approvals(case.ground, members, written):
+                altered.setdefault(case.feed.node_key, []).extend(faults)
+                return
+            by = [parse_span_id(one) for one in approval.by]
+            draft = approved(draft, parse_span_id(approval.of), by, approval.roles[0])
         # The status that it was sent with is not told: any that fits will do.
         statuses = dict.fromkeys((draft.status, case.header.status))
         tried = []
@@ -262,8 +271,6 @@ class Rechecking:
         case.lacks |= lookback.lacks
         if judged.draft is None:
             assert judged.refusal is not None
-            if judged.refusal.code == "rule.held":
-                case.lacks[HELD] = None
             return [Deviation("verdict", "written", f"{judged.refusal.code} by {judged.refusal.place}")]
         found = differing_notes(case.body.annotations, judged.draft.annotations)
         if judged.draft.status != case.header.status:
