@@ -8,6 +8,7 @@ to a node without rules is what judging takes at the worst. Runs with and withou
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -95,15 +96,17 @@ async def appended(folder: Path, text: bytes, drafts: list[Draft]) -> float:
 
 
 def over_http(folder: Path, sets: dict[str, bytes], runs: int) -> dict[str, list[float]]:
-    """Spans a second of a daemon's processor time, from one NDJSON stream; each node takes all runs in turn."""
+    """Spans a second of a daemon's processor time, from one NDJSON stream; all nodes take turns."""
     lines = web_lines()
     rates: dict[str, list[float]] = {name: [] for name in sets}
-    for place, (name, text) in enumerate(sets.items()):
-        with daemon(folder / f"http-{place}") as node:
-            if text:
-                publish(node, text)
+    with ExitStack() as running:
+        nodes = {name: running.enter_context(daemon(folder / f"http-{at}")) for at, name in enumerate(sets)}
+        for name, node in nodes.items():
+            if sets[name]:
+                publish(node, sets[name])
             trio.run(stream, node.url, node.token, lines[:BATCH])
-            for _ in range(runs):
+        for _ in range(runs):
+            for name, node in nodes.items():
                 start_s = processor_s(node.pid)
                 trio.run(stream, node.url, node.token, lines)
                 rates[name].append(len(lines) / (processor_s(node.pid) - start_s))
