@@ -264,6 +264,7 @@ class Writer:
             planned = [(jobs, await self._plan_sound(jobs)) for jobs in by_tenant.values()]
             await self._commit([step_of(plan) for _, plan in planned if plan is not None and not plan.write.is_empty])
         except Exception as error:
+            self.gate.forget()
             fault = fault_of(error)
             for job in group:
                 job.finish([], fault)
@@ -283,8 +284,10 @@ class Writer:
                 await self._recover()
             await turn.work()
         except (CallerError, Unread) as error:
+            self.gate.forget()
             turn.finish(error)
         except Exception as error:
+            self.gate.forget()
             turn.finish(fault_of(error))
             if not isinstance(error, LognodeError | sqlite3.Error):
                 raise

@@ -110,7 +110,7 @@ class Gate:
             passed, verdicts = await self._store.write(
                 self._judge, state, chosen, merged, author, now_ms, tell, patience
             )
-        except (Unread, NodeFault):
+        except Exception:
             self._known.pop(state.tenant.number, None)  # what was to be named with these drafts is not yet
             raise
         self._meters.count_judged(verdicts)
@@ -217,5 +217,6 @@ class Gate:
         return {**named_past(conn, self._store.feeds, feed, state.head.border.size), feed: SIZE_MAX}
 
     def forget(self) -> None:
-        """Read everything again when it is needed."""
+        """Read everything again when it is needed, since what was judged last is not committed."""
         self._known.clear()
+        self.windows.forget_commits()

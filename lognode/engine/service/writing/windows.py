@@ -1,8 +1,8 @@
 """What windows of rules count, of all tenants: rows of the writing connection, and strands of keys asked for lately.
 
-Owns how far each window has looked through the timeline. All but `fill` runs in the database's thread. Invariants: what
-is answered is what a look at all spans would find; a history of any length is read in slices, of which no turn of the
-writer holds more than one; what a commit is to add counts only once that is committed.
+Owns how far each window has looked through the timeline. All but `fill` and `forget_commits` runs in the database's
+thread. Invariants: what is answered is what a look at all spans would find; a history of any length is read in slices,
+of which no turn of the writer holds more than one; what a commit is to add counts only once that is committed.
 """
 
 import sqlite3
@@ -169,6 +169,11 @@ class Windows:
             self._drop(line, [digest for digest in line.held if digest not in wanted])
         line.span, line.spans, line.counted, line.asked = span, 0, 0, ()
         return line
+
+    def forget_commits(self) -> None:
+        """Take note that no commit takes place any more that was begun, whatever stands in its place by now."""
+        for line in list(self._lines.values()):
+            line.spans = 0
 
     def _drop(self, line: Line, digests: Iterable[bytes]) -> None:
         for digest in digests:
