@@ -152,9 +152,9 @@ class Consuming:
         self.durable -= set(chosen)
 
     def reset(self) -> None:
-        self.save()
         self.begin = self.rng.randint(0, self.newest)
-        self.held, parked = save_reset(self.conn, self.held, self.held.run + 1, self.begin)
+        changes = self.progress.take_changes()
+        self.held, parked = save_reset(self.conn, self.held, self.held.run + 1, self.begin, changes)
         self.progress.reset(self.begin, self.held.run, parked)
         self.acked = {position for position in self.acked if position <= self.begin}
         self.durable = set(self.acked)

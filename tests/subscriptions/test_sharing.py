@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError, NodeFault
@@ -138,6 +139,29 @@ async def test_an_ack_that_no_row_can_say_is_told_to_nobody(tmp_path: Path, monk
         assert again is not sharing
         with again.join() as holder:
             assert titles(await again.take(holder, 1)) == ["a"]
+
+
+async def test_what_is_parked_while_a_reset_is_under_way_stays_parked(tmp_path: Path) -> None:
+    wall = Wall()
+    async with run_engine(tmp_path, wall) as engine:
+        subscriptions = desk(engine, wall)
+        sharing = await subscriptions.create(engine.tenant, "orders", ORDERS)
+        await write(engine, engine.tenant, "a", "b")
+        with sharing.join() as holder:
+            first, second = await sharing.take(holder, 2)
+            places = [offer.handed.delivery.position for offer in (first, second)]
+            async with trio.open_nursery() as nursery, sharing._saving:  # so that both have to wait
+                nursery.start_soon(sharing.reset, places[0])
+                for offer in (first, second):
+                    delivery = offer.handed.delivery
+                    nursery.start_soon(
+                        sharing.settle, lambda progress, now_ms, one=delivery: progress.park([one], now_ms)
+                    )
+                await trio.testing.wait_all_tasks_blocked()
+            parked = await subscriptions.parked(engine.tenant, "orders", 0, 10)
+            assert [one.parked.position for one in parked] == places[:1]
+            assert sharing.standing().parked == 1
+            assert titles(await sharing.take(holder, 2)) == ["b"]
 
 
 async def test_a_damaged_row_is_named_and_other_subscriptions_go_on(tmp_path: Path) -> None:

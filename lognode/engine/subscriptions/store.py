@@ -87,21 +87,23 @@ def save_changes(conn: sqlite3.Connection, held: Subscription, changes: Changes)
     later = changed(held, changes.run, changes.checkpoint, changes.beyond)
     with _transaction(conn):
         _replace(conn, later)
-        for parked in changes.parked:
-            conn.execute(_PARK, _parked_row(later, parked, is_again=False))
-        key = [(later.tenant, later.name, position) for position in changes.done]
-        conn.executemany("DELETE FROM parked WHERE tenant = ? AND name = ? AND position = ?", key)
+        _write_parked(conn, later, changes)
     return later
 
 
-def save_reset(conn: sqlite3.Connection, held: Subscription, run: int, checkpoint: int) -> tuple[Subscription, int]:
+def save_reset(
+    conn: sqlite3.Connection, held: Subscription, run: int, checkpoint: int, changes: Changes
+) -> tuple[Subscription, int]:
     """The subscription at another place, without what is parked behind that; how many stay parked.
+
+    `changes` are of before, and count as far as they are about what lies before that place.
 
     Raises CallerError("subscription.unknown").
     """
     later = changed(held, run, checkpoint, Beyond())
     with _transaction(conn):
         _replace(conn, later)
+        _write_parked(conn, later, changes)
         sql = "DELETE FROM parked WHERE tenant = ? AND name = ? AND position > ?"
         conn.execute(sql, (later.tenant, later.name, checkpoint))
         return later, count_parked(conn, later.tenant, later.name)
@@ -192,6 +194,13 @@ def _replace(conn: sqlite3.Connection, held: Subscription) -> None:
     values = (held.run, held.checkpoint, held.beyond, seal, held.tenant, held.name)
     if not conn.execute(_SET, values).rowcount:
         raise CallerError("subscription.unknown", f"{held.name!r:.80}")
+
+
+def _write_parked(conn: sqlite3.Connection, held: Subscription, changes: Changes) -> None:
+    for parked in changes.parked:
+        conn.execute(_PARK, _parked_row(held, parked, is_again=False))
+    keys = [(held.tenant, held.name, position) for position in changes.done]
+    conn.executemany("DELETE FROM parked WHERE tenant = ? AND name = ? AND position = ?", keys)
 
 
 def _parked_row(held: Subscription, parked: Parked, *, is_again: bool) -> list[Any]:

@@ -193,13 +193,16 @@ class Sharing:
 
     async def reset(self, checkpoint: int) -> None:
         """Begin behind a position; what is under way counts no more. Raises as `settle` does."""
-        async with self._taking:
-            await self._save()
-            async with self._saving:
+        with trio.CancelScope(shield=True):
+            async with self._taking, self._saving:
+                self._check()
                 run = max(self.held.run + 1, self._world.now_ms())
-                self.held, parked = await self._store.write(save_reset, self.held, run, checkpoint)
-                self._progress.reset(checkpoint, run, parked)
-            self._may_replay = True
+                try:
+                    await self._reset(checkpoint, run)
+                except (CallerError, NodeFault, sqlite3.Error) as error:
+                    self.end(error)
+                    raise
+                self._may_replay = True
         self._wake()
 
     def end(self, fault: Exception) -> None:
@@ -207,6 +210,14 @@ class Sharing:
         self._fault = self._fault or fault
         self.ended.set()
         self._wake()
+
+    async def _reset(self, checkpoint: int, run: int) -> None:
+        while True:
+            changes = self._progress.take_changes()
+            self.held, parked = await self._store.write(save_reset, self.held, run, checkpoint, changes)
+            if not self._progress.is_changed:  # by who had a word meanwhile about what lies before
+                break
+        self._progress.reset(checkpoint, run, parked)
 
     def _check(self) -> None:
         if self._fault is not None:
