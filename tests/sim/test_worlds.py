@@ -57,6 +57,10 @@ REGRESSIONS: Final = [
     Scenario(60434, 5, "skips", copies=True),
     # A liar was let in behind a fork of who did, so that nobody compared the two histories of its feed.
     Scenario(100467, 5, "forks", recoveries=True, copies=True),
+    # Who hid firings went on counting by the places that these had had.
+    Scenario(106349, 5, recoveries=True, rules=True, tampers="hides"),
+    # Rules that count no more were what others had reacted by.
+    Scenario(106360, 4, recoveries=True, rules=True, tampers="miscounts"),
 ]
 
 

@@ -25,6 +25,7 @@ from lognode.timeline.state import TenantState
 
 _OFTEN: Final = 0.7
 ADMITS: Final = "admits"
+HIDES: Final = "hides"
 
 
 class Pair(NamedTuple):
@@ -44,8 +45,11 @@ class Tampering:
         self._random = random
 
     def may_follow(self, feed: FeedId, seq: int) -> bool:
-        """Whether a decision may differ because the node goes on as if what it let pass were not there."""
-        return self.style == ADMITS and any(name == feed and before < seq for name, before in self.altered)
+        """Whether a decision may differ because the node goes on by what its gate decided, not by what it wrote.
+
+        What it let pass its windows do not count; and they count on by the places that a firing which it hid had had.
+        """
+        return self.style in {ADMITS, HIDES} and any(name == feed and before < seq for name, before in self.altered)
 
     def gate(self, gate: Gate) -> "TamperedGate":
         """A gate that does so behind another one."""
@@ -160,6 +164,6 @@ STYLES: Final[Mapping[str, Callable[[Pair], Pair | None]]] = {
     "misnames": _misname,
     "unmarks": _unmark,
     "executes": _execute,
-    "hides": _hide,
+    HIDES: _hide,
 }
 LIES: Final = (ADMITS, *STYLES)

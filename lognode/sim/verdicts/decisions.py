@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from lognode.core.access import Level
 from lognode.core.ids import SpanId, parse_span_id
 from lognode.core.span import decode_body
-from lognode.engine.ruling.hindsight.reasons import FORKED, LOST, NOT_WHOLE, TWICE, UNSHOWN, UNTOLD
+from lognode.engine.ruling.hindsight.reasons import FORKED, HELD_LESS, LOST, NOT_WHOLE, TWICE, UNSHOWN, UNTOLD
 from lognode.engine.ruling.telling import is_told
 from lognode.engine.service.ruling.hindsight.rechecking import Rechecked, Rechecking
 from lognode.rules.records import FIRED, parse_fired
@@ -133,6 +133,7 @@ class Decisions:
             NOT_WHOLE: bool(truth.forks)
             or bool(self._world.lost),  # of the other history of a feed not all have what its node had named
             LOST: bool(self._final.cuts),
+            HELD_LESS: LOST in found.lacks,  # others reacted by rules that do not count any more
             UNSHOWN: bool(self._final.cuts),
             UNTOLD: not self._writes(key),
             TWICE: bool(self._twins | self._world.returned),
