@@ -157,7 +157,8 @@ def titles_after_kills(folder: Path, held: int, kills: int, patch: str | None = 
         database = one.daemon.data_dir / "lognode.db"
         with closing(sqlite3.connect(database, isolation_level=None)) as conn:
             for done in sorted(rng.sample(range(1, held - held // 10), kills)):
-                one.daemon.start_and_kill_when(partial(is_time, conn, done, rng))  # type: ignore[attr-defined]
+                when = partial(is_time, conn, done, rng) if patch is None else partial(is_between, conn, done)
+                one.daemon.start_and_kill_when(when)  # type: ignore[attr-defined]
             one.daemon.start()
             wait_for(lambda: count_written(conn) == held)
         titles = Counter(str(span["title"]) for span in one.client.spans() if span["kind"] == "payment.requested")
@@ -173,6 +174,13 @@ def is_time(conn: sqlite3.Connection, done: int, rng: random.Random) -> bool:
         return False
     time.sleep(rng.uniform(0, 0.02))
     return True
+
+
+def is_between(conn: sqlite3.Connection, done: int) -> bool:
+    """Whether so many are written, and one more is there of which that is not noted yet."""
+    sql = "SELECT count(*) FROM spans s JOIN kinds k ON k.tenant = s.tenant AND k.kind = s.kind WHERE k.name = ?"
+    written = count_written(conn)
+    return written >= done and conn.execute(sql, ("payment.requested",)).fetchone()[0] > written
 
 
 def count_written(conn: sqlite3.Connection) -> int:
