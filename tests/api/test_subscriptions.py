@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from lognode.api.services import Services
+from lognode.core.ids import b32encode
 from lognode.core.limits.subscriptions import (
     SUBSCRIPTION_CONSUMERS_MAX,
     SUBSCRIPTIONS_NAMED_MAX,
@@ -335,3 +336,9 @@ async def test_other_tenants_and_strangers_see_no_subscription(services: Service
             assert (await stranger.get(path)).status_code == 401
         bad = {"Authorization": http.headers["Authorization"], "Origin": "http://elsewhere.example"}
         assert (await stranger.get(f"{ORDERS}/stream", headers=bad)).status_code == 403
+
+
+@pytest.mark.parametrize("after", ["x", b32encode(bytes(8))[:-1], b32encode(b"\xff" * 8)])
+async def test_a_place_that_no_page_of_what_is_parked_named_is_refused(http: httpx.AsyncClient, after: str) -> None:
+    await create(http)
+    assert await refused(http, "GET", f"{ORDERS}/parked?after={after}") == (400, "cursor.invalid")

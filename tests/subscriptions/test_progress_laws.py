@@ -86,6 +86,7 @@ class Consuming:
 
     def save(self) -> None:
         self.held = save_changes(self.conn, self.held, self.progress.take_changes())
+        self.progress.saved()
         self.durable = set(self.acked)
 
     def parked(self) -> set[int]:

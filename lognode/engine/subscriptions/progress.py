@@ -38,7 +38,8 @@ _DOUBLINGS_MAX: Final = 32
 class Entry:
     """A span that is open. `attempts` counts those that failed or are under way, `number` how often it was handed out.
 
-    With a holder it is under way until `ready_ms`, a Unix time; without one it is due from then on.
+    With a holder it is under way until `ready_ms`, a Unix time; without one it is due from then on. No clock that is
+    set back has it wait for longer than `wait_ms` from then.
     """
 
     position: int
@@ -46,6 +47,7 @@ class Entry:
     attempts: int = 0
     number: int = 0
     ready_ms: int = 0
+    wait_ms: int = SUBSCRIPTION_RETRY_MS_MAX
     holder: int | None = None
 
     @property
@@ -104,6 +106,7 @@ class Progress:
         self._tried = {tried.position: tried for tried in beyond.tried}  # of spans not looked at yet
         self._new_parked: dict[int, Parked] = {}
         self._done: set[int] = set()
+        self._taken: list[int] = []  # positions of changes that rows are about to say
         self._is_changed = False
 
     @property
@@ -134,7 +137,7 @@ class Progress:
     @property
     def replaying(self) -> list[int]:
         """Positions of parked spans that were taken up to be tried again, or were, and rows do not say so yet."""
-        return [*self._again, *self._done, *self._new_parked]
+        return [*self._again, *self._done, *self._new_parked, *self._taken]
 
     def held_by(self, holder: int) -> int:
         """Spans that one consumer holds now."""
@@ -164,13 +167,14 @@ class Progress:
             self._again.setdefault(position, Entry(position, is_replay=True))
 
     def hand_out(self, holder: int, now_ms: int, count: int) -> list[Handed]:
-        """Up to `count` spans that are due, which are the holder's from now on: replayed ones, then by position."""
+        """Up to `count` spans that are due, which are the holder's from now on: replayed ones, then by position.
+
+        Where too many are parked, these are replayed ones alone, by which they become fewer.
+        """
         self.expire(now_ms)
-        if self.is_full:
-            return []
         room = self.terms.max_in_flight - sum([entry.is_begun for entry in self._entries()])
         handed: list[Handed] = []
-        for entry in self._entries():
+        for entry in list(self._again.values()) if self.is_full else self._entries():
             if len(handed) >= count:
                 break
             if entry.holder is not None or not self._is_ready(entry, now_ms):
@@ -181,7 +185,8 @@ class Progress:
                 room -= 1
             entry.attempts += 1
             entry.number = max(entry.number, entry.attempts - 1) + 1
-            entry.holder, entry.ready_ms = holder, now_ms + self.terms.ack_wait_ms
+            wait_ms = self.terms.ack_wait_ms
+            entry.holder, entry.ready_ms, entry.wait_ms = holder, now_ms + wait_ms, wait_ms
             delivery = Delivery(entry.position, self.run, entry.number)
             handed.append(Handed(delivery, entry.attempts, entry.is_replay))
         return handed
@@ -247,8 +252,12 @@ class Progress:
             if at == 0 and is_failure:
                 self._fail(entry, now_ms, 0, BROKEN)
             else:
-                entry.attempts -= 1
-                entry.holder, entry.ready_ms = None, 0
+                _give_back(entry)
+
+    def put_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Have spans that were just handed out be due again at once, since they are not on their way yet."""
+        for entry in self._held(list(deliveries))[0]:
+            _give_back(entry)
 
     def expire(self, now_ms: int) -> None:
         """Take what was not acknowledged in time from who held it."""
@@ -264,6 +273,7 @@ class Progress:
         assert run > self.run
         assert not self._new_parked, "rows say all that became of spans before"
         self.run, self.parked = run, parked
+        self.saved()
         self.looked = self._kept = checkpoint
         for kept in (self._open, self._again, self._tried):
             kept.clear()
@@ -273,11 +283,11 @@ class Progress:
 
     def next_ms(self, now_ms: int) -> int | None:
         """When something else comes due, or has not been acknowledged in time; None where nothing does."""
-        times = [entry.ready_ms for entry in self._entries() if entry.is_begun and entry.ready_ms > now_ms]
+        times = [entry.ready_ms for entry in self._entries() if entry.is_begun and not self._is_ready(entry, now_ms)]
         return min(times, default=None)
 
     def take_changes(self) -> Changes:
-        """What rows have to say; they say it from now on, or this is thrown away."""
+        """What rows have to say; once they do, tell by `saved`. If they cannot, this is thrown away."""
         checkpoint = self.checkpoint
         self._settled = {position for position in self._settled if position > checkpoint}
         tried = [
@@ -287,17 +297,22 @@ class Progress:
         ]
         beyond = Beyond(sorted(self._settled), [*tried, *self._tried.values()])
         changes = Changes(self.run, checkpoint, beyond, list(self._new_parked.values()), sorted(self._done))
+        self._taken = [*self._new_parked, *self._done]
         self._new_parked, self._done, self._is_changed, self._kept = {}, set(), False, checkpoint
         return changes
+
+    def saved(self) -> None:
+        """Note that rows say what was taken."""
+        self._taken = []
 
     def _entries(self) -> list[Entry]:
         """All that is open, replayed spans first."""
         return [*self._again.values(), *self._open.values()] if self._again else list(self._open.values())
 
     def _is_ready(self, entry: Entry, now_ms: int) -> bool:
-        """Whether it is time; a clock that was set back delays nothing for longer than was meant."""
-        longest = self.terms.ack_wait_ms if entry.holder is not None else SUBSCRIPTION_RETRY_MS_MAX
-        return not now_ms < entry.ready_ms <= now_ms + longest
+        """Whether it is time. A clock that was set back has it wait anew, and no longer than was meant."""
+        entry.ready_ms = min(entry.ready_ms, now_ms + entry.wait_ms)
+        return entry.ready_ms <= now_ms
 
     def _find(self, position: int) -> Entry | None:
         return self._again.get(position) or self._open.get(position)
@@ -324,7 +339,7 @@ class Progress:
         if entry.attempts >= self.terms.max_attempts:
             self._park(entry, now_ms, reason)
             return
-        entry.holder, entry.ready_ms = None, now_ms + after_ms
+        entry.holder, entry.ready_ms, entry.wait_ms = None, now_ms + after_ms, after_ms
         self._is_changed = True
 
     def _settle(self, entry: Entry) -> None:
@@ -343,6 +358,12 @@ class Progress:
         self.parked += 1
         reason = reason[:SUBSCRIPTION_REASON_CHARS_MAX]
         self._new_parked[entry.position] = Parked(entry.position, entry.attempts, reason, now_ms)
+
+
+def _give_back(entry: Entry) -> None:
+    """Have a span be due again, as if this attempt had not been."""
+    entry.attempts -= 1
+    entry.holder, entry.ready_ms = None, 0
 
 
 def backoff_ms(attempts: int) -> int:

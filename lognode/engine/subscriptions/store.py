@@ -6,7 +6,7 @@ how far a subscription is and what it parked change in one transaction.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final, NamedTuple
 
 from lognode.core.clock import hlc_from_ms
@@ -24,7 +24,10 @@ SUBSCRIPTIONS: Final = "subscriptions"
 PARKED: Final = "parked"
 _COLUMNS: Final = ", ".join([*Subscription._fields, "seal"])
 _PUT: Final = f"INSERT INTO subscriptions VALUES ({', '.join('?' * (len(Subscription._fields) + 1))})"
-_SET: Final = "UPDATE subscriptions SET run = ?, checkpoint = ?, beyond = ?, seal = ? WHERE tenant = ? AND name = ?"
+_SET: Final = (
+    "UPDATE subscriptions SET run = ?, checkpoint = ?, beyond = ?, seal = ?"
+    " WHERE tenant = ? AND name = ? AND created_ms = ?"  # not another one of that name
+)
 _PARKED_COLUMNS: Final = "tenant, name, position, attempts, reason, parked_ms, again, seal"
 _PARK: Final = "REPLACE INTO parked VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _WANTED: Final = (
@@ -151,10 +154,22 @@ def next_again(conn: sqlite3.Connection, tenant: int, name: str, but: Sequence[i
     return [position for position in found if position not in set(but)][:limit]
 
 
-def read_spans(conn: sqlite3.Connection, tenant: TenantRef, positions: Sequence[int]) -> list[Record]:
-    """The spans at these positions that have effect, by position."""
-    rows = [row_of(tenant.number, position) for position in positions]
-    return [Record(*row) for row in conn.execute(_WANTED.format(", ".join("?" * len(rows))), rows)]
+def read_spans(
+    conn: sqlite3.Connection, tenant: TenantRef, positions: Sequence[int], bytes_max: int
+) -> tuple[list[Record], set[int]]:
+    """The spans at these positions that have effect, by position, and at which positions it did not look.
+
+    It looks at no more once their bodies weigh more than `bytes_max`.
+    """
+    rows, weight = [row_of(tenant.number, position) for position in positions], 0
+    found: list[Record] = []
+    with closing(conn.execute(_WANTED.format(", ".join("?" * len(rows))), rows)) as cursor:
+        for row in cursor:
+            found.append(Record(*row))
+            weight += len(found[-1].body or b"")
+            if weight > bytes_max:
+                return found, {position for position in positions if position > found[-1].position}
+    return found, set()
 
 
 def position_at(conn: sqlite3.Connection, tenant: TenantRef, time_ms: int) -> int:
@@ -191,7 +206,7 @@ def _read_parked(row: tuple[Any, ...]) -> ParkedRow:
 
 def _replace(conn: sqlite3.Connection, held: Subscription) -> None:
     seal = seal_of(SUBSCRIPTIONS, held)
-    values = (held.run, held.checkpoint, held.beyond, seal, held.tenant, held.name)
+    values = (held.run, held.checkpoint, held.beyond, seal, held.tenant, held.name, held.created_ms)
     if not conn.execute(_SET, values).rowcount:
         raise CallerError("subscription.unknown", f"{held.name!r:.80}")
 

@@ -29,6 +29,7 @@ from lognode.core.ids import b32decode, b32encode
 from lognode.core.limits.subscriptions import (
     SUBSCRIPTION_PARKED_PAGE_MAX,
 )
+from lognode.timeline.record import POSITION_MASK
 
 _PLACE_BYTES: Final = 8
 _PAGING: Final = (
@@ -127,6 +128,9 @@ async def reset_subscription(name: str) -> Response:
 
 def _read_place(text: str) -> int:
     try:
-        return int.from_bytes(b32decode(text, _PLACE_BYTES), "big")
+        position = int.from_bytes(b32decode(text, _PLACE_BYTES), "big")
     except CallerError:
-        raise CallerError("cursor.invalid", f"{text!r:.80}", place="after") from None
+        position = POSITION_MASK + 1
+    if position > POSITION_MASK:
+        raise CallerError("cursor.invalid", f"{text!r:.80}", place="after")
+    return position

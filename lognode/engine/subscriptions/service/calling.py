@@ -24,7 +24,7 @@ from lognode.core.limits.subscriptions import (
 )
 from lognode.engine.subscriptions.progress import Outcome, Progress, backoff_ms
 from lognode.engine.subscriptions.service.desk import Subscriptions
-from lognode.engine.subscriptions.service.sharing import Offer, Sharing
+from lognode.engine.subscriptions.service.sharing import Change, Offer, Sharing
 from lognode.engine.tasks.service.webhooks import Webhooks
 from lognode.timeline.record import TenantRef
 
@@ -60,12 +60,16 @@ class Calling:
         """Serve one subscription until it is deleted."""
         try:
             while True:
+                sharing: Sharing | None = None
                 try:
-                    await self._deliver(await self._desk.find(tenant, name))
+                    sharing = await self._desk.find(tenant, name)
+                    await self._deliver(sharing)
                 except (LognodeError, sqlite3.Error) as error:
                     code = error.code if isinstance(error, LognodeError) else "database.damaged"
                     if code == "subscription.unknown":
-                        return
+                        if sharing is None:
+                            return
+                        continue  # there may be another one of that name by now
                     # No other subscription has to do with it; this one is tried again later.
                     _log.warning("subscription_failed", subscription=name, code=code)
                     await trio.sleep(SUBSCRIPTION_LOOK_S)
@@ -82,10 +86,12 @@ class Calling:
                 if not offers:
                     await sharing.wait(changed)
                     continue
-                errors: list[LognodeError] = []
+                errors, faults = list[LognodeError](), list[LognodeError | sqlite3.Error]()
                 async with trio.open_nursery() as nursery:
                     for offer in offers:
-                        nursery.start_soon(self._call, sharing, offer, errors)
+                        nursery.start_soon(self._call, sharing, offer, errors, faults)
+                if faults:
+                    raise faults[0]
                 if any(error.code in _OURS for error in errors):
                     sharing.drop(holder)
                 # A refusal says something of one span; all else says something of the receiver.
@@ -95,10 +101,16 @@ class Calling:
                     _log.warning("subscription_calls_failed", subscription=sharing.held.name, code=errors[-1].code)
                     await trio.sleep(backoff_ms(failures) / 1000)
 
-    async def _call(self, sharing: Sharing, offer: Offer, errors: list[LognodeError]) -> None:
-        """Call a webhook with one span, and have rows say how that went."""
-        webhook, delivery = sharing.held.webhook, offer.handed.delivery
+    async def _call(
+        self, sharing: Sharing, offer: Offer, errors: list[LognodeError], faults: list[LognodeError | sqlite3.Error]
+    ) -> None:
+        """Call a webhook with one span, and have rows say how that went.
+
+        Adds to `errors` why a call failed, and to `faults` why no row could say so.
+        """
+        webhook = sharing.held.webhook
         assert webhook is not None
+        change: Change = partial(_acknowledge, offer=offer)
         try:
             async with self._room:
                 await self._webhooks.call(webhook, message_id(sharing, offer), message(sharing, offer))
@@ -110,9 +122,15 @@ class Calling:
                 None if error.retry_after_s is None else min(SUBSCRIPTION_RETRY_MS_MAX, 1000 * error.retry_after_s)
             )
             reason = f"{error.code}: {error.detail or error.spec.title}"
-            await sharing.settle(partial(_retry, offer=offer, after_ms=after_ms, reason=reason))
-        else:
-            await sharing.settle(lambda progress, _: progress.acknowledge([delivery]))
+            change = partial(_retry, offer=offer, after_ms=after_ms, reason=reason)
+        try:
+            await sharing.settle(change)
+        except (LognodeError, sqlite3.Error) as fault:
+            faults.append(fault)
+
+
+def _acknowledge(progress: Progress, _: int, *, offer: Offer) -> Outcome:
+    return progress.acknowledge([offer.handed.delivery])
 
 
 def _retry(progress: Progress, now_ms: int, *, offer: Offer, after_ms: int | None, reason: str) -> Outcome:

@@ -143,7 +143,8 @@ class Subscriptions:
 
     async def parked(self, tenant: TenantRef, name: str, after: int, limit: int) -> list[ParkedSpan]:
         """What a subscription parked, by arrival, behind a position. Raises as `find` does."""
-        await self.find(tenant, name)
+        sharing = await self.find(tenant, name)
+        await sharing.save()  # what a connection that ended left behind may be parked, and no row says so yet
         return await self._store.read(self._parked, tenant, name, after, limit)
 
     async def replay(self, tenant: TenantRef, name: str, spans: Sequence[str] | None) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import trio
 
-from lognode.core.errors import CallerError, NodeFault
+from lognode.core.errors import CallerError
 from lognode.core.limits import (
     TAIL_BATCH_BYTES_MAX,
 )
@@ -112,8 +112,8 @@ class Sharing:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all that is committed was looked at."""
-        return self._heads.position(self.tenant.number) <= self._progress.looked
+        """Whether all that is committed was looked at, or nothing more is handed out since too much is parked."""
+        return self._progress.is_full or self._heads.position(self.tenant.number) <= self._progress.looked
 
     async def take(self, holder: int, wanted: int) -> list[Offer]:
         """Up to so many spans that are due, which the holder has from now on; none where it is to wait.
@@ -133,10 +133,12 @@ class Sharing:
                 handed += progress.hand_out(holder, now_ms, wanted - len(handed))
             lacking = [one.delivery.position for one in handed if one.delivery.position not in spans]
             if lacking:
-                spans |= await self._store.read(self._read, lacking)
-                progress.skip([position for position in lacking if position not in spans])
+                found, unread = await self._store.read(self._read, lacking)
+                spans |= found
+                progress.put_back([one.delivery for one in handed if one.delivery.position in unread])
+                progress.skip([position for position in lacking if position not in spans and position not in unread])
             if progress.is_changed:
-                await self._save()
+                await self.save()
         return [Offer(one, spans[one.delivery.position]) for one in handed if one.delivery.position in spans]
 
     def watch(self) -> trio.Event:
@@ -179,13 +181,13 @@ class Sharing:
             except CallerError as error:
                 outcomes.append(error)
         self._wake()
-        await self._save()
+        await self.save()
         return outcomes
 
     async def replay(self, positions: Sequence[int] | None) -> int:
         """How many parked spans are tried again, of those at these positions, or of all. Raises as `settle` does."""
         async with self._taking:
-            await self._save()
+            await self.save()
             found = await self._store.write(ask_again, self.held, positions)
             self._may_replay = True
         self._wake()
@@ -197,11 +199,8 @@ class Sharing:
             async with self._taking, self._saving:
                 self._check()
                 run = max(self.held.run + 1, self._world.now_ms())
-                try:
+                with self._ending_on_failure():
                     await self._reset(checkpoint, run)
-                except (CallerError, NodeFault, sqlite3.Error) as error:
-                    self.end(error)
-                    raise
                 self._may_replay = True
         self._wake()
 
@@ -227,7 +226,7 @@ class Sharing:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def _save(self) -> None:
+    async def save(self) -> None:
         """Return once rows say all that became of spans before; several who wait share a transaction."""
         with trio.CancelScope(shield=True):  # what is begun is not left half done
             async with self._saving:
@@ -235,11 +234,18 @@ class Sharing:
                 if not self._progress.is_changed:
                     return
                 changes = self._progress.take_changes()
-                try:
+                with self._ending_on_failure():
                     self.held = await self._store.write(save_changes, self.held, changes)
-                except (CallerError, NodeFault, sqlite3.Error) as error:
-                    self.end(error)
-                    raise
+                self._progress.saved()
+
+    @contextmanager
+    def _ending_on_failure(self) -> Iterator[None]:
+        """Have this end where rows could not be written, whatever the reason: what was to be written is gone."""
+        try:
+            yield
+        except Exception as error:
+            self.end(error)
+            raise
 
     async def _find_replayed(self) -> None:
         progress = self._progress
@@ -258,8 +264,10 @@ class Sharing:
         is_told = self.held.webhook is None
         return self._json([one for one in records if is_told or one.visibility != PRIVATE]), looked
 
-    def _read(self, conn: sqlite3.Connection, positions: Sequence[int]) -> dict[int, bytes]:
-        return self._json(read_spans(conn, self.tenant, positions))
+    def _read(self, conn: sqlite3.Connection, positions: Sequence[int]) -> tuple[dict[int, bytes], set[int]]:
+        """Spans that were looked at before, and those that the others left no room for."""
+        records, unread = read_spans(conn, self.tenant, positions, TAIL_BATCH_BYTES_MAX)
+        return self._json(records), unread
 
     def _json(self, records: Sequence[Record]) -> dict[int, bytes]:
         feeds: Mapping[int, FeedRef] = self._store.feeds
