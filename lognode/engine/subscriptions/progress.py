@@ -38,6 +38,7 @@ _DOUBLINGS_MAX: Final = 32
 class Entry:
     """A span that is open. `attempts` counts those that failed or are under way, `number` how often it was handed out.
 
+    After a restart, attempts that failed before are all that is known to have been handed out.
     With a holder it is under way until `ready_ms`, a Unix time; without one it is due from then on. No clock that is
     set back has it wait for longer than `wait_ms` from then.
     """
@@ -53,7 +54,7 @@ class Entry:
     @property
     def is_begun(self) -> bool:
         """Whether it was handed out, or failed before a restart."""
-        return self.attempts > 0 or self.number > 0
+        return self.number > 0
 
 
 class Handed(NamedTuple):
@@ -106,6 +107,9 @@ class Progress:
         self._tried = {tried.position: tried for tried in beyond.tried}  # of spans not looked at yet
         self._new_parked: dict[int, Parked] = {}
         self._done: set[int] = set()
+        self._pruned = held.checkpoint  # settled spans up to here are forgotten
+        # Nothing that somebody holds is late before `_late_ms`, unless the clock was set back since `_looked_ms`.
+        self._looked_ms = self._late_ms = 0
         self._taken: list[int] = []  # positions of changes that rows are about to say
         self._is_changed = False
 
@@ -145,10 +149,10 @@ class Progress:
 
     def room(self) -> int:
         """How many more spans may be looked for now; those that wait to be handed out come first."""
-        checkpoint = self.checkpoint
-        beyond = len(self._open) + sum([position > checkpoint for position in self._settled])
         free = self.terms.max_in_flight - len(self._open) - len(self._again)
-        return max(0, min(free, SUBSCRIPTION_WINDOW_SPANS - beyond))
+        if free <= 0:
+            return 0
+        return max(0, min(free, SUBSCRIPTION_WINDOW_SPANS - len(self._open) - len(self._settled_beyond())))
 
     def saw(self, positions: Iterable[int], looked: int) -> None:
         """Take note of the spans that match, in their order, among those up to `looked`."""
@@ -157,7 +161,9 @@ class Progress:
             if position in self._settled:
                 continue
             tried = self._tried.pop(position, Tried(position, 0, 0))
-            self._open[position] = Entry(position, is_replay=False, attempts=tried.attempts, ready_ms=tried.ready_ms)
+            self._open[position] = Entry(
+                position, is_replay=False, attempts=tried.attempts, number=tried.attempts, ready_ms=tried.ready_ms
+            )
         assert looked >= self.looked
         self.looked = looked
 
@@ -172,7 +178,7 @@ class Progress:
         Where too many are parked, these are replayed ones alone, by which they become fewer.
         """
         self.expire(now_ms)
-        room = self.terms.max_in_flight - sum([entry.is_begun for entry in self._entries()])
+        room = self.terms.max_in_flight - sum([entry.number > 0 for entry in self._entries()])
         handed: list[Handed] = []
         for entry in list(self._again.values()) if self.is_full else self._entries():
             if len(handed) >= count:
@@ -184,9 +190,10 @@ class Progress:
                     continue
                 room -= 1
             entry.attempts += 1
-            entry.number = max(entry.number, entry.attempts - 1) + 1
+            entry.number += 1
             wait_ms = self.terms.ack_wait_ms
             entry.holder, entry.ready_ms, entry.wait_ms = holder, now_ms + wait_ms, wait_ms
+            self._late_ms = min(self._late_ms, entry.ready_ms)
             delivery = Delivery(entry.position, self.run, entry.number)
             handed.append(Handed(delivery, entry.attempts, entry.is_replay))
         return handed
@@ -261,9 +268,14 @@ class Progress:
 
     def expire(self, now_ms: int) -> None:
         """Take what was not acknowledged in time from who held it."""
-        late = [entry for entry in self._entries() if entry.holder is not None and self._is_ready(entry, now_ms)]
-        for entry in late:
-            self._fail(entry, now_ms, 0, NO_ANSWER)
+        is_set_back, self._looked_ms = now_ms < self._looked_ms, now_ms
+        if now_ms < self._late_ms and not is_set_back:
+            return
+        held = [entry for entry in self._entries() if entry.holder is not None]
+        for entry in held:
+            if self._is_ready(entry, now_ms):
+                self._fail(entry, now_ms, 0, NO_ANSWER)
+        self._late_ms = min([entry.ready_ms for entry in held], default=now_ms + self.terms.ack_wait_ms)
 
     def reset(self, checkpoint: int, run: int, parked: int) -> None:
         """Begin behind a position, whatever was acknowledged; what was handed out before counts no more.
@@ -274,7 +286,7 @@ class Progress:
         assert not self._new_parked, "rows say all that became of spans before"
         self.run, self.parked = run, parked
         self.saved()
-        self.looked = self._kept = checkpoint
+        self.looked = self._kept = self._pruned = checkpoint
         for kept in (self._open, self._again, self._tried):
             kept.clear()
         self._settled.clear()
@@ -283,19 +295,19 @@ class Progress:
 
     def next_ms(self, now_ms: int) -> int | None:
         """When something else comes due, or has not been acknowledged in time; None where nothing does."""
-        times = [entry.ready_ms for entry in self._entries() if entry.is_begun and not self._is_ready(entry, now_ms)]
+        times = [entry.ready_ms for entry in self._entries() if entry.number and entry.ready_ms > now_ms]
         return min(times, default=None)
 
     def take_changes(self) -> Changes:
         """What rows have to say; once they do, tell by `saved`. If they cannot, this is thrown away."""
         checkpoint = self.checkpoint
-        self._settled = {position for position in self._settled if position > checkpoint}
+        settled = sorted(self._settled_beyond())
         tried = [
             Tried(entry.position, attempts, 0 if entry.holder is not None else entry.ready_ms)
             for entry in self._open.values()
             if (attempts := entry.attempts - (entry.holder is not None)) > 0
         ]
-        beyond = Beyond(sorted(self._settled), [*tried, *self._tried.values()])
+        beyond = Beyond(settled, [*tried, *self._tried.values()])
         changes = Changes(self.run, checkpoint, beyond, list(self._new_parked.values()), sorted(self._done))
         self._taken = [*self._new_parked, *self._done]
         self._new_parked, self._done, self._is_changed, self._kept = {}, set(), False, checkpoint
@@ -304,6 +316,13 @@ class Progress:
     def saved(self) -> None:
         """Note that rows say what was taken."""
         self._taken = []
+
+    def _settled_beyond(self) -> set[int]:
+        """What is settled beyond the checkpoint."""
+        if self._pruned != (checkpoint := self.checkpoint):
+            self._settled = {position for position in self._settled if position > checkpoint}
+            self._pruned = checkpoint
+        return self._settled
 
     def _entries(self) -> list[Entry]:
         """All that is open, replayed spans first."""
