@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -9,12 +10,13 @@ import pytest
 import trio
 import trio.testing
 
-from lognode.core.errors import CallerError
+from lognode.core.errors import CallerError, NodeFault
 from lognode.engine.subscriptions import store
-from lognode.engine.subscriptions.progress import Changes
+from lognode.engine.subscriptions.progress import Changes, Progress
 from lognode.engine.subscriptions.service import sharing as sharing_module
 from lognode.engine.subscriptions.service.sharing import Offer, Sharing
 from lognode.engine.subscriptions.subscription import Beyond, Subscription, Terms
+from lognode.timeline.store.backup.creation import copy_database
 from tests.engine.nodes import Wall, run_engine
 from tests.subscriptions.test_sharing import ORDERS, Receiver, acknowledge, calling, desk, settled, titles, write
 
@@ -257,3 +259,29 @@ async def test_a_webhook_whose_answer_no_row_can_say_holds_up_no_other(
             with trio.fail_after(20):
                 while (await subscriptions.find(engine.tenant, "bad")).standing().behind:  # noqa: ASYNC110 - by rows
                     await trio.sleep(0.01)
+
+
+async def test_what_was_delivered_counts_for_nothing_where_a_backup_is_restored(tmp_path: Path) -> None:
+    wall = Wall()
+    async with run_engine(tmp_path, wall) as engine:
+        subscriptions = desk(engine, wall)
+        for name in ("orders", "bad"):
+            await subscriptions.create(engine.tenant, name, ORDERS)
+        await engine.store.write(lambda conn: conn.execute("UPDATE subscriptions SET run = 9 WHERE name = 'bad'"))
+        copy = tmp_path / "copy.db"
+        await trio.to_thread.run_sync(copy_database, engine.store.path, copy, lambda *_: None)
+        # Another span gets the position in the copy that this one has here.
+        sharing = await subscriptions.find(engine.tenant, "orders")
+        await write(engine, engine.tenant, "a")
+        with sharing.join() as holder:
+            (offer,) = await sharing.take(holder, 1)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        restored = Progress(*store.load_subscription(conn, 0, "orders"))
+        assert restored.looked == sharing.held.checkpoint
+        position = offer.handed.delivery.position
+        restored.saw([position], position)
+        (other,) = restored.hand_out(1, wall.ms, 1)
+        assert restored.acknowledge([offer.handed.delivery]).stale == [offer.handed.delivery]
+        assert restored.acknowledge([other.delivery]).done == 1
+        with pytest.raises(NodeFault):
+            store.load_subscription(conn, 0, "bad")

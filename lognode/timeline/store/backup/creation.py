@@ -20,7 +20,7 @@ from lognode.core.clock import time_text
 from lognode.core.errors import CallerError, NodeFault
 from lognode.core.ids import LogLineKind, b32encode, format_logline, logline
 from lognode.identity.store import read_public, sync_directory, write_secret_file
-from lognode.timeline.state import RESTORED
+from lognode.timeline.state import RESTORED, seal_of
 from lognode.timeline.store.backup.manifest import (
     CONFIG,
     DATABASE,
@@ -103,6 +103,7 @@ def copy_database(source: Path, copy: Path, progress: Progress) -> None:
             apply_migrations(conn)
             # In the copy rather than by who restores it, so that a node started on it by any way opens a new epoch.
             end_open_feeds(conn, RESTORED)
+            _renew_runs(conn)
         with copy.open("rb") as file:
             os.fsync(file.fileno())
     except sqlite3.DatabaseError as error:
@@ -110,6 +111,17 @@ def copy_database(source: Path, copy: Path, progress: Progress) -> None:
         raise open_fault(source, error) if fault.code == "database.damaged" else fault from error
     except OSError as error:
         raise file_fault(copy, error) from error
+
+
+def _renew_runs(conn: sqlite3.Connection) -> None:
+    """Have what subscriptions delivered count for nothing in the copy, where other spans may get these positions."""
+    found = conn.execute("SELECT * FROM subscriptions")
+    run = [name for name, *_ in found.description].index("run")
+    for *values, seal in found.fetchall():
+        if seal == seal_of("subscriptions", values):  # damage is left as it is, to be found
+            values[run] += 1
+            row = [*values, seal_of("subscriptions", values)]
+            conn.execute(f"REPLACE INTO subscriptions VALUES ({', '.join('?' * len(row))})", row)
 
 
 def describe_file(path: Path) -> FileEntry:
