@@ -14,6 +14,7 @@ from lognode.rules.conditions.cel.cost import Extent, extent_of
 from lognode.rules.conditions.cel.expression import BadExpression, Expression, activation_of, compile_expression
 from lognode.rules.conditions.cel.patterns import program_size
 from lognode.rules.conditions.unclear import Unclear
+from tests.rules.judged import decide, draft_facts, one_rule
 
 REFUSED: Final[list[tuple[str, str, tuple[int, int]]]] = [
     ("data.n >", "Syntax error: mismatched input '<EOF>'", (1, 9)),
@@ -177,3 +178,12 @@ def test_the_library_stops_at_the_iterations_that_the_cost_counts_with() -> None
 def test_a_node_loads_the_library_only_for_rules_with_expressions() -> None:
     code = "import sys, lognode.node.running; sys.exit('cel_expr_python' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"), [("a", "reject"), (["a"], "allow"), ("a" * 9000, "reject"), (1, "allow")]
+)
+def test_expressions_may_name_types_whatever_the_size_of_what_they_read(value: object, verdict: str) -> None:
+    rules = one_rule("when: type(data.a) == string && type(data.a) != list", then="[{reject: no}]")
+    decision = decide(rules, facts=draft_facts({"data": {"a": value}}))
+    assert decision.verdict == verdict

@@ -35,8 +35,9 @@ class Timeline:
     def write(self, kind: str, *, approvals: tuple[str, ...] = (), after_s: float = 1, **said: Any) -> Decision:
         """What gate rules say of a draft, which is written unless it is rejected or held; `said` is its data."""
         self._now_ms += int(after_s * 1000)
-        subject = said.pop("subject", None)
-        draft, _ = parse_json_draft(msgspec.json.encode({"kind": kind, "data": said, "subject": subject}))
+        subject, visibility = said.pop("subject", None), said.pop("visibility", "organization")
+        text = {"kind": kind, "data": said, "subject": subject, "visibility": visibility}
+        draft, _ = parse_json_draft(msgspec.json.encode(text))
         facts = Facts.of_draft(draft, WRITER, hlc=hlc_from_ms(self._now_ms), approvals=approvals)
         decision = evaluate(self._program, facts, self, gate=True)
         assert all(step.outcome in {"fired", "not"} for step in decision.steps)
@@ -143,12 +144,19 @@ def pay(timeline: Timeline, amount: Any, **said: Any) -> Decision:
         (10, {"currency": "USD"}, "reject", "not-understood"),
         (10, {"to": None}, "reject", "not-understood"),
         (10, {"account": None}, "reject", "not-understood"),
+        (10, {"account": ["acc/1"]}, "reject", "not-understood"),  # which no window would count, and is no subject
+        (10, {"account": 1}, "reject", "not-understood"),
+        (10, {"to": {"name": "shop"}}, "reject", "not-understood"),
     ],
 )
 def test_a_single_payment_is_allowed_held_or_refused(
     amount: Any, said: dict[str, Any], verdict: str, rule: str
 ) -> None:
     assert reason(pay(Timeline("spending-limit"), amount, **said))[:2] == (verdict, rule)
+
+
+def test_a_private_payment_which_no_window_counts_is_refused() -> None:
+    assert reason(pay(Timeline("spending-limit"), 10, visibility="private"))[:2] == ("reject", "not-understood")
 
 
 def test_a_large_payment_is_let_through_when_a_root_approved_it() -> None:

@@ -124,7 +124,8 @@ class Expression:
 
     def cost(self, extent: Callable[[Segments], Extent]) -> float:
         """The most that it costs where what stands at each path is so large."""
-        return estimate(self.root, extent)
+        # Names that are no facts are those of types.
+        return estimate(self.root, lambda path: extent(path) if path[0] in _TYPES else Extent())
 
     def evaluate(self, activation: Any) -> bool:
         """What it comes to. Raises Unclear."""
