@@ -25,7 +25,6 @@ from lognode.core.limits import (
 from lognode.engine.ruling.strands import Strand, looked_at_max, measured
 from lognode.rules.document import Window, matches_kind
 from lognode.rules.evaluation.samples import Sample
-from lognode.rules.records import FIRED
 from lognode.timeline.record import Record, TenantRef
 from lognode.timeline.store.database import Store
 from lognode.timeline.store.rules.windows import (
@@ -209,8 +208,8 @@ class Windows:
                         for at_ms, place, value in samples
                     ]
                 )
-                tells = matches_kind(held.window.kinds, FIRED)
-                held.end += line.counted if tells else line.spans
+                # What stands behind the drafts is looked at like what others wrote.
+                held.end += line.counted
                 if held.window.at is None:
                     held.sweep(hlc_ms(span.hlc))
 
