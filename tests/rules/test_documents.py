@@ -143,7 +143,10 @@ def test_a_text_of_one_thing_over_and_over_is_refused(unit: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.text(_ONE_LINE, min_size=1, max_size=30).filter(str.strip), st.sampled_from(["'", '"', "|", ">", ""]), st.data()
+    # The library prints a text in braces that begins with "?" as it is, which it cannot read again.
+    st.text(_ONE_LINE, min_size=1, max_size=30).filter(lambda text: text.strip() and not text.startswith("?")),
+    st.sampled_from(["'", '"', "|", ">", ""]),
+    st.data(),
 )
 def test_each_character_of_a_scalar_has_its_place(value: str, style: str, data: st.DataObject) -> None:
     """Whatever style a text is written in, the place of a character that is no white space is where that one stands."""

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from lognode.core.codec import decode_value, encode
 from lognode.core.draft import Draft
 from lognode.core.errors import CallerError
+from lognode.core.ids import FeedId
 from lognode.core.limits import LAST_TRIED_MAX, REACTION_LACK_S_MAX
 from lognode.core.span import PRIVATE, SIMULATED, decode_body, decode_header
 from lognode.core.world import World
@@ -37,7 +38,7 @@ from lognode.rules.document import (
 from lognode.rules.evaluation.program import compile_rules
 from lognode.rules.records import FIRED, parse_fired
 from lognode.timeline.agreement.rules.annotations import rules_in
-from lognode.timeline.record import Record, TenantRef
+from lognode.timeline.record import FeedRef, Record, TenantRef
 from tests.engine.nodes import Engine, Wall, assert_sound, run_engine
 
 CLIENT = Path(("data", "client"))
@@ -232,15 +233,20 @@ async def test_what_follows_from_a_private_span_is_private_whatever_a_rule_says(
 def test_a_member_that_names_what_never_comes_is_waited_for_once() -> None:
     now_s = 0.0
     patience = Patience(World(lambda: 0, lambda: now_s, bytes))
-    liar, honest = b"l" * 32, b"h" * 32
-    assert not patience.is_over(1, liar)
+    liar, line, honest, elsewhere = (
+        FeedRef(number, tenant, FeedId(bytes(20)), key * 32, bytes(32), own=False)
+        for number, tenant, key in ((1, 1, b"l"), (2, 1, b"l"), (3, 1, b"h"), (4, 2, b"l"))
+    )
+    assert not patience.is_over(liar)
     now_s += REACTION_LACK_S_MAX
-    assert patience.is_over(1, liar)
-    assert patience.is_over(1, liar)  # of its next span as well
-    assert not patience.is_over(2, liar)
-    assert not patience.is_over(1, honest)
-    patience.note_whole(1, liar)
-    assert not patience.is_over(1, liar)
+    assert patience.is_over(liar)
+    assert patience.is_over(liar)  # of its next span as well
+    patience.note_whole(line)
+    assert patience.is_over(line)  # of all its feeds, though another of them lacks nothing
+    assert not patience.is_over(elsewhere)
+    assert not patience.is_over(honest)
+    patience.note_whole(liar)
+    assert not patience.is_over(liar)
 
 
 async def test_what_is_waited_for_is_looked_at_again_though_nothing_arrives(

@@ -65,16 +65,19 @@ class Patience:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._since: dict[tuple[int, bytes], float] = {}
+        self._since: dict[tuple[int, bytes], tuple[int, float]] = {}
 
-    def is_over(self, tenant: int, node_key: bytes) -> bool:
-        """Whether what a node named has been waited for long enough."""
-        begun_s = self._since.setdefault((tenant, node_key), self._world.monotonic_s())
+    def is_over(self, feed: FeedRef) -> bool:
+        """Whether what the node of a feed named has been waited for long enough."""
+        begun = (feed.number, self._world.monotonic_s())
+        _, begun_s = self._since.setdefault((feed.tenant, feed.node_key), begun)
         return self._world.monotonic_s() - begun_s >= REACTION_LACK_S_MAX
 
-    def note_whole(self, tenant: int, node_key: bytes) -> None:
-        """Take note that all is held that a node named."""
-        self._since.pop((tenant, node_key), None)
+    def note_whole(self, feed: FeedRef) -> None:
+        """Take note that all is held that was named in a feed; what another feed of its node named may still lack."""
+        key = (feed.tenant, feed.node_key)
+        if key in self._since and self._since[key][0] == feed.number:
+            del self._since[key]
 
 
 class Reactions:
@@ -185,7 +188,8 @@ class Reactions:
                 return Looked(following, position, is_behind=True)
             if found is None:  # until it can be judged as its own node did
                 self.is_waiting = True
-                return Looked(following, position, is_behind=False) if following else None
+                # What comes before it is not looked at again: it would be whole, and the waiting begin anew.
+                return None if record is records[0] else Looked(following, position, is_behind=False)
             position = record.position
             following += [found] if found.drafts else []
             drafts += len(found.drafts) + len(found.tasks)
@@ -211,16 +215,17 @@ class Reactions:
         header = header_of(record)
         if header.status != EXECUTED or (cut is not None and record.seq >= cut.size):
             return _NOTHING
+        # Nor is it known which rule sets it knew while something lacks that its node had named; this node's own spans
+        # may lack something where it goes on from a backup.
+        if self._pasts.is_whole(conn, feed):
+            self._patience.note_whole(feed)
+        elif not self._patience.is_over(feed):
+            return None
         program = self._programs.program(conn, tenant, named)
         rules = program.rules_for(header.kind, gate=False) if program else ()
         mine = {(ready.set, ready.rule.id) for ready in rules if feed.own or ready.rule.run == "each"}
         if program is None or not mine:
             return _NOTHING
-        # What this node named itself it may not hold either, where it goes on from a backup.
-        if self._pasts.is_whole(conn, feed):
-            self._patience.note_whole(tenant.number, feed.node_key)
-        elif not self._patience.is_over(tenant.number, feed.node_key):
-            return None
         level = level_named(conn, tenant, self._store.feeds, members, feed.node_key, named)
         facts = facts_of(record, feed, level.name.lower())
         ground = Ground(conn, tenant, self._store.feeds, load_kinds(conn, tenant), named, record.hlc)

@@ -57,6 +57,7 @@ class Pasts:
         self._known: OrderedDict[int, dict[int, int]] = OrderedDict()  # feed -> its past so far, with all before `seq`
         self._held: dict[int, int] = {}  # how many entries of a feed were held at some time: these stay
         self._lacking: dict[int, int] = {}  # of these, those that name what is not held, and how many feeds were then
+        self._whole: set[int] = set()  # of these, those whose past was found to be held, and grew no more since
 
     def before(
         self, conn: sqlite3.Connection, feeds: Mapping[int, FeedRef], record: Record, feed: FeedRef
@@ -66,11 +67,14 @@ class Pasts:
         if known is None or not self._goes_on(conn, feeds, record, feed, known):
             known, is_known = _walk(conn, feeds, number, record.seq)
             self._lacking.pop(number, None)
+            self._whole.discard(number)
             if not is_known:
                 self._lacking[number] = len(feeds)
         self._known[number] = known
         if len(self._known) > _KEPT_MAX:
-            self._lacking.pop(self._known.popitem(last=False)[0], None)
+            oldest = self._known.popitem(last=False)[0]
+            self._lacking.pop(oldest, None)
+            self._whole.discard(oldest)
         return known
 
     def _goes_on(
@@ -88,6 +92,7 @@ class Pasts:
             return False
         if known[number] < record.seq:
             for other, size in conn.execute(_MORE, (number, known[number], record.seq)):
+                self._whole.discard(number)
                 ref = next((one for one in list(feeds.values()) if one.feed_id == other), None)
                 if ref is None or ref.tenant != feed.tenant:
                     self._lacking[number] = len(feeds)
@@ -102,11 +107,14 @@ class Pasts:
         """Whether all is held that the past names which was last asked for in a feed."""
         if feed.number in self._lacking:
             return False
+        if feed.number in self._whole:
+            return True
         for number, size in self._known[feed.number].items():
             if self._held.get(number, 0) < size:
                 self._held[number] = conn.execute(_HELD, (number,)).fetchone()[0]
                 if self._held[number] < size:
                     return False
+        self._whole.add(feed.number)
         return True
 
 
