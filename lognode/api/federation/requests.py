@@ -18,8 +18,8 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
-async def read_json(type_: type[T]) -> T:
-    """The request's body as a value of this type; nothing of a body that is refused is shown.
+async def read_json(type_: type[T], bytes_max: int = FEDERATION_REQUEST_BYTES_MAX) -> T:
+    """The request's body, up to so many bytes, as a value of this type; nothing of a body that is refused is shown.
 
     Raises CallerError media.unsupported, request.too_large, request.malformed or json.*.
     """
@@ -28,7 +28,7 @@ async def read_json(type_: type[T]) -> T:
         raise CallerError("media.unsupported", f"Content-Type {media!r:.80}")
     body: Any = request.body
     try:
-        return msgspec.convert(parse_json(await body.read(FEDERATION_REQUEST_BYTES_MAX)), type_)
+        return msgspec.convert(parse_json(await body.read(bytes_max)), type_)
     except msgspec.ValidationError as error:
         raise CallerError("request.malformed", str(error)) from None
 

@@ -3,9 +3,8 @@
 from quart import Response
 
 from lognode.api.app import ApiApp, Docs
-from lognode.api.federation.requests import json_answer, refuse_parameters
+from lognode.api.federation.requests import JSON_MEDIA, json_answer, read_json, refuse_parameters
 from lognode.api.live.subscriptions.values import (
-    JSON_MEDIA,
     SUBSCRIPTIONS,
     AcknowledgeJson,
     ParkJson,
@@ -14,10 +13,10 @@ from lognode.api.live.subscriptions.values import (
     Word,
     change_of,
     consumed,
-    read_body,
     settled_json,
 )
 from lognode.core.access import Action
+from lognode.core.limits.subscriptions import SUBSCRIPTION_REQUEST_BYTES_MAX
 
 
 def register(app: ApiApp) -> None:
@@ -50,6 +49,6 @@ async def park_deliveries(name: str) -> Response:
 
 async def _settle(name: str, type_: type[Word]) -> Response:
     refuse_parameters()
-    word = await read_body(type_)
+    word = await read_json(type_, SUBSCRIPTION_REQUEST_BYTES_MAX)
     sharing = await consumed(name)
     return json_answer(settled_json(await sharing.settle(change_of(word))))

@@ -5,9 +5,8 @@ from typing import Final
 from quart import Response
 
 from lognode.api.app import ApiApp, Docs, Parameter, current
-from lognode.api.federation.requests import json_answer, refuse_parameters
+from lognode.api.federation.requests import JSON_MEDIA, json_answer, read_json, refuse_parameters
 from lognode.api.live.subscriptions.values import (
-    JSON_MEDIA,
     SUBSCRIPTIONS,
     NewSubscriptionJson,
     ParkedPageJson,
@@ -19,7 +18,6 @@ from lognode.api.live.subscriptions.values import (
     number_of,
     parameters_of,
     parked_json,
-    read_body,
     subscription_json,
 )
 from lognode.api.spans.filters import url_parameters
@@ -28,6 +26,7 @@ from lognode.core.errors import CallerError
 from lognode.core.ids import b32decode, b32encode
 from lognode.core.limits.subscriptions import (
     SUBSCRIPTION_PARKED_PAGE_MAX,
+    SUBSCRIPTION_REQUEST_BYTES_MAX,
 )
 from lognode.timeline.record import POSITION_MASK
 
@@ -68,7 +67,7 @@ async def list_subscriptions() -> Response:
 async def create_subscription() -> Response:
     """Make a subscription; its place is kept until it is deleted."""
     refuse_parameters()
-    caller, asked = current(), await read_body(NewSubscriptionJson)
+    caller, asked = current(), await read_json(NewSubscriptionJson, SUBSCRIPTION_REQUEST_BYTES_MAX)
     sharing = await caller.services.subscriptions.create(
         caller.tenant,
         asked.name,
@@ -109,7 +108,7 @@ async def list_parked_spans(name: str) -> Response:
 async def replay_parked_spans(name: str) -> Response:
     """Have parked spans tried again, as often as new ones: those that are named, or all."""
     refuse_parameters()
-    caller, asked = current(), await read_body(ReplayJson)
+    caller, asked = current(), await read_json(ReplayJson, SUBSCRIPTION_REQUEST_BYTES_MAX)
     count = await caller.services.subscriptions.replay(caller.tenant, name, asked.spans)
     return json_answer(ReplayedJson(count))
 
@@ -121,7 +120,7 @@ async def reset_subscription(name: str) -> Response:
     parked any more.
     """
     refuse_parameters()
-    caller, asked = current(), await read_body(ResetJson)
+    caller, asked = current(), await read_json(ResetJson, SUBSCRIPTION_REQUEST_BYTES_MAX)
     standing = await caller.services.subscriptions.reset(caller.tenant, name, asked.start)
     return json_answer(subscription_json(caller, standing))
 

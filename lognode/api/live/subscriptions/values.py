@@ -1,14 +1,12 @@
 """Named subscriptions in JSON: what requests and frames ask for, and what answers show."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
-from quart import request
 
 from lognode.api.app import Caller, Parameter, current
 from lognode.core.clock import time_text
-from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError
 from lognode.core.ids import b32encode
 from lognode.core.limits.subscriptions import (
@@ -16,7 +14,6 @@ from lognode.core.limits.subscriptions import (
     SUBSCRIPTION_ATTEMPTS,
     SUBSCRIPTION_IN_FLIGHT,
     SUBSCRIPTION_IN_FLIGHT_MAX,
-    SUBSCRIPTION_REQUEST_BYTES_MAX,
     SUBSCRIPTION_WORDS_MAX,
 )
 from lognode.engine.subscriptions.progress import Outcome
@@ -25,11 +22,9 @@ from lognode.engine.subscriptions.service.sharing import Change, Offer, Sharing,
 from lognode.engine.subscriptions.subscription import Delivery, Terms, parse_delivery
 from lognode.timeline.query import arrival_cursor, encode_cursor, lineage_of
 
-JSON_MEDIA: Final = "application/json"
 SUBSCRIPTIONS: Final = "/v1/tenants/<tenant>/subscriptions"
 CREDIT: Final = 64  # spans that one connection holds at most, unless it says another number
 FilterValue = str | int | bool | list[str]
-T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -156,21 +151,6 @@ class ResetJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Word = AcknowledgeJson | RetryJson | ParkJson
-
-
-async def read_body(type_: type[T]) -> T:
-    """The request's body as a value of this type.
-
-    Raises CallerError media.unsupported, request.too_large, request.malformed or json.*.
-    """
-    media = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media != JSON_MEDIA:
-        raise CallerError("media.unsupported", f"Content-Type {media!r:.80}")
-    body: Any = request.body
-    try:
-        return msgspec.convert(parse_json(await body.read(SUBSCRIPTION_REQUEST_BYTES_MAX)), type_)
-    except msgspec.ValidationError as error:
-        raise CallerError("request.malformed", str(error)) from None
 
 
 def change_of(word: Word) -> Change:
