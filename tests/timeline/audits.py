@@ -48,7 +48,7 @@ def flip_somewhere(conn: sqlite3.Connection, table: str, column: str, rng: rando
         if isinstance(value, int):
             changed: object = value ^ 1 << rng.randrange(62)
         else:
-            raw = bytearray(value.encode() if isinstance(value, str) else value)
+            raw = bytearray(value.encode() if isinstance(value, str) else value) or bytearray(1)
             raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(4)
             changed = bytes(raw)
         text = "CAST(? AS TEXT)" if isinstance(value, str) else "?"
