@@ -37,6 +37,8 @@ REGRESSIONS: Final = [
     Scenario(122, 4, recoveries=True, copies=True, rules=True),
     # Who was put back to a backup had its own spans again before those that they had counted, and reacted.
     Scenario(12, 5, copies=True, rules=True),
+    # Who knew that a set was disabled was expected to have reacted by it, once the disabling did not count any more.
+    Scenario(200957, 3, recoveries=True, rules=True),
 ]
 
 

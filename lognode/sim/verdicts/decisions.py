@@ -135,7 +135,7 @@ class Decisions:
             LOST: bool(self._final.cuts),
             HELD_LESS: LOST in found.lacks,  # others reacted by rules that do not count any more
             UNSHOWN: bool(self._final.cuts),
-            UNTOLD: not self._writes(key),
+            UNTOLD: LOST in found.lacks or not self._writes(key),
             TWICE: bool(self._twins | self._world.returned),
         }
         return all(reasons.get(lack, False) for lack in found.lacks)
@@ -168,7 +168,8 @@ class Decisions:
                 # when it was written first decided what followed it, not what its copy is.
                 may_again = is_told(part) and key in self._twins | self._world.returned
                 is_due = is_told(part) or (bool(spot.originals) and times > 0)
-                if times < is_due or (times > is_due and not may_again):
+                is_wrong = times < is_due or (times > is_due and not may_again)
+                if is_wrong and LOST not in again.recheck(self._machine.disk.conn, tenant, span).lacks:
                     self._say(machine, f"reacted {times} times to {span.hex()}")
 
     def _told(self) -> Counter[tuple[bytes, SpanId]]:

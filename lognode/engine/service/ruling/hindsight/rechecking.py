@@ -223,7 +223,7 @@ class Rechecking:
             for node_key in followers.gating - {case.feed.node_key}:  # nobody's gate judges what others write
                 altered[node_key] = differing_firings(followers.told(node_key, "draft"), None)
             self._altered_reactions(case, followers, altered)
-        if altered and self._programs.lost(conn, tenant, case.ground.named):
+        if (altered or UNTOLD in case.waits) and self._programs.lost(conn, tenant, case.ground.named):
             case.lacks[LOST] = None
         answer: Answer = "withheld" if case.lacks or case.waits else "same"
         if altered and not case.lacks:
