@@ -4,8 +4,8 @@ Owns their shapes. Invariant: `ref` comes back exactly as it was sent, and means
 a request are views that hold its whole frame: who keeps one keeps a copy.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -56,8 +56,25 @@ _decode = msgspec.json.Decoder(Request).decode
 _encode = msgspec.json.Encoder().encode
 
 
+class Framed(Protocol):
+    """What a frame says, for whatever socket."""
+
+    @property
+    def ref(self) -> msgspec.Raw:
+        """What the client knows the answer by."""
+
+
+F = TypeVar("F", bound=Framed)
+
+
 def parse_frame(frame: str | bytes) -> Request:
-    """What a client asks by one frame.
+    """What a client asks by one frame. Raises as `read_frame` does."""
+    asked: Request = read_frame(frame, _decode)
+    return asked
+
+
+def read_frame(frame: str | bytes, decode: Callable[[bytes], F]) -> F:
+    """What a client says by one frame, as `decode` reads it.
 
     Raises CallerError json.* or request.malformed.
     """
@@ -65,13 +82,13 @@ def parse_frame(frame: str | bytes) -> Request:
         raise CallerError("request.malformed", "a binary frame; send JSON in text frames")
     raw = frame.encode()
     try:
-        asked: Request = _decode(raw)
+        said = decode(raw)
     except (msgspec.MsgspecError, RecursionError) as error:
         parse_json(raw)  # says what is wrong with the text, if the text is wrong
         raise CallerError("request.malformed", str(error)) from None
-    if len(bytes(asked.ref)) > REF_BYTES_MAX:
+    if len(bytes(said.ref)) > REF_BYTES_MAX:
         raise CallerError("request.malformed", f"ref takes at most {REF_BYTES_MAX} bytes", place="ref")
-    return asked
+    return said
 
 
 def ref_of(frame: str | bytes) -> msgspec.Raw:

@@ -12,7 +12,7 @@ import trio
 from quart import websocket
 
 from lognode.api.app import ApiApp, Caller, Docs, Parameter, current
-from lognode.api.live.frames import error_frame
+from lognode.api.live.frames import NO_REF, error_frame, read_frame
 from lognode.api.live.subscriptions.values import (
     CREDIT,
     SUBSCRIPTIONS,
@@ -27,11 +27,7 @@ from lognode.api.live.subscriptions.values import (
     settled_json,
 )
 from lognode.core.access import Action
-from lognode.core.codec import parse_json
 from lognode.core.errors import CallerError, LognodeError
-from lognode.core.limits import (
-    REF_BYTES_MAX,
-)
 from lognode.engine.subscriptions.progress import Outcome
 from lognode.engine.subscriptions.service.sharing import Change, Sharing
 
@@ -40,19 +36,18 @@ _WORDS_WAITING: Final = 64  # frames that were read, and are to be answered
 _PARAMETERS: Final = (
     Parameter("in_flight", f"How many spans this connection may hold that are not settled; {CREDIT} without it", int),
 )
-_NO_REF: Final = msgspec.Raw(b"null")
 
 
 class _Acknowledge(AcknowledgeJson, tag="ack", forbid_unknown_fields=True, frozen=True):
-    ref: msgspec.Raw = _NO_REF
+    ref: msgspec.Raw = NO_REF
 
 
 class _Retry(RetryJson, tag="retry", forbid_unknown_fields=True, frozen=True, kw_only=True):
-    ref: msgspec.Raw = _NO_REF
+    ref: msgspec.Raw = NO_REF
 
 
 class _Park(ParkJson, tag="park", forbid_unknown_fields=True, frozen=True, kw_only=True):
-    ref: msgspec.Raw = _NO_REF
+    ref: msgspec.Raw = NO_REF
 
 
 _Frame = _Acknowledge | _Retry | _Park
@@ -135,11 +130,11 @@ class _Consumer:
 
     async def _answers(self, frames: Sequence[str | bytes]) -> list[str]:
         """What frames are answered, in their order, once rows say what they tell."""
-        refs, changes = [_NO_REF] * len(frames), dict[int, Change]()
+        refs, changes = [NO_REF] * len(frames), dict[int, Change]()
         found: dict[int, Outcome | LognodeError] = {}
         for at, frame in enumerate(frames):
             try:
-                word = _parse(frame)
+                word: _Frame = read_frame(frame, _decode)
                 refs[at] = word.ref.copy()
                 changes[at] = change_of(word)
             except CallerError as error:
@@ -166,18 +161,3 @@ class _Consumer:
                 await self._socket.send(offer_json(offer, type="span").decode())
             if not offers:
                 await sharing.wait(changed, self._stopping.wait, has_room=room > 0)
-
-
-def _parse(frame: str | bytes) -> _Frame:
-    """What a client tells by one frame. Raises CallerError json.* or request.malformed."""
-    if isinstance(frame, bytes):
-        raise CallerError("request.malformed", "a binary frame; send JSON in text frames")
-    raw = frame.encode()
-    try:
-        word: _Frame = _decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        parse_json(raw)  # says what is wrong with the text, if the text is wrong
-        raise CallerError("request.malformed", str(error)) from None
-    if len(bytes(word.ref)) > REF_BYTES_MAX:
-        raise CallerError("request.malformed", f"ref takes at most {REF_BYTES_MAX} bytes", place="ref")
-    return word
